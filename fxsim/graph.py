@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as data: layers in a row, each a program and how it runs over a sequence."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import FxsimError
+from .fixed import Fixed, Overflow, Round
+from .program import OPS, Const, Program, Table
+
+#: Version of the ``.fx`` file; a reader refuses any other.
+VERSION = 1
+SUFFIX = ".fx"
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A program run over the steps of a sequence.
+
+    ``program`` None: Flatten, which joins the steps into one vector. A program without states runs on every step by
+    itself. One with states runs along the sequence from its initial states and gives every step's result if
+    ``return_sequences``, else the last one's. ``backward`` runs from the last step to the first, and its results are
+    put behind those of ``program`` (Bidirectional, concat).
+    """
+
+    name: str
+    kind: str
+    program: Program | None
+    return_sequences: bool = True
+    backward: Program | None = None
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the program has states."""
+        return self.program is not None and bool(self.program.states)
+
+    @property
+    def programs(self) -> dict[str, Program]:
+        """The programs by the prefix that their ops carry in a trace."""
+        if self.program is None:
+            return {}
+        if self.backward is None:
+            return {self.name: self.program}
+        return {f"{self.name}.forward": self.program, f"{self.name}.backward": self.backward}
+
+    def result(self, shape: Shape, type: Fixed) -> tuple[Shape, Fixed]:
+        """Shape and format of the result for those of the input; raises ``FxsimError`` where they do not fit."""
+        if self.program is None:
+            if self.backward is not None:
+                raise FxsimError(f"layer {self.name!r}: a layer without a program has no backward program")
+            return (int(np.prod(shape)),), type
+        for program in filter(None, (self.program, self.backward)):
+            if program.input.elements != shape[-1]:
+                raise FxsimError(
+                    f"layer {self.name!r} takes {program.input.elements} elements a step, its input has {shape[-1]}"
+                )
+            if program.input.type.plain != type.plain:
+                raise FxsimError(f"layer {self.name!r} takes {program.input.type}, its input is {type}")
+            for dot in program.dots:
+                if dot.weights.data.ndim == 3 and dot.weights.shape[0] != (shape[0] if len(shape) > 1 else 1):
+                    raise FxsimError(f"layer {self.name!r}: op {dot.name!r} has weights for another number of steps")
+        elements = self.program.elements
+        if self.backward is not None:
+            if self.backward.type != self.program.type or not (self.recurrent and self.backward.states):
+                raise FxsimError(f"layer {self.name!r}: both directions must have states and one result format")
+            elements += self.backward.elements
+        if not self.recurrent:
+            if not self.return_sequences:
+                raise FxsimError(f"layer {self.name!r} has no states, so return_sequences must be True")
+            return (*shape[:-1], elements), self.program.type
+        if len(shape) != 2:
+            raise FxsimError(f"layer {self.name!r} is recurrent and takes (steps, features), not {shape}")
+        return ((shape[0], elements) if self.return_sequences else (elements,)), self.program.type
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A quantised network: what both the simulator and the gateware compute.
+
+    ``shape`` is that of one input without the batch: (steps, features) or (features,). ``input`` is its format. Raises
+    ``FxsimError`` that names the layer and what is wrong.
+    """
+
+    name: str
+    shape: Shape
+    input: Fixed
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
+            raise FxsimError(f"input shape must be (steps, features) or (features,), not {self.shape}")
+        if not self.layers:
+            raise FxsimError("a network must have at least one layer")
+        names = [layer.name for layer in self.layers]
+        for name in names:
+            if not name or names.count(name) > 1:
+                raise FxsimError(f"layer names must be distinct and not empty, not {name!r}")
+        for _ in self.flow():
+            pass
+
+    def flow(self) -> Iterator[tuple[Layer, Shape, Fixed, Shape, Fixed]]:
+        """Every layer with the shape and format of its input and of its result."""
+        shape, type = self.shape, self.input
+        for layer in self.layers:
+            result, format = layer.result(shape, type)
+            yield layer, shape, type, result, format
+            shape, type = result, format
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one output, without the batch."""
+        return list(self.flow())[-1][3]
+
+    @property
+    def output(self) -> Fixed:
+        """Format of the output."""
+        return list(self.flow())[-1][4]
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases of all layers."""
+        return sum(program.parameters for layer in self.layers for program in layer.programs.values())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything that decides the network's bits; equal graphs have equal digests."""
+        text, arrays = _encode_graph(self)
+        sha = hashlib.sha256(text.encode())
+        for data in arrays.values():
+            sha.update(data)
+        return sha.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the graph as ``.fx``: the same bytes for the same graph. See ``docs/program.md`` for the layout."""
+        text, arrays = _encode_graph(self)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            header = json.dumps({"fxsim": VERSION, "digest": self.digest}, sort_keys=True)
+            members = {"version.json": header.encode(), "graph.json": text.encode()}
+            members |= {f"{key}.npy": data for key, data in arrays.items()}
+            for name, data in members.items():
+                info = zipfile.ZipInfo(name)  # a fixed date, so that the file depends on the graph alone
+                info.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(info, data)
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Graph:
+        """Read a ``.fx`` file; raises ``FxsimError`` with one line for anything but a whole one of this version."""
+        try:
+            with zipfile.ZipFile(path) as archive:
+                sizes = {info.filename: info.file_size for info in archive.infolist()}
+                if sum(sizes.values()) > 1 << 30:
+                    raise FxsimError(f"{path}: a .fx file unpacks to at most 1 GiB")
+                members = {name: archive.read(name) for name in sizes}
+            header = json.loads(members["version.json"])
+            version = header.get("fxsim") if isinstance(header, dict) else None
+            if version != VERSION:
+                raise FxsimError(f"{path}: .fx version must be {VERSION}, not {version!r}")
+            graph = _decode(json.loads(members["graph.json"]), members)
+            if not isinstance(graph, cls):
+                raise FxsimError(f"{path}: holds no graph")
+            if graph.digest != header.get("digest"):
+                raise FxsimError(f"{path}: the digest does not match the content; the file was changed")
+        except FxsimError as error:
+            raise FxsimError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
+        except FileNotFoundError:
+            raise FxsimError(f"{path}: no such file") from None
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, RecursionError,
+                EOFError, NotImplementedError, OverflowError, RuntimeError, MemoryError) as error:  # fmt: skip
+            # Whatever a damaged archive provokes in the readers below us is the same to the user.
+            reason = " ".join(str(error).split())
+            raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__}: {reason})") from None
+        except Exception as error:  # zlib.error is no OSError
+            raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__})") from None
+        return graph
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses."""
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
+
+
+_CLASSES: dict[str, Any] = {c.__name__: c for c in (Graph, Layer, Program, Const, Table, Fixed, *OPS.values())}
+_ENUMS: dict[str, Any] = {c.__name__: c for c in (Round, Overflow)}
+
+
+def _encode_graph(graph: Graph) -> tuple[str, dict[str, bytes]]:
+    """The graph as canonical JSON text, and the arrays it names by their content's hash."""
+    arrays: dict[str, bytes] = {}
+    return json.dumps(_encode(graph, arrays), sort_keys=True, separators=(",", ":")), dict(sorted(arrays.items()))
+
+
+def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
+    if isinstance(value, np.ndarray):
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(value.astype("<i8")), allow_pickle=False)
+        key = hashlib.sha256(buffer.getvalue()).hexdigest()[:32]
+        arrays[key] = buffer.getvalue()
+        return {"$": "array", "key": key}
+    if isinstance(value, Enum):
+        return {"$": type(value).__name__, "name": value.name}
+    if is_dataclass(value):
+        content = {f.name: _encode(getattr(value, f.name), arrays) for f in fields(value) if f.init}
+        return {"$": type(value).__name__, **content}
+    if isinstance(value, tuple):
+        return [_encode(item, arrays) for item in value]
+    return value
+
+
+def _decode(value: Any, members: dict[str, bytes]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, members) for item in value)
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("$")
+    if kind == "array":
+        array = np.load(io.BytesIO(members[f"{value['key']}.npy"]), allow_pickle=False)
+        if array.dtype != np.dtype("<i8"):
+            raise FxsimError(f"array {value['key']} must be int64, not {array.dtype}")
+        return array
+    if kind in _ENUMS:
+        return _ENUMS[kind][value["name"]]
+    if kind not in _CLASSES:
+        raise FxsimError(f"unknown kind {kind!r}")
+    known = {f.name for f in fields(_CLASSES[kind]) if f.init}
+    given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
+    if set(given) != known:
+        raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {', '.join(sorted(given))}")
+    return _CLASSES[kind](**given)

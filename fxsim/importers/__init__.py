@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trained models from other frameworks, read as data into a `Source`; no framework is needed to read a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import os
+
+    from fxsim.importers.source import Source
+
+__all__ = ["from_keras", "read_model"]
+
+
+def read_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> Source:
+    """Read a Keras 2 or 3 model file.
+
+    `path` is a .keras archive, a .h5 or .hdf5 file, or an architecture .json; the last needs `weights`, an HDF5 file
+    with its weights, which the others refuse. Raises ModelError if the file is damaged or holds something that fxsim
+    does not import. Nothing in the file is executed.
+    """
+    from fxsim.importers.keras import source_from_contents
+    from fxsim.importers.keras_files import open_model
+
+    with open_model(path, weights) as contents:
+        return source_from_contents(contents)
+
+
+def from_keras(model: Any) -> Source:
+    """Take a live Keras 2, tf.keras or Keras 3 model, giving what `read_model` gives for its saved file.
+
+    Raises ModelError if `model` is no built Keras model or holds something that fxsim does not import.
+    """
+    from fxsim.importers.keras import source_from_contents
+    from fxsim.importers.keras_files import live_contents
+
+    return source_from_contents(live_contents(model))

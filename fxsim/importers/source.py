@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The float network an importer gives: layers in order, options, weights; no framework's conventions left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KINDS", "Source", "SourceLayer"]
+
+#: The kinds of layers, with the options each always has; `hard_sigmoid` functions carry their slope with them.
+#:
+#: ============= ============================================================== ====================================
+#: kind          options                                                        weights
+#: ============= ============================================================== ====================================
+#: lstm          units activation recurrent_activation return_sequences use_bias kernel (n, 4u), recurrent_kernel
+#:                                                                              (u, 4u), bias (4u,); gates i f g o
+#: gru           the same and reset_after                                       kernel (n, 3u), recurrent_kernel
+#:                                                                              (u, 3u), bias and recurrent_bias
+#:                                                                              (3u,); gates z r h
+#: simple_rnn    units activation return_sequences use_bias                     kernel, recurrent_kernel, bias
+#: bidirectional merge_mode return_sequences forward backward (SourceLayers)    none
+#: dense         units use_bias                                                 kernel (n, u), bias (u,)
+#: activation    function and its parameters: alpha, theta, or slope and shift  none
+#: flatten       none                                                           none
+#: ============= ============================================================== ====================================
+#:
+#: Without a bias its weights are zeros. Recurrent layers whose gates use hard_sigmoid have `hard_sigmoid_slope`.
+KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten")
+
+
+@dataclass(frozen=True, eq=False)
+class SourceLayer:
+    """One layer; `weights` are float64 and read-only, exactly the stored values."""
+
+    name: str
+    kind: str
+    options: Mapping[str, object]
+    weights: Mapping[str, NDArray[np.float64]]
+
+    def __eq__(self, other: object) -> bool:
+        # The generated one would compare arrays with `==`, whose truth value is an error.
+        if not isinstance(other, SourceLayer):
+            return NotImplemented
+        return (
+            (self.name, self.kind, self.options) == (other.name, other.kind, other.options)
+            and self.weights.keys() == other.weights.keys()
+            and all(np.array_equal(value, other.weights[key]) for key, value in self.weights.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A float network that is one chain of layers.
+
+    `shape` is the input's, without the batch: (steps, features) or (features,).
+    """
+
+    name: str
+    input_name: str
+    shape: tuple[int, ...]
+    layers: tuple[SourceLayer, ...]
+
+    __hash__ = None  # type: ignore[assignment]

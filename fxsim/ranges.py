@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact bounds of every op from the constant weights and the formats.
+
+Bounds are raw integers that no input whatever can leave. They prove which accumulators cannot overflow (so that the
+order of a sum is free), how wide every exact result really is (so that adders are narrow), and which integers a
+machine word holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .fixed import Fixed, Overflow, cast, round_shift, round_shifts, smallest
+from .program import (
+    Cast,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Largest,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    OneHot,
+    Op,
+    Program,
+    Select,
+    Slice,
+    State,
+    Sub,
+    Total,
+)
+
+Interval = tuple[int, int]
+Intervals = list[Interval]
+#: Rounds of plain iteration over the states before one that still grows gets its format's whole range.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one op.
+
+    ``result``: raw interval of each element. ``exact``: interval, over all elements, of the exact result before its
+    cast, on the grid of ``exact_frac``; for a dot product this includes every partial sum in every order, on the
+    accumulator's grid. ``product``: interval of a dot's exact products. ``overflows``: whether the cast (of a dot: a
+    product or a partial sum) can leave the format.
+    """
+
+    result: Intervals
+    exact: Interval
+    exact_frac: int
+    overflows: bool
+    product: Interval = (0, 0)
+
+    @property
+    def low(self) -> int:
+        """Smallest raw result of any element."""
+        return min(low for low, _ in self.result)
+
+    @property
+    def high(self) -> int:
+        """Largest raw result of any element."""
+        return max(high for _, high in self.result)
+
+    def narrow(self, type: Fixed) -> Fixed:
+        """The narrowest format on the grid of ``type`` that holds every result."""
+        return smallest(self.low, self.high, type.frac)
+
+
+def bounds(program: Program, state: dict[str, Intervals] | None = None) -> dict[str, Bounds]:
+    """Bounds of every op by name.
+
+    ``state`` gives intervals for the states if they are known to be narrower (unused states keep their proof). The
+    states' own bounds are found by iterating from their initial values; one that keeps growing gets its whole format.
+    """
+    now = {op.name: [(v, v) for v in _initial(op)] for op in program.states}
+    if state:
+        now |= state
+    rounds = 0
+    while True:
+        found: dict[str, Bounds] = {}
+        for op in program.ops:
+            found[op.name] = _bound(op, program, found, now)
+        grown = False
+        for op in program.states:
+            new = _union(now[op.name], found[op.update].result)
+            if new != now[op.name]:
+                grown = True
+                now[op.name] = new if rounds < _ROUNDS else [(op.type.min, op.type.max)] * op.elements
+        if not grown:
+            return found
+        rounds += 1
+
+
+def _initial(op: State) -> list[int]:
+    return op.init.data.tolist() if op.init is not None else [0] * op.elements
+
+
+def _union(a: Intervals, b: Intervals) -> Intervals:
+    return [(min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True)]
+
+
+def _cast_interval(low: int, high: int, frac: int, to: Fixed) -> tuple[Interval, bool]:
+    """Interval of the casts of everything in ``low..high``, and whether any leaves the format."""
+    # Rounding never decreases, so the ends bound the inside.
+    a, b = (round_shift(v, frac - to.frac, to.round) for v in (low, high))
+    if to.min <= a and b <= to.max:
+        return (a, b), False
+    if to.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        return (min(max(a, to.min), to.max), min(max(b, to.min), to.max)), True
+    if to.overflow is Overflow.SAT_ZERO:
+        return (min(max(a, to.min), 0), max(min(b, to.max), 0)), True
+    return (to.min, to.max), True
+
+
+def _casts(exact: Intervals, frac: int, to: Fixed) -> Bounds:
+    results = [_cast_interval(low, high, frac, to) for low, high in exact]
+    whole = (min(low for low, _ in exact), max(high for _, high in exact))
+    return Bounds([interval for interval, _ in results], whole, frac, any(over for _, over in results))
+
+
+def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str, Intervals]) -> Bounds:
+    to = op.type
+    args = [found[name].result for name in op.args]
+    fracs = [program[name].type.frac for name in op.args]
+    if isinstance(op, Input):
+        return _casts([(to.min, to.max)] * op.elements, to.frac, to)
+    if isinstance(op, State):
+        return _casts(states[op.name], to.frac, to)
+    if isinstance(op, Constant):
+        return _casts([(int(v), int(v)) for v in op.values.data], to.frac, to)
+    if isinstance(op, Dot):
+        return _dot(op, args[0], fracs[0])
+    if isinstance(op, Slice):
+        return _casts(args[0][op.start : op.stop], to.frac, to)
+    if isinstance(op, Concat):
+        return _casts([interval for part in args for interval in part], to.frac, to)
+    if isinstance(op, Cast):
+        return _casts(args[0], fracs[0], to)
+    if isinstance(op, Lookup):
+        return _lookup(op, args[0], fracs[0])
+    if isinstance(op, Total):
+        return _total(op, args[0], fracs[0])
+    if isinstance(op, Largest):
+        return _casts([(max(low for low, _ in args[0]), max(high for _, high in args[0]))], fracs[0], to)
+    if isinstance(op, OneHot):
+        return _casts([(0, 1)] * len(args[0]), 0, to)
+    size = program.sizes[op.name]
+    wide = [arg * size if len(arg) == 1 else arg for arg in args]
+    if isinstance(op, Mul):
+        corners = [[p * q for p in a for q in b] for a, b in zip(*wide, strict=True)]
+        if op.a == op.b:  # a square is not negative
+            corners = [[a[0] * a[0], a[1] * a[1], 0 if a[0] <= 0 <= a[1] else a[0] * a[0]] for a in wide[0]]
+        return _casts([(min(c), max(c)) for c in corners], sum(fracs), to)
+    frac = max(fracs)
+    grid = [[(lo << (frac - f), hi << (frac - f)) for lo, hi in arg] for arg, f in zip(wide, fracs, strict=True)]
+    if isinstance(op, Select):
+        return _casts(_union(grid[1], grid[2]), frac, to)
+    pairs = zip(*grid, strict=True)
+    if isinstance(op, Max | Min):
+        f = max if isinstance(op, Max) else min
+        return _casts([(f(a[0], b[0]), f(a[1], b[1])) for a, b in pairs], frac, to)
+    if isinstance(op, Sub):
+        return _casts([(a[0] - b[1], a[1] - b[0]) for a, b in pairs], frac, to)
+    return _casts([(a[0] + b[0], a[1] + b[1]) for a, b in pairs], frac, to)
+
+
+def _lookup(op: Lookup, arg: Intervals, frac: int) -> Bounds:
+    entries = op.table.entries(op.type)
+    raw = op.table.values
+    result = []
+    read: set[Interval] = {(op.table.index(low, frac), op.table.index(high, frac)) for low, high in arg}
+    spans = {span: entries[span[0] : span[1] + 1] for span in read}
+    for low, high in arg:
+        span = spans[(op.table.index(low, frac), op.table.index(high, frac))]
+        result.append((int(span.min()), int(span.max())))
+    used = np.concatenate([raw.data[a : b + 1] for a, b in read])
+    exact = (int(used.min()), int(used.max()))
+    over = _cast_interval(*exact, raw.type.frac, op.type)[1]
+    return Bounds(result, exact, raw.type.frac, over)
+
+
+def _total(op: Total, arg: Intervals, frac: int) -> Bounds:
+    first = _casts(arg, frac, op.type)
+    overflows, low, high = first.overflows, 0, 0
+
+    def tree(terms: Intervals) -> Interval:
+        nonlocal overflows, low, high
+        if len(terms) == 1:
+            return terms[0]
+        left = 1 << ((len(terms) - 1).bit_length() - 1)
+        a, b = tree(terms[:left]), tree(terms[left:])
+        low, high = min(low, a[0] + b[0]), max(high, a[1] + b[1])
+        interval, over = _cast_interval(a[0] + b[0], a[1] + b[1], op.type.frac, op.type)
+        overflows |= over
+        return interval
+
+    interval = tree(first.result)
+    return Bounds([interval], (min(low, interval[0]), max(high, interval[1])), op.type.frac, overflows)
+
+
+def _dot(op: Dot, arg: Intervals, frac: int) -> Bounds:
+    to = op.type
+    weights = op.weights.data
+    low_x = np.array([low for low, _ in arg], dtype=object)[:, None]
+    high_x = np.array([high for _, high in arg], dtype=object)[:, None]
+    bits = max(max(low.bit_length(), high.bit_length()) for low, high in arg)
+    shift = frac + op.weights.type.frac - to.frac
+    # Where products and their sums stay below 2**62: the same in machine integers.
+    if bits + op.weights.type.width + max(0, -shift) + len(arg).bit_length() <= 62:
+        low_x, high_x = low_x.astype(np.int64), high_x.astype(np.int64)
+    steps = weights if weights.ndim == 3 else weights[None]
+    biases = [cast(int(v), op.bias.type.frac, to) for v in op.bias.data] if op.bias else [0] * weights.shape[-1]
+    results: Intervals = []
+    partial_low = partial_high = product_low = product_high = 0
+    overflows = False
+    for matrix in steps:
+        one, two = low_x * matrix, high_x * matrix
+        low, high = np.minimum(one, two), np.maximum(one, two)
+        product_low, product_high = min(product_low, int(low.min())), max(product_high, int(high.max()))
+        low, high = round_shifts(low, shift, to.round), round_shifts(high, shift, to.round)
+        if int(low.min()) < to.min or int(high.max()) > to.max:
+            overflows = True
+        sums = []
+        for k in range(weights.shape[-1]):
+            column_low, column_high = low[:, k], high[:, k]
+            sums.append(
+                (
+                    biases[k] + int(column_low.sum()),
+                    biases[k] + int(column_high.sum()),
+                )
+            )
+            # A partial sum holds some of the terms; the worst leaves out those of the other sign.
+            partial_low = min(partial_low, min(biases[k], 0) + int(np.minimum(column_low, 0).sum()))
+            partial_high = max(partial_high, max(biases[k], 0) + int(np.maximum(column_high, 0).sum()))
+        results = sums if not results else _union(results, sums)
+    overflows = overflows or partial_low < to.min or partial_high > to.max
+    if overflows:
+        results = [(to.min, to.max)] * weights.shape[-1]
+    return Bounds(results, (partial_low, partial_high), to.frac, overflows, (product_low, product_high))

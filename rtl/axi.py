@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AXI4-Stream around a network: element packing, TLAST, and what happens to broken sequences."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
+
+from fxsim.fixed import Fixed
+
+from .folding import Plan
+from .network import Network
+from .stream import elements
+
+
+def stride(type: Fixed) -> int:
+    """Bits that one element takes on a bus: its width rounded up to whole bytes."""
+    return -(-type.width // 8) * 8
+
+
+class AxiTop(Elaboratable):
+    """The top of an exported design; ports named as Vivado's IP packager expects them.
+
+    One input beat is one time step, one output beat one result; each element sits in :func:`stride` bits, extended by
+    its sign, element 0 low. TLAST marks the last beat of a sequence. A sequence whose TLAST comes early or not at all
+    raises ``frame_error`` for one cycle and gives no (further) result; without TLAST, everything up to and with the
+    next TLAST belongs to the broken sequence. The next sequence is computed as if nothing had been.
+
+    Latency: ``plan.timing``.
+
+    Ports: ``aclk``, ``aresetn`` (synchronous, active low), ``s_axis_t{data,valid,ready,last}``,
+    ``m_axis_t{data,valid,ready,last}``, ``frame_error``.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.network = Network(plan)
+        graph = plan.graph
+        self.inputs, self.outputs = graph.shape[-1], plan.layers[-1].elements
+        self.steps = plan.layers[0].steps
+        self.in_type, self.out_type = graph.input, graph.output
+        self.aclk, self.aresetn = Signal(name="aclk"), Signal(name="aresetn")
+        self.s_tdata = Signal(self.inputs * stride(self.in_type), name="s_axis_tdata")
+        self.s_tvalid, self.s_tready = Signal(name="s_axis_tvalid"), Signal(name="s_axis_tready")
+        self.s_tlast = Signal(name="s_axis_tlast")
+        self.m_tdata = Signal(self.outputs * stride(self.out_type), name="m_axis_tdata")
+        self.m_tvalid, self.m_tready = Signal(name="m_axis_tvalid"), Signal(name="m_axis_tready")
+        self.m_tlast = Signal(name="m_axis_tlast")
+        self.frame_error = Signal(name="frame_error")
+        self.taps: list[dict[str, object]] = []
+
+    @property
+    def ports(self) -> list[Signal]:
+        """All ports, in the order of the module's header."""
+        return [
+            self.aclk, self.aresetn, self.s_tdata, self.s_tvalid, self.s_tready, self.s_tlast,
+            self.m_tdata, self.m_tvalid, self.m_tready, self.m_tlast, self.frame_error,
+        ]  # fmt: skip
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain("sync")
+        m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
+        m.submodules.network = network = self.network
+        step, drop = Signal(range(max(self.steps, 2))), Signal()
+        final, early, missing, take = Signal(), Signal(), Signal(), Signal()
+        width, wide = self.in_type.width, stride(self.in_type)
+        data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
+        m.d.comb += [
+            final.eq(step == self.steps - 1),
+            early.eq(self.s_tlast & ~final),
+            missing.eq(~self.s_tlast & final),
+            network.i.payload.data.eq(data),
+            network.i.payload.last.eq(self.s_tlast | final),
+            network.i.payload.abort.eq(early | missing),
+            network.i.valid.eq(self.s_tvalid & ~drop),
+            self.s_tready.eq(network.i.ready | drop),
+            take.eq(network.i.valid & network.i.ready),
+        ]
+        m.d.sync += self.frame_error.eq(take & (early | missing))
+        with m.If(take):
+            m.d.sync += step.eq(Mux(self.s_tlast | final, 0, step + 1))
+            with m.If(missing):
+                m.d.sync += drop.eq(1)
+        with m.If(drop & self.s_tvalid & self.s_tlast):
+            m.d.sync += drop.eq(0)
+        type = self.out_type
+        values = elements(network.o.payload.data, self.outputs, type.width, type.signed)
+        m.d.comb += [
+            self.m_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
+            self.m_tlast.eq(network.o.payload.last),
+            self.m_tvalid.eq(network.o.valid & ~network.o.payload.abort),
+            network.o.ready.eq(self.m_tready | network.o.payload.abort),
+        ]
+        return m
+
+
+def _extended(value: Value, width: int, signed: bool) -> Value:
+    fill = value[-1] if signed else Const(0, 1)
+    return Cat(value, fill.replicate(width - len(value)))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counters that say which beat of which token is where in a layer's pipeline."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Signal, Value
+
+from .schedule import Fold
+
+
+class Delay:
+    """A value and its copies in later cycles, made as they are asked for."""
+
+    def __init__(self, m: Module, value: Value, name: str, reset_less: bool = True) -> None:
+        self._m, self._name, self._reset_less = m, name, reset_less
+        self._taps: list[Value] = [value]
+
+    def __call__(self, cycles: int) -> Value:
+        """The value ``cycles`` cycles later."""
+        if cycles < 0:
+            raise ValueError(f"{self._name}: delay must not be negative, not {cycles}")
+        while len(self._taps) <= cycles:
+            last = self._taps[-1]
+            copy = Signal(last.shape(), name=f"{self._name}_d{len(self._taps)}", reset_less=self._reset_less)
+            self._m.d.sync += copy.eq(last)
+            self._taps.append(copy)
+        return self._taps[cycles]
+
+
+class Phase:
+    """Counts the beats of a token from the cycle in which ``start`` is high.
+
+    Beat g occupies cycles ``g * fold.cycles`` to ``(g + 1) * fold.cycles - 1`` after it. The next ``start`` may come
+    when the last beat is over, not before. ``last`` and ``abort`` must stand in the cycle of ``start``.
+    """
+
+    def __init__(self, m: Module, name: str, fold: Fold, start: Value, last: Value, abort: Value) -> None:
+        self._m, self._name, self._fold = m, name, fold
+        self.start = start
+        self.active = Signal(name=f"{name}_active")
+        self.beat = Signal(range(max(fold.beats, 2)), name=f"{name}_beat")
+        self.cycle = Signal(range(max(fold.cycles, 2)), name=f"{name}_cycle")
+        self.last, self.abort = self._tag(last, "last"), self._tag(abort, "abort")
+        running = Signal(name=f"{name}_running")
+        m.d.comb += self.active.eq(start | running)
+        if fold.reuse > 1:
+            with m.If(self.active):
+                m.d.sync += running.eq(1)
+                with m.If(self.cycle == fold.cycles - 1):
+                    m.d.sync += self.cycle.eq(0)
+                    with m.If(self.beat == fold.beats - 1):
+                        m.d.sync += [self.beat.eq(0), running.eq(0)]
+                    with m.Else():
+                        m.d.sync += self.beat.eq(self.beat + 1)
+                with m.Else():
+                    m.d.sync += self.cycle.eq(self.cycle + 1)
+        self._strobes: dict[int, Delay] = {}
+        self._beat = Delay(m, self.beat, f"{name}_beat")
+        self._last = Delay(m, self.last, f"{name}_last")
+        self._abort = Delay(m, self.abort, f"{name}_abort")
+
+    def _tag(self, value: Value, name: str) -> Value:
+        if self._fold.reuse == 1:
+            return value
+        held = Signal(name=f"{self._name}_{name}_held")
+        tag = Signal(name=f"{self._name}_{name}")
+        self._m.d.comb += tag.eq(value & self.start | held & ~self.start)
+        self._m.d.sync += held.eq(tag)
+        return tag
+
+    def _split(self, time: int) -> tuple[int, int]:
+        """``time`` as a cycle within the beat and the delay that remains."""
+        within = min(time, self._fold.cycles - 1)
+        return within, time - within
+
+    def strobe(self, time: int) -> Value:
+        """High in cycle ``time`` of every beat (which may be long after the beat's own cycles)."""
+        within, rest = self._split(time)
+        if within not in self._strobes:
+            here = self.active if self._fold.cycles == 1 else self.active & (self.cycle == within)
+            self._strobes[within] = Delay(self._m, here, f"{self._name}_strobe{within}", reset_less=False)
+        return self._strobes[within](rest)
+
+    def index(self, time: int) -> Value:
+        """Number of the beat whose cycle ``time`` it is."""
+        return self._beat(self._split(time)[1])
+
+    def final(self, time: int) -> Value:
+        """High in cycle ``time`` of the last beat."""
+        if self._fold.beats == 1:
+            return self.strobe(time)
+        return self.strobe(time) & (self.index(time) == self._fold.beats - 1)
+
+    def first(self, time: int) -> Value:
+        """High in cycle ``time`` of beat 0."""
+        if time == 0:
+            return self.start
+        if self._fold.beats == 1:
+            return self.strobe(time)
+        return self.strobe(time) & (self.index(time) == 0)
+
+    def ends(self, time: int) -> Value:
+        """Whether the token in cycle ``time`` is the last of its sequence, broken or not."""
+        return self._last(self._split(time)[1])
+
+    def broken(self, time: int) -> Value:
+        """Whether the token in cycle ``time`` ends a broken sequence."""
+        return self._abort(self._split(time)[1])

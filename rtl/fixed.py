@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixed-point casts as Amaranth expressions.
+
+Written apart from ``fxsim.fixed`` and ``fxsim.kernels`` on purpose: code that all three share would share its bugs.
+Tests tie them exhaustively.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Mux, Shape, Value
+
+from fxsim.fixed import Fixed, Overflow, Round
+
+
+def shape(type: Fixed) -> Shape:
+    """The Amaranth shape of a raw integer of ``type``."""
+    return Shape(type.width, signed=type.signed)
+
+
+def shifted(value: Value, left: int) -> Value:
+    """``value * 2**left`` for ``left >= 0``."""
+    return value if left == 0 else value << left
+
+
+def rounded(value: Value, shift: int, mode: Round) -> Value:
+    """``value * 2**-shift`` rounded to an integer, at full width."""
+    if shift <= 0:
+        return shifted(value, -shift)
+    width, signed = len(value), value.shape().signed
+    negative = value[-1] if signed else Const(0, 1)
+    if shift >= width:
+        # All bits are dropped: what is left is the sign, once more below the point.
+        floor: Value = negative.as_signed() if signed else Const(0, 1)
+    else:
+        floor = value[shift:].as_signed() if signed else value[shift:]
+    if mode is Round.TRN:
+        return floor
+
+    def bit(index: int) -> Value:
+        return value[index] if index < width else negative
+
+    guard = bit(shift - 1)
+    sticky = value[: min(shift - 1, width)].any() if shift > 1 else Const(0, 1)
+    if shift - 1 > width and signed:
+        sticky = sticky | negative
+    up = {
+        Round.TRN_ZERO: negative & (guard | sticky),
+        Round.RND: guard,
+        Round.RND_ZERO: guard & (sticky | negative),
+        Round.RND_INF: guard & (sticky | ~negative),
+        Round.RND_MIN_INF: guard & sticky,
+        Round.RND_CONV: guard & (sticky | bit(shift)),
+    }[mode]
+    # One bit, taken as 0 or 1: a signed operand of one bit would count as -1.
+    return floor + up[0]
+
+
+def limited(value: Value, to: Fixed) -> Value:
+    """An already rounded integer brought into the range of ``to`` by its overflow mode; has the width of ``to``."""
+    low, high = _range(value)
+    if to.min <= low and high <= to.max:
+        return _sized(value, to)
+    if to.overflow is Overflow.WRAP:
+        return _sized(value, to)
+    over = value > Const(to.max) if high > to.max else Const(0, 1)
+    under = value < Const(to.min) if low < to.min else Const(0, 1)
+    if to.overflow is Overflow.SAT_ZERO:
+        return Mux(over | under, Const(0, shape(to)), _sized(value, to))
+    return Mux(over, Const(to.max, shape(to)), Mux(under, Const(to.min, shape(to)), _sized(value, to)))
+
+
+def cast(value: Value, frac: int, to: Fixed) -> Value:
+    """Raw ``value * 2**-frac`` in the format ``to``: round, then overflow."""
+    return limited(rounded(value, frac - to.frac, to.round), to)
+
+
+def _range(value: Value) -> tuple[int, int]:
+    kind = value.shape()
+    if kind.signed:
+        return -(1 << (kind.width - 1)), (1 << (kind.width - 1)) - 1
+    return 0, (1 << kind.width) - 1
+
+
+def _sized(value: Value, to: Fixed) -> Value:
+    """The low bits of ``value`` (extended by its own sign if it is shorter), read as ``to``."""
+    if len(value) > to.width:
+        bits: Value = value[: to.width]
+    elif len(value) < to.width:
+        sign = value[-1] if value.shape().signed else Const(0, 1)
+        bits = Cat(value, sign.replicate(to.width - len(value)))
+    else:
+        bits = value
+    return bits.as_signed() if to.signed else bits.as_unsigned()
+

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many multipliers each layer gets: chosen by hand, by reuse, or by a budget. Pure Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import floor
+
+from fxsim.errors import FxsimError
+from fxsim.graph import Graph
+
+from .delays import Family, family
+from .lower import HardLayer, lower
+from .schedule import (
+    Fold,
+    LayerSchedule,
+    fold_for_reuse,
+    fold_multipliers,
+
+    least_reuse,
+    products,
+    schedule,
+)
+from .timing import Stage, Timing, timing
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A fold for each hardware layer that computes, by its name."""
+
+    folds: Mapping[str, Fold]
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        """As written to a folding file and the manifest."""
+        return {name: {"beats": fold.beats, "cycles": fold.cycles} for name, fold in self.folds.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network with its folding: schedules, buffer depths, timing and cost."""
+
+    graph: Graph
+    layers: tuple[HardLayer, ...]
+    folding: Folding
+    schedules: tuple[LayerSchedule | None, ...]
+    depths: tuple[int, ...]
+    timing: Timing
+    family: Family
+    clock_mhz: float
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of all layers."""
+        return sum(s.multipliers for s in self.schedules if s is not None)
+
+
+def computing(graph: Graph) -> list[HardLayer]:
+    """The hardware layers that have a folding."""
+    return [layer for layer in lower(graph) if layer.program is not None]
+
+
+def by_reuse(graph: Graph, reuse: int | Mapping[str, int]) -> Folding:
+    """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
+
+    A layer with fewer products than that has one multiplier an engine. Raises ``FxsimError`` naming the legal values.
+    """
+    layers = computing(graph)
+    if isinstance(reuse, Mapping):
+        _check_names(reuse, layers)
+        wanted = {layer.name: reuse.get(layer.name, _least(layer)) for layer in layers}
+    else:
+        most = max(products(layer.program) for layer in layers if layer.program)
+        if type(reuse) is not int or not 1 <= reuse <= most:
+            raise FxsimError(f"reuse must be an integer from 1 to {most} (one multiplier), not {reuse!r}")
+        wanted = {layer.name: reuse for layer in layers}
+    chosen = {}
+    for layer in layers:
+        assert layer.program is not None
+        value = wanted[layer.name]
+        most = products(layer.program)
+        if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
+            raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {value!r}")
+        try:
+            chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))))
+        except FxsimError as error:
+            raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    return Folding(chosen)
+
+
+def _least(layer: HardLayer) -> int:
+    assert layer.program is not None
+    return least_reuse(layer.program)
+
+
+def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
+    names = [layer.name for layer in layers]
+    for name in given:
+        if name not in names:
+            raise FxsimError(f"folding names layer {name!r}; the hardware layers are {', '.join(names)}")
+
+
+def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
+    """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
+
+    Layers that are not named are fully parallel. Raises ``FxsimError`` for anything else.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FxsimError(f"{where}: not JSON ({error})") from None
+    if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
+        raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
+    layers = {layer.name: layer for layer in computing(graph)}
+    _check_names(data, list(layers.values()))
+    chosen: dict[str, Fold] = {}
+    reuse: dict[str, int] = {}
+    for name, value in data.items():
+        if set(value) == {"reuse"}:
+            reuse[name] = value["reuse"]
+        elif set(value) == {"beats", "cycles"} and all(type(v) is int for v in value.values()):
+            chosen[name] = Fold(value["beats"], value["cycles"])
+        else:
+            raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
+    rest = by_reuse(graph, reuse)
+    return Folding({**rest.folds, **chosen})
+
+
+def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
+    """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
+    known = family(family_name)
+    if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
+        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {clock_mhz!r}")
+    layers = tuple(lower(graph))
+    _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
+    schedules: list[LayerSchedule | None] = []
+    for layer in layers:
+        if layer.program is None:
+            schedules.append(None)
+            continue
+        try:
+            schedules.append(schedule(layer.program, folding.folds.get(layer.name, Fold()), known, clock_mhz))
+        except FxsimError as error:
+            raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    depths, stages = [], []
+    spacing = 1  # cycles between the tokens that arrive
+    for layer, plan in zip(layers, schedules, strict=True):
+        interval, latency = (1, 1) if plan is None else (plan.interval, plan.latency)
+        spacing = max(spacing, interval)
+        if not layer.return_sequences:
+            spacing *= layer.steps
+        # As many results as can be under way at once, one that waits to be taken, one whose room is not back yet.
+        depth = floor(latency / spacing) + 2
+        depths.append(depth)
+        stages.append(Stage(interval, latency, depth, layer.steps, layer.return_sequences))
+    return Plan(graph, layers, folding, tuple(schedules), tuple(depths), timing(stages), known, clock_mhz)
+
+
+def choices(layer: HardLayer) -> list[Fold]:
+    """Foldings of a layer from fast to small, without those that cost as much as a faster one."""
+    assert layer.program is not None
+    found: list[tuple[int, Fold]] = []
+    reuse, most = least_reuse(layer.program), products(layer.program)
+    while True:
+        fold = fold_for_reuse(layer.program, reuse)
+        cost = fold_multipliers(layer.program, fold)
+        if not found or cost < found[-1][0]:
+            found.append((cost, fold))
+        if reuse >= most:
+            return [fold for _, fold in found]
+        reuse = min(most, reuse + max(1, reuse // 16))
+
+
+def by_budget(
+    graph: Graph,
+    *,
+    multipliers: int | None = None,
+    latency: int | None = None,
+    clock_mhz: float = 200.0,
+    family_name: str = "xc7",
+) -> Folding:
+    """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` cycles.
+
+    Raises ``FxsimError`` with the attainable value if there is none.
+    """
+    if (multipliers is None) == (latency is None):
+        raise FxsimError("give either multipliers or latency")
+    wanted = multipliers if multipliers is not None else latency
+    if type(wanted) is not int or wanted < 1:
+        raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
+    layers = computing(graph)
+    known = family(family_name)
+    options: list[list[tuple[int, int, Fold]]] = []
+    for layer in layers:
+        assert layer.program is not None
+        row = []
+        for fold in choices(layer):
+            plan = schedule(layer.program, fold, known, clock_mhz)
+            tokens = layer.steps
+            row.append((plan.multipliers, (tokens - 1) * plan.interval + plan.latency, fold))
+        options.append(row)
+    at = [len(row) - 1 for row in options]
+
+    def total(column: int) -> int:
+        return sum(int(row[k][column]) for row, k in zip(options, at, strict=True))
+
+    def exact_latency() -> int:
+        return make_plan(graph, result(), clock_mhz, family_name).timing.latency
+
+    def result() -> Folding:
+        return Folding({layer.name: row[k][2] for layer, row, k in zip(layers, options, at, strict=True)})
+
+    if multipliers is not None and total(0) > multipliers:
+        raise FxsimError(f"multipliers must be at least {total(0)} (one an engine), not {multipliers}")
+    # From the smallest on, always the step that saves most cycles for a multiplier.
+    while latency is None or exact_latency() > latency:
+        best: tuple[float, int, int] | None = None
+        for n, row in enumerate(options):
+            for k in range(at[n]):
+                cost, gain = row[k][0] - row[at[n]][0], row[at[n]][1] - row[k][1]
+                if gain <= 0 or (multipliers is not None and total(0) + cost > multipliers):
+                    continue
+                rate = gain / max(cost, 1)
+                if best is None or rate > best[0]:
+                    best = (rate, n, k)
+        if best is None:
+            break
+        at[best[1]] = best[2]
+    if latency is not None and exact_latency() > latency:
+        raise FxsimError(f"latency must be at least {exact_latency()} cycles at {clock_mhz:g} MHz, not {latency}")
+    return result()
+
+

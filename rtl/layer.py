@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One layer as hardware: engines, lanes and states of a scheduled program behind a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from fxsim.errors import FxsimError
+from fxsim.fixed import Fixed, smallest
+from fxsim.fixed import cast as cast_integer
+from fxsim.program import (
+    Add,
+    Cast,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    OneHot,
+    Op,
+    Program,
+    Select,
+    Slice,
+    State,
+    Sub,
+    Table,
+    Total,
+)
+
+from .control import Delay, Phase
+from .fixed import cast, limited, rounded, shape, shifted
+from .matvec import MatVec, rom_style
+from .schedule import REDUCTIONS, LayerSchedule
+from .stream import Beat, Buffer, elements
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A window on an op for tests: ``data`` holds ``count`` elements whenever ``valid``."""
+
+    op: str
+    valid: Value
+    data: Value
+    width: int
+    signed: bool
+    count: int
+    beats: int
+
+
+class LayerCore(wiring.Component):
+    """A layer: takes one step's vector, gives one step's (or, without ``return_sequences``, one sequence's) vector.
+
+    Latency: ``plan.latency`` edges from the one that takes a token to the first at which its result stands; a token
+    enters every ``plan.interval`` cycles as long as the buffer behind has room.
+
+    Parameters
+    ----------
+    plan: the schedule. return_sequences: whether every step's result leaves. depth: beats the output buffer holds.
+
+    Members
+    -------
+    i : In(stream.Signature(Beat(...))), o : Out(stream.Signature(Beat(...)))
+    """
+
+    def __init__(self, plan: LayerSchedule, return_sequences: bool, depth: int) -> None:
+        self.plan, self.return_sequences, self.depth = plan, return_sequences, depth
+        program = plan.program
+        self.bits_in = program.input.elements * program.input.type.width
+        self.bits_out = program.elements * program.type.width
+        self.taps: list[Tap] = []
+        super().__init__(
+            {"i": In(stream.Signature(Beat(self.bits_in))), "o": Out(stream.Signature(Beat(self.bits_out)))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = Buffer(self.bits_out, self.depth)
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
+        body = _Body(m, self.plan, self.i, buffer, self.return_sequences)
+        body.build()
+        self.taps = body.taps
+        return m
+
+
+class _Flow:
+    """Signals of an op that pass by: those of beat 0 stand in ``cycle``, those of the next a beat later."""
+
+    def __init__(self, m: Module, name: str, cycle: int, values: list[Value]) -> None:
+        self.name, self.cycle, self.values = name, cycle, values
+        self._delays = [Delay(m, value, f"{name}{k}") for k, value in enumerate(values)]
+
+    def at(self, cycle: int) -> list[Value]:
+        return [delay(cycle - self.cycle) for delay in self._delays]
+
+
+class _Body:
+    def __init__(self, m: Module, plan: LayerSchedule, i: stream.Interface, buffer: Buffer, sequences: bool) -> None:
+        self.m, self.plan, self.i, self.buffer, self.sequences = m, plan, i, buffer, sequences
+        self.program: Program = plan.program
+        self.fold = plan.fold
+        self.flows: dict[str, _Flow] = {}
+        self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
+        self.phases: list[Phase] = []
+        self.taps: list[Tap] = []
+        self._chosen: dict[tuple[str, int, int], list[Value]] = {}
+        self._ports: dict[tuple[Table, Fixed], list[Memory]] = {}
+
+    # -- order of things -----------------------------------------------------------------------------------------------
+    def build(self) -> None:
+        plan, program = self.plan, self.program
+        self.accept()
+        self.prepare()
+        for op in program.ops:
+            while plan.segment[op.name] >= len(self.phases):
+                self.open_segment(len(self.phases))
+            self.add(op)
+        for state in program.states:
+            self.update(state)
+        self.emit()
+
+    def accept(self) -> None:
+        """Take a token when the last one's interval is over and its result will find room."""
+        m, plan, i = self.m, self.plan, self.i
+        take, go = Signal(), Signal()
+        room = Signal(range(self.buffer.depth + 1), init=self.buffer.depth)
+        wait = Signal(range(max(plan.interval, 2)))
+        m.d.comb += [i.ready.eq((wait == 0) & (room != 0)), take.eq(i.valid & i.ready)]
+        m.d.sync += [go.eq(take), wait.eq(Mux(take, plan.interval - 1, Mux(wait == 0, 0, wait - 1)))]
+        x = Signal(len(i.payload.data), reset_less=True)
+        last, abort = Signal(reset_less=True), Signal(reset_less=True)
+        with m.If(take):
+            m.d.sync += [x.eq(i.payload.data), last.eq(i.payload.last), abort.eq(i.payload.abort)]
+        # Room is spoken for when a token that gives a result enters, and free again when the result leaves.
+        gives = Const(1, 1) if self.sequences else i.payload.last & ~i.payload.abort
+        left = self.buffer.o.valid & self.buffer.o.ready
+        m.d.sync += room.eq(room - (take & gives) + left)
+        op = self.program.input
+        values = elements(x, op.elements, op.type.width, op.type.signed)
+        if plan.flows_input:
+            self.flows[op.name] = _Flow(m, op.name, 0, values)
+        else:
+            self.kept[op.name] = values
+        self.phases.append(Phase(m, "phase0", self.fold, go, last, abort))
+
+    def prepare(self) -> None:
+        """Registers of states and of vectors kept between segments."""
+        for op in self.program.states:
+            init = op.init.data.tolist() if op.init else [0] * op.elements
+            kind = shape(self.plan.bounds[op.name].narrow(op.type))
+            self.kept[op.name] = [Signal(kind, name=f"{op.name}{k}", init=int(v)) for k, v in enumerate(init)]
+        for name in sorted(self.plan.collected):
+            kind = shape(self.plan.bounds[name].narrow(self.program[name].type))
+            self.kept[name] = [
+                Signal(kind, name=f"whole_{name}{k}", reset_less=True) for k in range(self.program.sizes[name])
+            ]
+
+    def open_segment(self, number: int) -> None:
+        """A phase that starts when the operands of its products are whole."""
+        m, plan, before = self.m, self.plan, self.phases[-1]
+        time = plan.segments[number] - plan.segments[number - 1] - plan.tail - 1
+        start = Signal(name=f"start{number}")
+        m.d.sync += start.eq(before.final(time))
+        last, abort = Signal(name=f"last{number}"), Signal(name=f"abort{number}")
+        m.d.sync += [last.eq(before.ends(time)), abort.eq(before.broken(time))]
+        self.phases.append(Phase(m, f"phase{number}", self.fold, start, last, abort))
+
+    def local(self, segment: int, cycle: int) -> int:
+        """A cycle counted from the start of a segment."""
+        return cycle - self.plan.segments[segment]
+
+    # -- ops -----------------------------------------------------------------------------------------------------------
+    def add(self, op: Op) -> None:
+        if isinstance(op, Input | State | Constant | Slice):
+            return
+        segment = self.plan.segment[op.name]
+        if isinstance(op, Dot):
+            flow = self.dot(op, segment)
+        elif isinstance(op, Concat):
+            cycle = max(self.cycle(arg, segment) for arg in op.args)
+            flow = _Flow(self.m, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
+        elif isinstance(op, REDUCTIONS):
+            flow = self.reduction(op, segment)
+        else:
+            flow = self.lane(op, segment)
+        self.flows[op.name] = flow
+        if op.name in self.plan.collected:
+            self.store(self.kept[op.name], flow, segment, None)
+        self.tap(op, flow, segment)
+
+    def cycle(self, name: str, segment: int) -> int:
+        op = self.program[name]
+        if isinstance(op, Slice):
+            return self.cycle(op.arg, segment)
+        if name in self.flows and self.plan.segment[name] == segment:
+            return self.flows[name].cycle
+        return self.plan.segments[segment]
+
+    def values(self, name: str, segment: int, cycle: int) -> list[Value]:
+        """The signals of an operand as they stand in ``cycle`` of beat 0."""
+        op, size = self.program[name], self.program.sizes[name]
+        if isinstance(op, Constant):
+            constants: list[Value] = [Const(int(v), shape(op.type)) for v in op.values.data]
+            return constants if size == 1 else self.choose(name, constants, segment, cycle)
+        if isinstance(op, Slice):
+            whole = self.program[op.arg]
+            if isinstance(whole, Dot) and self.plan.segment[op.arg] == segment:
+                # A beat of a product holds this beat's units of every gate.
+                lanes = self.plan.lanes if self.fold.beats > 1 else 1
+                units = self.plan.units if self.fold.beats > 1 else 1
+                flow = self.flows[op.arg].at(cycle)
+                return flow[op.start // units * lanes : op.stop // units * lanes]
+            if op.arg in self.kept:
+                return self.choose(name, self.kept[op.arg][op.start : op.stop], segment, cycle)
+            return self.values(op.arg, segment, cycle)[op.start : op.stop]
+        if name in self.flows and self.plan.segment[name] == segment:
+            return self.flows[name].at(cycle)
+        return self.choose(name, self.kept[name], segment, cycle)
+
+    def choose(self, name: str, whole: list[Value], segment: int, cycle: int) -> list[Value]:
+        """This beat's elements of a whole vector, chosen in the cycle before."""
+        if self.fold.beats == 1:
+            return whole
+        key = (name, segment, cycle)
+        if key not in self._chosen:
+            lanes = len(whole) // self.fold.beats
+            index = self.phases[segment].index(self.local(segment, cycle) - 1)
+            chosen: list[Value] = []
+            for u in range(lanes):
+                signal = Signal(whole[u].shape(), name=f"{name}_at{cycle}_{u}", reset_less=True)
+                self.m.d.sync += signal.eq(Array(whole[u::lanes])[index])
+                chosen.append(signal)
+            self._chosen[key] = chosen
+        return self._chosen[key]
+
+    def dot(self, op: Dot, segment: int) -> _Flow:
+        plan, m = self.plan, self.m
+        engine = plan.engines[op.name]
+        arg = self.program[op.arg]
+        unit = MatVec(op, plan.bounds[op.name], engine, self.fold, plan.units, arg.type, plan.bounds[op.arg])
+        m.submodules[op.name] = unit
+        phase, start = self.phases[segment], self.local(segment, engine.start)
+        if op.arg in self.kept:
+            x = self.kept[op.arg]
+        else:
+            x = self.values(op.arg, segment, engine.start)
+        m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
+        m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
+        return _Flow(m, op.name, engine.ready, list(unit.result))
+
+    def lane(self, op: Op, segment: int) -> _Flow:
+        plan, m = self.plan, self.m
+        slot = plan.slots[op.name]
+        size = self.program.sizes[op.name]
+        count = size // self.fold.beats if size == plan.units else size
+        operands = [self.values(arg, segment, slot.start) for arg in op.args]
+        kind = shape(plan.bounds[op.name].narrow(op.type))
+        results: list[Value] = []
+        for u in range(count):
+            args = [values[u] if len(values) > 1 else values[0] for values in operands]
+            result = Signal(kind, name=f"{op.name}_{u}")
+            if isinstance(op, Lookup):
+                m.d.comb += result.eq(self.lookup(op, args[0]))
+            else:
+                m.d.comb += result.eq(self.compute(op, args, f"{op.name}_exact{u}"))
+            results.append(result)
+        return _Flow(m, op.name, slot.cycle, results)
+
+    def compute(self, op: Op, args: list[Value], name: str) -> Value:
+        """The cast result of an element-wise op."""
+        fracs = [self.program[arg].type.frac for arg in op.args]
+        if isinstance(op, Mul):
+            return self.fitted(op, args[0] * args[1], sum(fracs), name)
+        if isinstance(op, Cast):
+            return self.fitted(op, args[0], fracs[0], name)
+        frac = max(fracs)
+        grid = [shifted(value, frac - f) for value, f in zip(args, fracs, strict=True)]
+        if isinstance(op, Add):
+            return self.fitted(op, grid[0] + grid[1], frac, name)
+        if isinstance(op, Sub):
+            return self.fitted(op, grid[0] - grid[1], frac, name)
+        if isinstance(op, Max):
+            return self.fitted(op, Mux(grid[0] > grid[1], grid[0], grid[1]), frac, name)
+        if isinstance(op, Min):
+            return self.fitted(op, Mux(grid[0] < grid[1], grid[0], grid[1]), frac, name)
+        assert isinstance(op, Select)
+        return self.fitted(op, Mux(args[0] > 0, grid[1], grid[2]), frac, name)
+
+    def fitted(self, op: Op, value: Value, frac: int, name: str) -> Value:
+        """The exact result, in no more bits than its bounds need, cast: what cannot overflow has no limiter.
+
+        It stands in a signal of its own, for the cast looks at its bits many times.
+        """
+        low, high = self.plan.bounds[op.name].exact
+        exact = Signal(shape(smallest(low, high, frac)), name=name)
+        self.m.d.comb += exact.eq(value)
+        return cast(exact, frac, op.type)
+
+    def lookup(self, op: Lookup, x: Value) -> Value:
+        """Read a table: index now, entry one cycle later. Two readers share a memory with two ports."""
+        m, table = self.m, op.table
+        frac = self.program[op.arg].type.frac
+        scaled = x if table.scale == 1 else x * Const(table.scale)
+        index = rounded(scaled, frac - table.frac, table.round)
+        address = Signal(range(len(table.values.data)))
+        low = index < table.first
+        high = index > table.last
+        m.d.comb += address.eq(Mux(low, 0, Mux(high, len(table.values.data) - 1, index - table.first)))
+        entries = [int(v) for v in table.entries(op.type)]
+        type = self.plan.bounds[op.name].narrow(op.type)
+        key = (table, op.type)
+        memories = self._ports.setdefault(key, [])
+        if not memories or len(memories[-1].read_ports) == 2:
+            # Entries that no input reads may not fit the narrow format; they are never seen.
+            mask = (1 << type.width) - 1
+            memory = Memory(
+                shape=type.width,
+                depth=len(entries),
+                init=[v & mask for v in entries],
+                attrs=rom_style(len(entries), type.width),
+            )
+            m.submodules[f"table_{op.name}{len(memories)}"] = memory
+            memories.append(memory)
+        port = memories[-1].read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
+        data: Value = port.data
+        return data.as_signed() if type.signed else data
+
+    def reduction(self, op: Op, segment: int) -> _Flow:
+        """A tree with a register after every level."""
+        m, plan = self.m, self.plan
+        slot = plan.slots[op.name]
+        arg = op.args[0]
+        type, frac = op.type, self.program[arg].type.frac
+        values = list(self.values(arg, segment, slot.start))
+        cycle = slot.start
+
+        def keep(value: Value) -> Value:
+            signal = Signal(value.shape(), name=f"{op.name}_c{cycle}_{len(level)}", reset_less=True)
+            m.d.sync += signal.eq(value)
+            return signal
+
+        level: list[Value] = []
+        if isinstance(op, OneHot):
+            # Carry (value, one-hot of its place); of equals the left one stays.
+            pairs = [(v, Const(1 << k, len(values))) for k, v in enumerate(values)]
+            while len(pairs) > 1:
+                cycle += 1
+                following = []
+                for k in range(0, len(pairs) - 1, 2):
+                    (a, at), (b, bt) = pairs[k], pairs[k + 1]
+                    right = b > a
+                    following.append((keep(Mux(right, b, a)), keep(Mux(right, bt, at))))
+                    level.append(a)
+                if len(pairs) % 2:
+                    following.append((keep(pairs[-1][0]), keep(pairs[-1][1])))
+                    level.append(pairs[-1][0])
+                pairs, level = following, []
+            cycle += 1
+            one, zero = (Const(cast_integer(v, 0, type), shape(type)) for v in (1, 0))
+            flags = pairs[0][1]
+            results: list[Value] = []
+            for k in range(len(values)):
+                level.append(flags)
+                results.append(keep(Mux(flags[k], one, zero)))
+            return _Flow(m, op.name, cycle, results)
+        total = isinstance(op, Total)
+        if total and frac != type.frac:
+            values = [keep(cast(v, frac, type)) for v in values if level.append(v) is None]
+            cycle, level = cycle + 1, []
+        elif total:
+            values = [limited(v, type) for v in values]
+        stride = 1
+        while len(values) > 1:
+            cycle += 1
+            following_values: list[Value] = []
+            for k in range(0, len(values) - 1, 2):
+                a, b = values[k], values[k + 1]
+                following_values.append(keep(limited(a + b, type) if total else Mux(b > a, b, a)))
+                level.append(a)
+            if len(values) % 2:
+                following_values.append(keep(values[-1]))
+                level.append(values[-1])
+            values, level, stride = following_values, [], 2 * stride
+        cycle += 1
+        result = values[0] if total else cast(values[0], frac, type)
+        return _Flow(m, op.name, cycle, [keep(result)])
+
+    # -- what stays ----------------------------------------------------------------------------------------------------
+    def store(self, registers: list[Value], flow: _Flow, segment: int, clear: list[int] | None) -> None:
+        """Write each beat's elements to their registers; with ``clear``, initial values at the end of a sequence."""
+        m, phase = self.m, self.phases[segment]
+        time = self.local(segment, flow.cycle)
+        ends = phase.ends(time)
+        lanes = len(flow.values)
+
+        def value(k: int, u: int) -> Value:
+            if clear is None:
+                return flow.values[u]
+            return Mux(ends, Const(clear[k], registers[k].shape()), flow.values[u])
+
+        with m.If(phase.strobe(time)):
+            if self.fold.beats == 1:
+                m.d.sync += [register.eq(value(k, k)) for k, register in enumerate(registers)]
+                return
+            with m.Switch(phase.index(time)):
+                for g in range(self.fold.beats):
+                    with m.Case(g):
+                        m.d.sync += [registers[g * lanes + u].eq(value(g * lanes + u, u)) for u in range(lanes)]
+
+    def whole(self, name: str, flow: _Flow, segment: int) -> list[Value]:
+        """All elements of an op in the cycle of its last beat: earlier beats wait in registers."""
+        if self.fold.beats == 1:
+            return flow.values
+        key = f"whole:{name}"
+        if key not in self.kept:
+            lanes = len(flow.values)
+            waiting: list[Value] = [
+                Signal(flow.values[0].shape(), name=f"next_{name}{k}", reset_less=True)
+                for k in range(lanes * (self.fold.beats - 1))
+            ]
+            phase, time = self.phases[segment], self.local(segment, flow.cycle)
+            with self.m.If(phase.strobe(time)):
+                with self.m.Switch(phase.index(time)):
+                    for g in range(self.fold.beats - 1):
+                        with self.m.Case(g):
+                            self.m.d.sync += [waiting[g * lanes + u].eq(flow.values[u]) for u in range(lanes)]
+            self.kept[key] = waiting + flow.values
+        return self.kept[key]
+
+    def update(self, state: State) -> None:
+        """Give a state its next value; the last step of a sequence gives it its initial one."""
+        m, program = self.m, self.program
+        if state.update not in self.flows:
+            raise FxsimError(f"state {state.name!r}: its update {state.update!r} is not computed in the step")
+        segment, flow = self.plan.segment[state.update], self.flows[state.update]
+        init = state.init.data.tolist() if state.init else [0] * state.elements
+        registers = self.kept[state.name]
+        read_whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
+        if self.fold.beats == 1 or not read_whole:
+            self.store(registers, flow, segment, init)
+            return
+        # A product still reads the old vector while the new one comes in: change all of it at once.
+        values = self.whole(state.update, flow, segment)
+        phase, time = self.phases[segment], self.local(segment, flow.cycle)
+        with m.If(phase.final(time)):
+            m.d.sync += [
+                register.eq(Mux(phase.ends(time), Const(v, register.shape()), value))
+                for register, v, value in zip(registers, init, values, strict=True)
+            ]
+
+    def emit(self) -> None:
+        """Put the result of each step, or of each whole sequence, into the output buffer."""
+        m, program, name = self.m, self.program, self.program.output
+        segment = self.plan.segment[name]
+        if name not in self.flows:
+            cycle = self.cycle(name, segment)
+            self.flows[name] = _Flow(m, name, cycle, self.values(name, segment, cycle))
+        flow = self.flows[name]
+        phase, time = self.phases[segment], self.local(segment, flow.cycle)
+        ends, broken = phase.ends(time), phase.broken(time)
+        type = program.type
+        values = []
+        for k, value in enumerate(self.whole(name, flow, segment)):
+            sized = Signal(shape(type), name=f"out{k}")
+            m.d.comb += sized.eq(value)
+            values.append(sized)
+        push = phase.final(time) if self.sequences else phase.final(time) & ends & ~broken
+        m.d.comb += [
+            self.buffer.push.eq(push),
+            self.buffer.beat.data.eq(Cat(*values)),
+            self.buffer.beat.last.eq(ends),
+            self.buffer.beat.abort.eq(broken),
+        ]
+
+    def tap(self, op: Op, flow: _Flow, segment: int) -> None:
+        size, count = self.program.sizes[op.name], len(flow.values)
+        if count * self.fold.beats == size or (size == count and self.fold.beats == 1):
+            kind = flow.values[0].shape()
+            valid = self.phases[segment].strobe(self.local(segment, flow.cycle))
+            self.taps.append(Tap(op.name, valid, Cat(*flow.values), kind.width, kind.signed, count, size // count))

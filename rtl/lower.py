@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a graph's layers to hardware layers: what is merged, what is refused.
+
+Flatten followed by Dense becomes a product that accumulates as the steps arrive, with weights that change with the
+step; element-wise layers join the layer before them. Neither changes a bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from fxsim.errors import FxsimError
+from fxsim.fixed import Fixed
+from fxsim.fixed import cast as cast_integer
+from fxsim.graph import Graph, Layer, Shape
+from fxsim.program import Add, Const, Dot, Input, Op, Program, State
+
+from .schedule import is_ordered, known_bounds, regular
+
+
+@dataclass(frozen=True)
+class HardLayer:
+    """One layer of hardware.
+
+    ``program`` None: Flatten that only collects. ``steps``: tokens of a sequence that enter. ``origin``: for each op of
+    the program, the (layer, op) of the graph that it is, where it is one.
+    """
+
+    name: str
+    program: Program | None
+    steps: int
+    return_sequences: bool
+    origin: Mapping[str, tuple[str, str]]
+    type: Fixed
+    elements: int
+
+
+def lower(graph: Graph) -> list[HardLayer]:
+    """The hardware layers of a graph; raises ``FxsimError`` for what cannot be built."""
+    result: list[HardLayer] = []
+    flow = list(graph.flow())
+    k = 0
+    while k < len(flow):
+        layer, shape, type, out, _ = flow[k]
+        if layer.backward is not None:
+            raise FxsimError(
+                f"layer {layer.name!r} is bidirectional, which fxsim simulates but does not build in hardware yet"
+            )
+        if layer.program is None:
+            following = flow[k + 1] if k + 1 < len(flow) else None
+            merged = _accumulating(shape, following[0]) if following is not None else None
+            if merged is not None and following is not None:
+                result.append(merged)
+                k += 2
+                continue
+            if len(shape) == 2 and shape[0] > 1:
+                elements = out[-1]
+                result.append(HardLayer(layer.name, None, shape[0], False, {}, type, elements))
+        else:
+            result.append(_plain(layer, shape))
+        k += 1
+    if not result:
+        raise FxsimError("the network has no layer that computes anything")
+    return _join(result)
+
+
+def _plain(layer: Layer, shape: Shape) -> HardLayer:
+    program = layer.program
+    assert program is not None
+    origin = {op.name: (layer.name, op.name) for op in program.ops}
+    steps = shape[0] if len(shape) == 2 else 1
+    return HardLayer(
+        layer.name, program, steps, layer.return_sequences, origin, program.type, program.elements
+    )
+
+
+def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
+    """A Dense of the flattened sequence as a sum over its steps, or None if that is not what follows."""
+    program = layer.program
+    if program is None or layer.recurrent or len(shape) != 2 or shape[0] == 1 or not regular(program):
+        return None
+    steps, features = shape
+    uses = [op for op in program.ops if program.input.name in op.args]
+    if len(uses) != 1 or not isinstance(uses[0], Dot) or uses[0].weights.data.ndim != 2:
+        return None
+    dot = uses[0]
+    if is_ordered(dot, known_bounds(program)[dot.name]):
+        return None  # a saturating sum keeps its order only within one product
+    weights = Const(dot.weights.data.reshape(steps, features, -1), dot.weights.type)
+    outputs = dot.weights.shape[-1]
+    bias = np.zeros(outputs, np.int64)
+    if dot.bias is not None:
+        bias = np.array([cast_integer(int(v), dot.bias.type.frac, dot.type) for v in dot.bias.data], np.int64)
+    ops: list[Op] = []
+    origin = {}
+    for op in program.ops:
+        if isinstance(op, Input):
+            ops.append(replace(op, elements=features))
+            ops.append(State(name="so_far", type=dot.type, elements=outputs, update=dot.name, init=Const(bias, dot.type)))
+        elif op is dot:
+            part = replace(dot, name=f"{dot.name}_step", weights=weights, bias=None, stride=1)
+            ops += [part, Add(name=dot.name, type=dot.type, a="so_far", b=part.name)]
+        else:
+            ops.append(op)
+            origin[op.name] = (layer.name, op.name)
+    return HardLayer(
+        layer.name, Program(tuple(ops), program.output), steps, False, origin, program.type, program.elements
+    )
+
+
+def _join(layers: list[HardLayer]) -> list[HardLayer]:
+    """Element-wise layers into the layer before them."""
+    result = [layers[0]]
+    for layer in layers[1:]:
+        before = result[-1]
+        if before.program is not None and layer.program is not None and _elementwise(layer.program, before.program):
+            result[-1] = _compose(before, layer)
+        else:
+            result.append(layer)
+    return result
+
+
+def _elementwise(program: Program, before: Program) -> bool:
+    return (
+        not program.states
+        and not program.dots
+        and program.elements == before.elements
+        and regular(program)
+        and program.output != program.input.name
+    )
+
+
+def _compose(before: HardLayer, after: HardLayer) -> HardLayer:
+    assert before.program is not None and after.program is not None
+    source = before.program.output
+    names = {op.name: source if isinstance(op, Input) else f"{after.name}__{op.name}" for op in after.program.ops}
+    names = {old: _identifier(new) for old, new in names.items()}
+    ops = list(before.program.ops)
+    origin = dict(before.origin)
+    for op in after.program.ops:
+        if isinstance(op, Input):
+            continue
+        ops.append(_renamed(op, names))
+        if op.name in after.origin:
+            origin[names[op.name]] = after.origin[op.name]
+    program = Program(tuple(ops), names[after.program.output])
+    return HardLayer(
+        f"{before.name}_{after.name}", program, before.steps, before.return_sequences, origin,
+        program.type, program.elements,
+    )  # fmt: skip
+
+
+def _identifier(name: str) -> str:
+    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    return text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
+
+
+def _renamed(op: Op, names: Mapping[str, str]) -> Op:
+    """The op with its own and its operands' names replaced."""
+    changes: dict[str, object] = {"name": names[op.name]}
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if field.name in ("a", "b", "arg", "condition"):
+            changes[field.name] = names[value]
+        elif field.name == "parts":
+            changes["parts"] = tuple(names[part] for part in value)
+    return replace(op, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A planned network as one component: layers in a row, joined by streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .folding import Plan
+from .layer import LayerCore, Tap
+from .lower import HardLayer
+from .stream import Beat, Buffer
+
+
+class Collect(wiring.Component):
+    """Joins the ``steps`` vectors of a sequence into one (Flatten), first step low.
+
+    Latency: 1 edge from the last step to the result; a step is taken every cycle while there is room for a result.
+
+    Members
+    -------
+    i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(steps * bits)))
+    """
+
+    def __init__(self, steps: int, bits: int, depth: int) -> None:
+        self.steps, self.bits, self.depth = steps, bits, depth
+        super().__init__({"i": In(stream.Signature(Beat(bits))), "o": Out(stream.Signature(Beat(steps * bits)))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth)
+        wiring.connect(m, buffer.o, wiring.flipped(self.o))
+        room = Signal(range(self.depth + 1), init=self.depth)
+        step = Signal(range(self.steps))
+        parts = [Signal(self.bits, name=f"part{k}", reset_less=True) for k in range(self.steps - 1)]
+        take = Signal()
+        m.d.comb += [
+            self.i.ready.eq(room != 0),
+            take.eq(self.i.valid & self.i.ready),
+            buffer.push.eq(take & self.i.payload.last & ~self.i.payload.abort),
+            buffer.beat.data.eq(Cat(*parts, self.i.payload.data)),
+            buffer.beat.last.eq(1),
+        ]
+        m.d.sync += room.eq(room - buffer.push + (buffer.o.valid & buffer.o.ready))
+        with m.If(take):
+            m.d.sync += step.eq(Mux(self.i.payload.last, 0, step + 1))
+            with m.Switch(step):
+                for k, part in enumerate(parts):
+                    with m.Case(k):
+                        m.d.sync += part.eq(self.i.payload.data)
+        return m
+
+
+@dataclass(frozen=True)
+class NetworkTap:
+    """A tap of a layer with the graph's names for it."""
+
+    layer: str
+    op: str
+    tap: Tap
+
+
+class Network(wiring.Component):
+    """All layers of a plan; sequences of ``Beat`` in, results out.
+
+    Latency: ``plan.timing``.
+
+    Members
+    -------
+    i : In(stream.Signature(Beat(...))), o : Out(stream.Signature(Beat(...)))
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.parts: list[tuple[HardLayer, LayerCore | Collect]] = []
+        graph = plan.graph
+        bits = graph.shape[-1] * graph.input.width
+        for layer, schedule, depth in zip(plan.layers, plan.schedules, plan.depths, strict=True):
+            part: LayerCore | Collect
+            if schedule is None:
+                part = Collect(layer.steps, bits, depth)
+            else:
+                part = LayerCore(schedule, layer.return_sequences, depth)
+            self.parts.append((layer, part))
+            bits = layer.elements * layer.type.width
+        first = plan.graph.shape[-1] * plan.graph.input.width
+        super().__init__({"i": In(stream.Signature(Beat(first))), "o": Out(stream.Signature(Beat(bits)))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        source = wiring.flipped(self.i)
+        for layer, part in self.parts:
+            m.submodules[layer.name] = part
+            wiring.connect(m, source, part.i)
+            source = part.o
+        wiring.connect(m, source, wiring.flipped(self.o))
+        return m
+
+    def taps(self) -> list[NetworkTap]:
+        """The layers' taps, in program order; only after elaboration."""
+        found = []
+        for layer, part in self.parts:
+            for tap in getattr(part, "taps", []):
+                if tap.op in layer.origin:
+                    found.append(NetworkTap(*layer.origin[tap.op], tap))
+        return found
+

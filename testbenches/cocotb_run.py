@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build and run the cocotb tests on an exported folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from testbenches.errors import CheckError, Mismatch
+from testbenches.manifest import Manifest
+from testbenches.vectors import Vectors
+from testbenches.verilator import INSTALL, find_verilator
+
+__all__ = ["SIMULATORS", "run_cocotb"]
+
+#: Simulators that the tests run on.
+SIMULATORS = ("verilator", "icarus")
+
+
+def run_cocotb(
+    folder: str | Path,
+    vectors: str | Path,
+    *,
+    simulator: str = "verilator",
+    sequences: int = 20,
+    timing: bool = True,
+    build_dir: str | Path | None = None,
+    tests: Sequence[str] = (),
+    plusargs: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Run the tests and return the names of those that passed.
+
+    Parameters
+    ----------
+    folder, vectors : path
+        As for :func:`testbenches.check_folder`.
+    simulator : {"verilator", "icarus"}
+        What to run on.
+    sequences : int
+        How many of the vectors each test uses.
+    timing : bool
+        Whether measured cycles must be the manifest's.
+    build_dir : path, optional
+        Keeps the build; a temporary folder by default.
+    tests : sequence of str
+        Names of the tests to run; all by default.
+    plusargs : sequence of str
+        Passed to the simulation, as ``+name=value``.
+
+    Raises
+    ------
+    Mismatch
+        A test failed; its message is the first failure.
+    CheckError
+        The tests cannot be run.
+    """
+    if simulator not in SIMULATORS:
+        raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
+    if sequences < 1:
+        raise CheckError(f"sequences must be at least 1, not {sequences!r}")
+    for module in ("cocotb", "cocotbext.axi"):
+        if not _installed(module):
+            raise CheckError(f"{module} is not installed: {INSTALL}")
+    manifest = Manifest.load(folder)
+    Vectors.load(vectors, manifest)
+    if simulator == "verilator":
+        env = find_verilator().environment()
+    else:
+        if shutil.which("iverilog") is None:
+            raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
+        env = dict(os.environ)
+    keep = build_dir is not None
+    where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
+    work = where / f"cocotb_{simulator}"
+    work.mkdir(parents=True, exist_ok=True)
+    # under pytest the runner would report to pytest and exit
+    env.pop("PYTEST_CURRENT_TEST", None)
+    package = str(Path(__file__).resolve().parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
+    env["FXSIM_MANIFEST"] = str(manifest.folder)
+    env["FXSIM_VECTORS"] = str(Path(vectors).resolve())
+    env["FXSIM_SEQUENCES"] = str(sequences)
+    env["FXSIM_TIMING"] = str(int(timing))
+    order: dict[str, Any] = {
+        "simulator": simulator,
+        "sources": [str(path) for path in manifest.files],
+        "top": manifest.top,
+        "work": str(work),
+        "tests": list(tests),
+        "plusargs": [f"+{text}" for text in plusargs],
+    }
+    log = work / "run.log"
+    results = work / "results.xml"
+    results.unlink(missing_ok=True)
+    try:
+        # The runner works through os.environ, sys.path and sys.exit, so it gets a process of its own.
+        with log.open("wb") as file:
+            subprocess.run(
+                [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order)],
+                env=env,
+                cwd=work,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        return _read(results, log)
+    except CheckError as error:
+        keep = keep or error.log is not None
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(where, ignore_errors=True)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _read(results: Path, log: Path) -> tuple[str, ...]:
+    if not results.is_file():
+        text = log.read_text(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        first = next((line for line in lines if re.search(r"\berror\b|%Error", line, re.IGNORECASE)), None)
+        raise CheckError(f"cocotb did not run: {first or (lines or ['no output'])[-1]}", log=log)
+    passed, failed = [], []
+    for case in ElementTree.parse(results).getroot().iter("testcase"):
+        name = str(case.get("name"))
+        fault = case.find("failure")
+        fault = case.find("error") if fault is None else fault
+        if fault is not None:
+            failed.append((name, fault.get("message") or fault.get("type") or "failed"))
+        elif case.find("skipped") is None:
+            passed.append(name)
+    if failed:
+        name, message = failed[0]
+        others = f", and {len(failed) - 1} more of {len(failed) + len(passed)} tests" if len(failed) > 1 else ""
+        line = message.strip().splitlines()[0]
+        raise Mismatch(f"cocotb test {name} failed{others}: {line}", "test", log=log)
+    if not passed:
+        raise CheckError("cocotb ran no test", log=log)
+    return tuple(passed)
+
+
+def _work(order: dict[str, Any]) -> None:
+    """Build and run, in the process that :func:`run_cocotb` starts."""
+    from cocotb_tools.runner import get_runner
+
+    runner = get_runner(order["simulator"])
+    icarus = order["simulator"] == "icarus"
+    runner.build(
+        sources=order["sources"],
+        hdl_toplevel=order["top"],
+        build_dir=order["work"],
+        # Icarus follows the dates of the sources only, and builds in no time; make knows what has changed.
+        always=icarus,
+        build_args=["-g2005"] if icarus else ["-Wno-fatal", "-Wno-WIDTH", "-O3", "-CFLAGS", "-O1"],
+        timescale=("1ns", "1ps"),
+    )
+    runner.test(
+        test_module="testbenches.cocotb_tests",
+        hdl_toplevel=order["top"],
+        hdl_toplevel_lang="verilog",
+        build_dir=order["work"],
+        test_dir=order["work"],
+        # one name stands for all of its parameters
+        test_filter=rf"\.({'|'.join(order['tests'])})(/.*)?$" if order["tests"] else None,
+        plusargs=order["plusargs"],
+        results_xml=str(Path(order["work"]) / "results.xml"),
+        seed=1,
+    )
+
+
+if __name__ == "__main__":
+    _work(json.loads(sys.argv[1]))

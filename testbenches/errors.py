@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a check raises: :class:`CheckError` when it cannot run, :class:`Mismatch` when the design is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["CheckError", "Mismatch"]
+
+
+class CheckError(ValueError):
+    """The check cannot be done or was not passed; the message is one line that says why.
+
+    Parameters
+    ----------
+    log : Path, optional
+        A log with the rest of the story; the message names it too.
+    """
+
+    def __init__(self, message: str, *, log: Path | None = None) -> None:
+        super().__init__(message if log is None else f"{message} (log: {log})")
+        self.log = log
+
+
+class Mismatch(CheckError):
+    """The Verilog does not do what the manifest and the vectors say.
+
+    Parameters
+    ----------
+    kind : str
+        ``value``, ``extension`` (padding bits), ``tlast``, ``unstable`` (tdata or tlast changed while stalled),
+        ``dropped`` (tvalid fell while stalled), ``frame_error``, ``extra`` (more output than expected), ``timeout``,
+        ``timing``, ``lint`` or ``test`` (a cocotb test failed).
+    layer, op : str, optional
+        The tap at which the first difference stands; None when it was seen at the output.
+    sequence, step, element : int, optional
+        Where. At the output a step is a beat.
+    expected, got : int, optional
+        Raw integers.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: str,
+        *,
+        layer: str | None = None,
+        op: str | None = None,
+        sequence: int | None = None,
+        step: int | None = None,
+        element: int | None = None,
+        expected: int | None = None,
+        got: int | None = None,
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(message, log=log)
+        self.kind = kind
+        self.layer = layer
+        self.op = op
+        self.sequence = sequence
+        self.step = step
+        self.element = element
+        self.expected = expected
+        self.got = got

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lint the exported Verilog with Verilator and, where it is present, Icarus."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from testbenches.errors import CheckError, Mismatch
+from testbenches.manifest import Manifest
+from testbenches.verilator import find_verilator
+
+__all__ = ["VERILATOR_OFF", "lint_folder"]
+
+#: Verilator warnings that generated netlists cannot avoid, each with its reason.
+VERILATOR_OFF = {
+    "WIDTH": "Yosys writes sums and comparisons whose operands extend to the result by the rules of the language",
+    "UNUSEDSIGNAL": "a cast that drops low or high bits leaves those bits unread",
+    "DECLFILENAME": "all modules stand in one file",
+    "EOFNEWLINE": "style",
+    "PROCASSINIT": "Yosys gives the value after configuration with the declaration, and the reset value in the process",
+}
+
+
+def lint_folder(folder: str | Path) -> tuple[str, ...]:
+    """Lint and return the names of the tools that found nothing; raise :class:`Mismatch` with the first finding."""
+    manifest = Manifest.load(folder)
+    tool = find_verilator()
+    files = [str(path) for path in manifest.files]
+    command = [str(tool.executable), "--lint-only", "-Wall", "--no-timing", "--top-module", manifest.top]
+    command += [f"-Wno-{name}" for name in VERILATOR_OFF]
+    _run("Verilator", [*command, *files], tool.environment(), r"^%(?:Error|Warning).*")
+    passed = ["verilator"]
+    icarus = shutil.which("iverilog")
+    if icarus is not None:
+        # without a `timescale directive anywhere, delays are unused and its absence says nothing
+        options = ["-g2005", "-Wall", "-Wno-timescale", "-t", "null", "-s", manifest.top]
+        _run("Icarus", [icarus, *options, *files], None, r".*(?:error|warning|sorry).*")
+        passed.append("icarus")
+    return tuple(passed)
+
+
+def _run(name: str, command: list[str], env: dict[str, str] | None, finding: str) -> None:
+    try:
+        run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CheckError(f"{name} cannot be started: {error.strerror}") from None
+    text = run.stderr + run.stdout
+    found = re.search(finding, text, re.MULTILINE | re.IGNORECASE)
+    if found is not None or run.returncode:
+        what = found[0].strip() if found else f"exit status {run.returncode}"
+        raise Mismatch(f"{name} lint: {what}", "lint")

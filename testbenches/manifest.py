@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read ``manifest.json`` and turn raw integers into bus words and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from testbenches.errors import CheckError
+
+__all__ = ["Manifest", "Stream", "Tap", "Timing", "pack", "unpack", "unpack_tap"]
+
+_ELEMENT = re.compile(r"^ap_(u?)fixed<\s*(\d+)\s*,\s*-?\d+\s*(?:,\s*[A-Z_]+\s*(?:,\s*[A-Z_]+\s*(?:,\s*\d+\s*)?)?)?>$")
+# Verilator renames identifiers with a double underscore, so the harness could not reach them by their own name.
+_IDENTIFIER = re.compile(r"^(?!.*__)[A-Za-z_][A-Za-z0-9_]*$")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One AXI-Stream port: its name and how elements lie on tdata."""
+
+    prefix: str
+    element: str
+    width: int
+    signed: bool
+    stride_bits: int
+    elements_per_beat: int
+    beats_per_sequence: int
+
+    @property
+    def data_bits(self) -> int:
+        """Width of tdata."""
+        return self.stride_bits * self.elements_per_beat
+
+    @property
+    def words(self) -> int:
+        """32-bit words that hold one beat."""
+        return -(-self.data_bits // 32)
+
+    @property
+    def low(self) -> int:
+        """Smallest raw integer of an element."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest raw integer of an element."""
+        return (1 << (self.width - self.signed)) - 1
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An internal signal to compare: the result of one op of one layer."""
+
+    layer: str
+    op: str
+    valid: str
+    data: str
+    width: int
+    signed: bool
+    elements: int
+    beats_per_step: int
+
+    @property
+    def name(self) -> str:
+        """``layer.op``, as the vectors name it."""
+        return f"{self.layer}.{self.op}"
+
+    @property
+    def words(self) -> int:
+        """32-bit words that hold one beat."""
+        return -(-self.width * self.elements // 32)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cycle counts, predicted or measured; None where a design has too few sequences to tell."""
+
+    latency: int
+    latency_after_last: int
+    interval: Fraction | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the check needs of ``manifest.json``; :meth:`load` reads and validates it."""
+
+    folder: Path
+    top: str
+    files: tuple[Path, ...]
+    clock: str
+    reset: str
+    input: Stream
+    output: Stream
+    timing: Timing | None
+    taps: tuple[Tap, ...]
+
+    @property
+    def timeout(self) -> int:
+        """Cycles without any handshake after which a design counts as stuck."""
+        return 10_000 + 20 * self.drain
+
+    @property
+    def drain(self) -> int:
+        """Cycles after which a design that has all its input has nothing left to say."""
+        if self.timing is None:
+            return 10_000
+        return 64 + self.timing.latency + int(self.timing.interval or 0)
+
+    @property
+    def burst(self) -> int:
+        """Longest stall worth trying: one that lets a blocked pipeline fill to its input."""
+        return self.drain + 2 * int(self.timing.interval or 0) if self.timing else 1_000
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Manifest:
+        """Read ``manifest.json`` from a folder (or that file itself)."""
+        path = Path(folder)
+        if path.is_dir():
+            path = path / "manifest.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CheckError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise CheckError(f"{path}: is not JSON: {error}") from None
+        try:
+            return cls._from_dict(path.parent.resolve(), data)
+        except CheckError as error:
+            raise CheckError(f"{path}: {error}") from None
+
+    @classmethod
+    def _from_dict(cls, folder: Path, data: Any) -> Manifest:
+        top = _name(data, "top")
+        files = _get(data, "files", list)
+        if not files or not all(isinstance(name, str) for name in files):
+            raise CheckError(f"files must be a list of Verilog files, not {files!r}")
+        paths = tuple((folder / name).resolve() for name in files)
+        for given, path in zip(files, paths, strict=True):
+            if not path.is_file():
+                raise CheckError(f"file {given!r} of files does not exist")
+        return cls(
+            folder=folder,
+            top=top,
+            files=paths,
+            clock=_name(data, "clock"),
+            reset=_name(data, "reset"),
+            input=_stream(data, "input"),
+            output=_stream(data, "output"),
+            timing=_timing(_get(data, "timing", dict)) if "timing" in data else None,
+            taps=tuple(_tap(tap, top) for tap in (_get(data, "taps", list) if "taps" in data else [])),
+        )
+
+
+def _get(data: Any, key: str, kind: type) -> Any:
+    if not isinstance(data, dict):
+        raise CheckError(f"expected an object with {key!r}, not {data!r}")
+    if key not in data:
+        raise CheckError(f"{key!r} is missing")
+    value = data[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise CheckError(f"{key!r} must be of type {kind.__name__}, not {value!r}")
+    return value
+
+
+def _name(data: Any, key: str) -> str:
+    value: str = _get(data, key, str)
+    if not _IDENTIFIER.match(value):
+        raise CheckError(f"{key!r} must be a Verilog identifier without '__', not {value!r}")
+    return value
+
+
+def _positive(data: Any, key: str) -> int:
+    value: int = _get(data, key, int)
+    if value < 1:
+        raise CheckError(f"{key!r} must be at least 1, not {value!r}")
+    return value
+
+
+def _stream(data: Any, key: str) -> Stream:
+    port = _get(data, key, dict)
+    try:
+        element: str = _get(port, "element", str)
+        match = _ELEMENT.match(element)
+        if match is None:
+            raise CheckError(f"'element' must look like 'ap_fixed<16,6>', not {element!r}")
+        signed, width = not match[1], int(match[2])
+        stride = _positive(port, "stride_bits")
+        # raw integers travel as int64
+        if not 1 <= width <= 63 + signed:
+            raise CheckError(f"'element' must be at most {63 + signed} bits wide, not {element!r}")
+        if stride % 8 or not width <= stride <= 64:
+            raise CheckError(f"'stride_bits' must be a multiple of 8 from {width} to 64, not {stride!r}")
+        return Stream(
+            prefix=_name(port, "prefix"),
+            element=element,
+            width=width,
+            signed=signed,
+            stride_bits=stride,
+            elements_per_beat=_positive(port, "elements_per_beat"),
+            beats_per_sequence=_positive(port, "beats_per_sequence"),
+        )
+    except CheckError as error:
+        raise CheckError(f"{key}: {error}") from None
+
+
+def _timing(data: Any) -> Timing:
+    interval = _get(data, "interval", object)
+    try:
+        # a JSON number cannot hold 61/3; no schedule has a period of more than some thousand sequences
+        exact = Fraction(str(interval)).limit_denominator(4096)
+    except ValueError:
+        raise CheckError(f"timing: 'interval' must be a number or 'p/q', not {interval!r}") from None
+    return Timing(_get(data, "latency", int), _get(data, "latency_after_last", int), exact)
+
+
+def _tap(data: Any, top: str) -> Tap:
+    try:
+        module = data.get("module", top) if isinstance(data, dict) else top
+        if module != top:
+            raise CheckError(f"'module' must be the top module {top!r}, not {module!r}")
+        width = _positive(data, "width")
+        if width > 64:
+            raise CheckError(f"'width' must be at most 64, not {width}")
+        return Tap(
+            layer=_get(data, "layer", str),
+            op=_get(data, "op", str),
+            valid=_name(data, "valid"),
+            data=_name(data, "data"),
+            width=width,
+            signed=_get(data, "signed", bool),
+            elements=_positive(data, "elements"),
+            beats_per_step=_positive(data, "beats_per_step"),
+        )
+    except CheckError as error:
+        raise CheckError(f"taps: {error}") from None
+
+
+def pack(values: NDArray[np.int64], stream: Stream) -> NDArray[np.uint32]:
+    """Raw integers (..., elements) to bus words (..., words), sign-extended to the stride, element 0 lowest."""
+    # two's complement of a wider integer is the sign extension, so the low bytes are all there is to copy
+    octets = np.ascontiguousarray(values, dtype="<i8").view(np.uint8).reshape(*values.shape, 8)
+    used = octets[..., : stream.stride_bits // 8].reshape(*values.shape[:-1], stream.data_bits // 8)
+    beats = np.zeros((*values.shape[:-1], stream.words * 4), dtype=np.uint8)
+    beats[..., : used.shape[-1]] = used
+    return beats.view("<u4")
+
+
+def unpack(words: NDArray[np.uint32], stream: Stream) -> NDArray[np.int64]:
+    """Bus words (..., words) to the integers (..., elements) that stand on the whole stride, padding included.
+
+    An element whose padding is right lies between ``stream.low`` and ``stream.high``.
+    """
+    size = stream.stride_bits // 8
+    octets = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)[..., : stream.data_bits // 8]
+    wide = np.zeros((*words.shape[:-1], stream.elements_per_beat, 8), dtype=np.uint8)
+    wide[..., 8 - size :] = octets.reshape(*words.shape[:-1], stream.elements_per_beat, size)
+    shift = 64 - stream.stride_bits
+    if stream.signed:
+        return np.asarray(wide.view("<i8")[..., 0] >> shift, dtype=np.int64)
+    return np.asarray((wide.view("<u8")[..., 0] >> np.uint64(shift)).astype(np.int64))
+
+
+def unpack_tap(words: NDArray[np.uint32], tap: Tap) -> NDArray[np.int64]:
+    """Tap words (beats, words), elements packed without padding, to integers (beats, elements)."""
+    octets = np.ascontiguousarray(words, dtype="<u4").view(np.uint8)
+    bits = np.unpackbits(octets, axis=-1, bitorder="little")[:, : tap.width * tap.elements]
+    bits = bits.reshape(len(words), tap.elements, tap.width)
+    weights = np.left_shift(np.int64(1), np.arange(tap.width, dtype=np.int64))
+    if tap.signed:
+        weights[-1] = -weights[-1]
+    return bits.astype(np.int64) @ weights

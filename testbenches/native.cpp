@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+// Native AXI-Stream bench. All that depends on the design stands in the generated fxsim_dut.h:
+//   FX_CLOCK FX_RESET FX_ERROR FX_S(port) FX_M(port)   the ports
+//   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
+//   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
+// Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "Vdut.h"
+#include "fxsim_dut.h"
+#include "verilated.h"
+
+namespace {
+
+constexpr uint32_t kInWords = (FX_IN_BITS + 31) / 32;
+constexpr uint32_t kOutWords = FX_OUT_WORDS;
+
+[[noreturn]] void die(const std::string& message) {
+    std::fprintf(stderr, "error %s\n", message.c_str());
+    std::exit(2);
+}
+
+// A Verilator port is an unsigned integer up to 64 bits and an array of words above.
+template <typename T>
+void put(T& port, const uint32_t* words) {
+    uint64_t value = words[0];
+    if (sizeof(T) > 4) value |= uint64_t(words[1]) << 32;
+    port = static_cast<T>(value);
+}
+template <std::size_t N>
+void put(VlWide<N>& port, const uint32_t* words) {
+    std::memcpy(port.data(), words, 4 * N);
+}
+template <typename T>
+void get(const T& port, uint32_t* words) {
+    words[0] = static_cast<uint32_t>(port);
+    if (sizeof(T) > 4) words[1] = static_cast<uint32_t>(static_cast<uint64_t>(port) >> 32);
+}
+template <std::size_t N>
+void get(const VlWide<N>& port, uint32_t* words) {
+    std::memcpy(words, port.data(), 4 * N);
+}
+
+class Random {  // xorshift64*
+  public:
+    explicit Random(uint64_t seed) : state_(seed * 2654435769u + 88172645463325252u) {}
+    uint32_t next() {
+        state_ ^= state_ >> 12;
+        state_ ^= state_ << 25;
+        state_ ^= state_ >> 27;
+        return static_cast<uint32_t>((state_ * 2685821657736338717u) >> 32);
+    }
+    bool chance(uint32_t per_65536) { return per_65536 && (next() & 0xffff) < per_65536; }
+
+  private:
+    uint64_t state_;
+};
+
+class Stall {  // single cycles by chance, and bursts of up to `longest` cycles for about a fifth of the time
+  public:
+    Stall(Random& random, uint32_t per_65536, uint32_t longest)
+        : random_(random), per_65536_(per_65536), longest_(longest) {}
+    bool now() {
+        if (!per_65536_) return false;
+        if (burst_) {
+            --burst_;
+            return true;
+        }
+        if (random_.next() % (2 * longest_) == 0) burst_ = random_.next() % longest_;
+        return random_.chance(per_65536_);
+    }
+
+  private:
+    Random& random_;
+    const uint32_t per_65536_, longest_;
+    uint32_t burst_ = 0;
+};
+
+class Mapped {  // a file of words, read only; empty without a path
+  public:
+    explicit Mapped(const std::string& path) {
+        if (path.empty()) return;
+        const int file = ::open(path.c_str(), O_RDONLY);
+        struct stat info;
+        if (file < 0 || ::fstat(file, &info) != 0) die("cannot open " + path);
+        void* memory = ::mmap(nullptr, static_cast<size_t>(info.st_size), PROT_READ, MAP_PRIVATE, file, 0);
+        if (memory == MAP_FAILED) die("cannot map " + path);
+        ::close(file);
+        words_ = static_cast<const uint32_t*>(memory);
+    }
+    explicit operator bool() const { return words_ != nullptr; }
+    const uint32_t* at(uint64_t word) const { return words_ + word; }
+
+  private:
+    const uint32_t* words_ = nullptr;
+};
+
+class Writer {
+  public:
+    explicit Writer(const std::string& path) : file_(std::fopen(path.c_str(), "wb")) {
+        if (!file_) die("cannot write " + path);
+    }
+    void write(const void* data, size_t bytes) {
+        if (std::fwrite(data, 1, bytes, file_) != bytes) die("cannot write, disk full?");
+    }
+    ~Writer() { std::fclose(file_); }
+
+  private:
+    std::FILE* file_;
+};
+
+class Arguments {  // name=value; Verilator reads the +plusargs by itself
+  public:
+    Arguments(int argc, char** argv) {
+        for (int index = 1; index < argc; ++index) {
+            const std::string text = argv[index];
+            const size_t equal = text.find('=');
+            if (text[0] != '+' && equal != std::string::npos) values_[text.substr(0, equal)] = text.substr(equal + 1);
+        }
+    }
+    std::string text(const char* name) const {
+        const auto found = values_.find(name);
+        if (found == values_.end()) die(std::string("argument ") + name + " is missing");
+        return found->second;
+    }
+    uint64_t number(const char* name) const { return std::strtoull(text(name).c_str(), nullptr, 10); }
+
+  private:
+    std::map<std::string, std::string> values_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const Arguments arguments(argc, argv);
+    const Mapped inputs(arguments.text("inputs"));
+    const Mapped expected(arguments.text("expected"));
+    Writer outputs(arguments.text("outputs"));
+    Writer completions(arguments.text("completions"));
+    const uint64_t stored = arguments.number("stored");  // sequences in the files; later ones start over
+    const uint64_t sequences = arguments.number("sequences");
+    const uint64_t timeout = arguments.number("timeout");
+    const uint64_t drain = arguments.number("drain");
+    const uint64_t keep_completions = arguments.number("keep");
+    Random random(arguments.number("seed"));
+    const uint32_t burst = static_cast<uint32_t>(arguments.number("burst"));
+    Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
+    Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
+
+    const auto context = std::make_unique<VerilatedContext>();
+    context->commandArgs(argc, argv);
+    // Registers without a reset start at random, so that a design which relies on zeros is caught.
+    context->randReset(2);
+    context->randSeed(static_cast<int>(arguments.number("seed") & 0x3fffffff) + 1);
+    const auto dut = std::make_unique<Vdut>(context.get());
+
+    std::vector<std::unique_ptr<Writer>> taps;
+    const std::string tap_prefix = arguments.text("taps");
+#define FX_TAP(valid, data, words) \
+    taps.push_back(std::make_unique<Writer>(tap_prefix + std::to_string(taps.size()) + ".bin"));
+    FX_TAPS
+#undef FX_TAP
+
+    uint32_t in_word[kInWords + 1] = {};
+    const auto garbage = [&] {
+        for (uint32_t index = 0; index < kInWords; ++index) in_word[index] = random.next();
+        if (FX_IN_BITS % 32) in_word[kInWords - 1] &= (1u << (FX_IN_BITS % 32)) - 1;
+    };
+
+    dut->FX_RESET = 0;
+    dut->FX_S(tvalid) = 0;
+    dut->FX_M(tready) = 0;
+    for (int cycle = 0; cycle < 16; ++cycle) {
+        garbage();
+        put(dut->FX_S(tdata), in_word);
+        dut->FX_S(tlast) = random.next() & 1;
+        dut->FX_CLOCK = 0;
+        dut->eval();
+        dut->FX_CLOCK = 1;
+        dut->eval();
+    }
+    dut->FX_RESET = 1;
+
+    const uint64_t total_in = sequences * FX_IN_BEATS;
+    const uint64_t total_out = sequences * FX_OUT_BEATS;
+    uint64_t sent = 0, received = 0;
+    uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
+    int64_t first_in = -1, first_last_in = -1, last_in = -1, first_out = -1;
+    bool offered = false, stalled = false, held_last = false;
+    uint32_t out_word[kOutWords + 1] = {}, held_word[kOutWords + 1] = {};
+    std::string fault;
+    auto reported = std::chrono::steady_clock::now();
+
+    for (;; ++cycle) {
+        // a beat once offered stays until it is taken
+        if (!offered && sent < total_in) offered = !idle.now();
+        dut->FX_S(tvalid) = offered;
+        if (offered) {
+            put(dut->FX_S(tdata), inputs.at((sent % (stored * FX_IN_BEATS)) * kInWords));
+            dut->FX_S(tlast) = sent % FX_IN_BEATS == FX_IN_BEATS - 1;
+        } else {
+            // without tvalid the other lines mean nothing; a design that reads them is wrong
+            garbage();
+            put(dut->FX_S(tdata), in_word);
+            dut->FX_S(tlast) = random.next() & 1;
+        }
+        dut->FX_M(tready) = !backpressure.now();
+        dut->FX_CLOCK = 0;
+        dut->eval();
+
+        // what stands now is what the coming edge sees
+        const bool accepted = offered && dut->FX_S(tready);
+        const bool out_valid = dut->FX_M(tvalid);
+        const bool out_last = dut->FX_M(tlast);
+        if (dut->FX_ERROR) {
+            fault = "frame_error";
+            break;
+        }
+        if (stalled && !out_valid) {
+            fault = "dropped";
+            break;
+        }
+        if (out_valid) {
+            get(dut->FX_M(tdata), out_word);
+            if (first_out < 0) first_out = static_cast<int64_t>(cycle);
+            if (received == total_out) {
+                fault = "extra";
+                break;
+            }
+            if (stalled && (out_last != held_last || std::memcmp(out_word, held_word, 4 * kOutWords) != 0)) {
+                fault = "unstable";
+                break;
+            }
+        }
+#define FX_TAP(valid, data, words)              \
+    if (valid) {                                \
+        uint32_t word[words + 1];               \
+        get(data, word);                        \
+        taps[tap]->write(word, 4 * words);      \
+    }                                           \
+    ++tap;
+        [[maybe_unused]] size_t tap = 0;
+        FX_TAPS
+#undef FX_TAP
+        stalled = out_valid && !dut->FX_M(tready);
+        if (stalled) {
+            std::memcpy(held_word, out_word, 4 * kOutWords);
+            held_last = out_last;
+        }
+        if (accepted) {
+            offered = false;
+            progress = cycle;
+            if (first_in < 0) first_in = static_cast<int64_t>(cycle);
+            ++sent;
+            if (sent == FX_IN_BEATS) first_last_in = static_cast<int64_t>(cycle);
+            last_in = static_cast<int64_t>(cycle);
+        }
+        if (out_valid && !stalled) {
+            progress = cycle;
+            outputs.write(out_word, 4 * kOutWords);
+            const uint64_t beat = received % FX_OUT_BEATS;
+            if (expected &&
+                std::memcmp(out_word, expected.at((received % (stored * FX_OUT_BEATS)) * kOutWords), 4 * kOutWords)) {
+                fault = "value";
+                break;
+            }
+            if (out_last != (beat == FX_OUT_BEATS - 1)) {
+                fault = "tlast";
+                break;
+            }
+            ++received;
+            if (beat == FX_OUT_BEATS - 1 && received / FX_OUT_BEATS <= keep_completions) {
+                completions.write(&cycle, sizeof cycle);
+            }
+        }
+        if (received == total_out && sent == total_in) {
+            if (cycle - progress >= drain) break;
+        } else if (cycle - progress > timeout) {
+            fault = "timeout";
+            break;
+        }
+        dut->FX_CLOCK = 1;
+        dut->eval();
+
+        if (cycle % 4096 == 0) {
+            const auto now = std::chrono::steady_clock::now();
+            if (now - reported > std::chrono::milliseconds(200)) {
+                reported = now;
+                std::fprintf(stderr, "progress %llu\n", static_cast<unsigned long long>(received / FX_OUT_BEATS));
+            }
+        }
+    }
+    dut->final();
+    const auto print = [](const char* name, long long value) { std::printf("%s %lld\n", name, value); };
+    std::printf("fault %s\n", fault.empty() ? "none" : fault.c_str());
+    print("cycles", static_cast<long long>(cycle));
+    print("sent", static_cast<long long>(sent));
+    print("received", static_cast<long long>(received));
+    print("first_in", first_in);
+    print("first_last_in", first_last_in);
+    print("last_in", last_in);
+    print("first_out", first_out);
+    return 0;
+}

