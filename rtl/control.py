@@ -8,23 +8,38 @@ from amaranth.hdl import Module, Signal, Value
 from .schedule import Fold
 
 
+class Registers:
+    """Collects register transfers that hold unconditionally, wherever in a module's text they come to be needed."""
+
+    def __init__(self) -> None:
+        self._transfers: list[tuple[Signal, Value]] = []
+
+    def add(self, target: Signal, value: Value) -> None:
+        """``target`` takes ``value`` at every clock edge."""
+        self._transfers.append((target, value))
+
+    def finish(self, m: Module) -> None:
+        """Put the transfers into the module; call it once, outside of any condition."""
+        m.d.sync += [target.eq(value) for target, value in self._transfers]
+
+
 class Delay:
     """A value and its copies in later cycles, made as they are asked for."""
 
-    def __init__(self, m: Module, value: Value, name: str, reset_less: bool = True) -> None:
-        self._m, self._name, self._reset_less = m, name, reset_less
-        self._taps: list[Value] = [value]
+    def __init__(self, registers: Registers, value: Value, name: str, reset_less: bool = True) -> None:
+        self._registers, self._name, self._reset_less = registers, name, reset_less
+        self._copies: list[Value] = [value]
 
     def __call__(self, cycles: int) -> Value:
         """The value ``cycles`` cycles later."""
         if cycles < 0:
             raise ValueError(f"{self._name}: delay must not be negative, not {cycles}")
-        while len(self._taps) <= cycles:
-            last = self._taps[-1]
-            copy = Signal(last.shape(), name=f"{self._name}_d{len(self._taps)}", reset_less=self._reset_less)
-            self._m.d.sync += copy.eq(last)
-            self._taps.append(copy)
-        return self._taps[cycles]
+        while len(self._copies) <= cycles:
+            last = self._copies[-1]
+            copy = Signal(last.shape(), name=f"{self._name}_d{len(self._copies)}", reset_less=self._reset_less)
+            self._registers.add(copy, last)
+            self._copies.append(copy)
+        return self._copies[cycles]
 
 
 class Phase:
@@ -34,8 +49,10 @@ class Phase:
     when the last beat is over, not before. ``last`` and ``abort`` must stand in the cycle of ``start``.
     """
 
-    def __init__(self, m: Module, name: str, fold: Fold, start: Value, last: Value, abort: Value) -> None:
-        self._m, self._name, self._fold = m, name, fold
+    def __init__(
+        self, m: Module, registers: Registers, name: str, fold: Fold, start: Value, last: Value, abort: Value
+    ) -> None:
+        self._m, self._registers, self._name, self.fold = m, registers, name, fold
         self.start = start
         self.active = Signal(name=f"{name}_active")
         self.beat = Signal(range(max(fold.beats, 2)), name=f"{name}_beat")
@@ -55,12 +72,12 @@ class Phase:
                 with m.Else():
                     m.d.sync += self.cycle.eq(self.cycle + 1)
         self._strobes: dict[int, Delay] = {}
-        self._beat = Delay(m, self.beat, f"{name}_beat")
-        self._last = Delay(m, self.last, f"{name}_last")
-        self._abort = Delay(m, self.abort, f"{name}_abort")
+        self._beat = Delay(registers, self.beat, f"{name}_beat")
+        self._last = Delay(registers, self.last, f"{name}_last")
+        self._abort = Delay(registers, self.abort, f"{name}_abort")
 
     def _tag(self, value: Value, name: str) -> Value:
-        if self._fold.reuse == 1:
+        if self.fold.reuse == 1:
             return value
         held = Signal(name=f"{self._name}_{name}_held")
         tag = Signal(name=f"{self._name}_{name}")
@@ -70,15 +87,15 @@ class Phase:
 
     def _split(self, time: int) -> tuple[int, int]:
         """``time`` as a cycle within the beat and the delay that remains."""
-        within = min(time, self._fold.cycles - 1)
+        within = min(time, self.fold.cycles - 1)
         return within, time - within
 
     def strobe(self, time: int) -> Value:
         """High in cycle ``time`` of every beat (which may be long after the beat's own cycles)."""
         within, rest = self._split(time)
         if within not in self._strobes:
-            here = self.active if self._fold.cycles == 1 else self.active & (self.cycle == within)
-            self._strobes[within] = Delay(self._m, here, f"{self._name}_strobe{within}", reset_less=False)
+            here = self.active if self.fold.cycles == 1 else self.active & (self.cycle == within)
+            self._strobes[within] = Delay(self._registers, here, f"{self._name}_strobe{within}", reset_less=False)
         return self._strobes[within](rest)
 
     def index(self, time: int) -> Value:
@@ -87,15 +104,15 @@ class Phase:
 
     def final(self, time: int) -> Value:
         """High in cycle ``time`` of the last beat."""
-        if self._fold.beats == 1:
+        if self.fold.beats == 1:
             return self.strobe(time)
-        return self.strobe(time) & (self.index(time) == self._fold.beats - 1)
+        return self.strobe(time) & (self.index(time) == self.fold.beats - 1)
 
     def first(self, time: int) -> Value:
         """High in cycle ``time`` of beat 0."""
         if time == 0:
             return self.start
-        if self._fold.beats == 1:
+        if self.fold.beats == 1:
             return self.strobe(time)
         return self.strobe(time) & (self.index(time) == 0)
 

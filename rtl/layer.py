@@ -35,7 +35,7 @@ from fxsim.program import (
     Total,
 )
 
-from .control import Delay, Phase
+from .control import Delay, Phase, Registers
 from .fixed import cast, limited, rounded, shape, shifted
 from .matvec import MatVec, rom_style
 from .schedule import REDUCTIONS, LayerSchedule
@@ -93,9 +93,9 @@ class LayerCore(wiring.Component):
 class _Flow:
     """Signals of an op that pass by: those of beat 0 stand in ``cycle``, those of the next a beat later."""
 
-    def __init__(self, m: Module, name: str, cycle: int, values: list[Value]) -> None:
-        self.name, self.cycle, self.values = name, cycle, values
-        self._delays = [Delay(m, value, f"{name}{k}") for k, value in enumerate(values)]
+    def __init__(self, registers: Registers, name: str, cycle: int, values: list[Value]) -> None:
+        self.cycle, self.values = cycle, values
+        self._delays = [Delay(registers, value, f"{name}{k}") for k, value in enumerate(values)]
 
     def at(self, cycle: int) -> list[Value]:
         return [delay(cycle - self.cycle) for delay in self._delays]
@@ -106,6 +106,7 @@ class _Body:
         self.m, self.plan, self.i, self.buffer, self.sequences = m, plan, i, buffer, sequences
         self.program: Program = plan.program
         self.fold = plan.fold
+        self.registers = Registers()
         self.flows: dict[str, _Flow] = {}
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
         self.phases: list[Phase] = []
@@ -125,6 +126,7 @@ class _Body:
         for state in program.states:
             self.update(state)
         self.emit()
+        self.registers.finish(self.m)
 
     def accept(self) -> None:
         """Take a token when the last one's interval is over and its result will find room."""
@@ -145,10 +147,10 @@ class _Body:
         op = self.program.input
         values = elements(x, op.elements, op.type.width, op.type.signed)
         if plan.flows_input:
-            self.flows[op.name] = _Flow(m, op.name, 0, values)
+            self.flows[op.name] = _Flow(self.registers, op.name, 0, values)
         else:
             self.kept[op.name] = values
-        self.phases.append(Phase(m, "phase0", self.fold, go, last, abort))
+        self.phases.append(Phase(m, self.registers, "phase0", self.fold, go, last, abort))
 
     def prepare(self) -> None:
         """Registers of states and of vectors kept between segments."""
@@ -170,7 +172,7 @@ class _Body:
         m.d.sync += start.eq(before.final(time))
         last, abort = Signal(name=f"last{number}"), Signal(name=f"abort{number}")
         m.d.sync += [last.eq(before.ends(time)), abort.eq(before.broken(time))]
-        self.phases.append(Phase(m, f"phase{number}", self.fold, start, last, abort))
+        self.phases.append(Phase(m, self.registers, f"phase{number}", self.fold, start, last, abort))
 
     def local(self, segment: int, cycle: int) -> int:
         """A cycle counted from the start of a segment."""
@@ -185,7 +187,7 @@ class _Body:
             flow = self.dot(op, segment)
         elif isinstance(op, Concat):
             cycle = max(self.cycle(arg, segment) for arg in op.args)
-            flow = _Flow(self.m, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
+            flow = _Flow(self.registers, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
         elif isinstance(op, REDUCTIONS):
             flow = self.reduction(op, segment)
         else:
@@ -253,7 +255,7 @@ class _Body:
             x = self.values(op.arg, segment, engine.start)
         m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
         m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
-        return _Flow(m, op.name, engine.ready, list(unit.result))
+        return _Flow(self.registers, op.name, engine.ready, list(unit.result))
 
     def lane(self, op: Op, segment: int) -> _Flow:
         plan, m = self.plan, self.m
@@ -271,7 +273,7 @@ class _Body:
             else:
                 m.d.comb += result.eq(self.compute(op, args, f"{op.name}_exact{u}"))
             results.append(result)
-        return _Flow(m, op.name, slot.cycle, results)
+        return _Flow(self.registers, op.name, slot.cycle, results)
 
     def compute(self, op: Op, args: list[Value], name: str) -> Value:
         """The cast result of an element-wise op."""
@@ -370,7 +372,7 @@ class _Body:
             for k in range(len(values)):
                 level.append(flags)
                 results.append(keep(Mux(flags[k], one, zero)))
-            return _Flow(m, op.name, cycle, results)
+            return _Flow(self.registers, op.name, cycle, results)
         total = isinstance(op, Total)
         if total and frac != type.frac:
             values = [keep(cast(v, frac, type)) for v in values if level.append(v) is None]
@@ -391,7 +393,7 @@ class _Body:
             values, level, stride = following_values, [], 2 * stride
         cycle += 1
         result = values[0] if total else cast(values[0], frac, type)
-        return _Flow(m, op.name, cycle, [keep(result)])
+        return _Flow(self.registers, op.name, cycle, [keep(result)])
 
     # -- what stays ----------------------------------------------------------------------------------------------------
     def store(self, registers: list[Value], flow: _Flow, segment: int, clear: list[int] | None) -> None:
@@ -462,7 +464,7 @@ class _Body:
         segment = self.plan.segment[name]
         if name not in self.flows:
             cycle = self.cycle(name, segment)
-            self.flows[name] = _Flow(m, name, cycle, self.values(name, segment, cycle))
+            self.flows[name] = _Flow(self.registers, name, cycle, self.values(name, segment, cycle))
         flow = self.flows[name]
         phase, time = self.phases[segment], self.local(segment, flow.cycle)
         ends, broken = phase.ends(time), phase.broken(time)

@@ -14,7 +14,7 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.program import Dot
 from fxsim.ranges import Bounds
 
-from .control import Delay, Phase
+from .control import Delay, Phase, Registers
 from .fixed import cast, limited, rounded, shape
 from .schedule import Engine, Fold
 from .stream import elements
@@ -56,21 +56,27 @@ class MatVec(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         e, op = self.engine, self.op
-        phase = Phase(m, "slot", self.fold, self.start, self.last, Const(0, 1))
-        slot = _Slots(m, e, phase) if e.selected else None
+        registers = Registers()
+        phase = Phase(m, registers, "slot", self.fold, self.start, self.last, Const(0, 1))
+        slot = _Slots(m, registers, e, phase) if e.selected else None
         operands = self.operands(m, slot)
-        parallel = e.rows // e.passes
         frac = self.arg.frac + op.weights.type.frac
         lanes = [
             self.row(m, p, self.weights(m, p, slot), operands, frac, slot)
-            for p in range(parallel)
+            for p in range(e.rows // e.passes)
         ]
         if e.passes == 1:
-            for row, value in zip(self.result, lanes, strict=True):
-                m.d.comb += row.eq(value)
-            return m
-        assert slot is not None
-        # Rows of earlier passes wait for the last pass of their beat.
+            m.d.comb += [row.eq(value) for row, value in zip(self.result, lanes, strict=True)]
+        else:
+            assert slot is not None
+            self.collect(m, lanes, slot)
+        registers.finish(m)
+        return m
+
+    def collect(self, m: Module, lanes: list[Value], slot: _Slots) -> None:
+        """Rows of earlier passes wait for the last pass of their beat."""
+        e = self.engine
+        parallel = len(lanes)
         time = self._tree_time() + e.accumulates
         done = slot.done(time)
         number = slot.number(time)
@@ -84,7 +90,6 @@ class MatVec(Elaboratable):
                     with m.If(done & (number == k)):
                         m.d.sync += kept.eq(value)
                     m.d.comb += row.eq(kept)
-        return m
 
     def _tree_time(self) -> int:
         e = self.engine
@@ -223,13 +228,12 @@ class MatVec(Elaboratable):
 class _Slots:
     """Which products an engine makes in which cycle: counters over beats, passes and steps of the sum."""
 
-    def __init__(self, m: Module, e: Engine, phase: Phase) -> None:
-        self._m, self._e = m, e
+    def __init__(self, m: Module, registers: Registers, e: Engine, phase: Phase) -> None:
         self.step = Signal(range(max(e.depth, 2)), name="step")
         self.turn = Signal(range(max(e.passes, 2)), name="turn")
         self.address = Signal(range(e.steps * e.beats * e.busy), name="address")
         self.busy = Signal(name="busy")
-        m.d.comb += self.busy.eq(phase.active if e.busy == phase._fold.cycles else phase.active & (phase.cycle < e.busy))
+        m.d.comb += self.busy.eq(phase.active if e.busy == phase.fold.cycles else phase.active & (phase.cycle < e.busy))
         closing = Signal(name="closing")
         m.d.comb += closing.eq(self.step == e.depth - 1)
         with m.If(self.busy):
@@ -240,12 +244,12 @@ class _Slots:
             final = closing & (self.turn == e.passes - 1) & (phase.beat == e.beats - 1)
             restart = final & phase.last if e.steps > 1 else final
             m.d.sync += self.address.eq(Mux(restart, 0, self.address + 1))
-        self._opens = Delay(m, self.busy & (self.step == 0), "opens")
-        self._done = Delay(m, self.busy & closing, "done", reset_less=False)
-        self._turn = Delay(m, self.turn, "turn")
+        self._opens = Delay(registers, self.busy & (self.step == 0), "opens")
+        self._done = Delay(registers, self.busy & closing, "done", reset_less=False)
+        self._turn = Delay(registers, self.turn, "turn")
         group = Signal(range(max(e.beats * e.passes, 2)), name="group")
         m.d.comb += group.eq(phase.beat * e.passes + self.turn)
-        self._group = Delay(m, group, "group")
+        self._group = Delay(registers, group, "group")
 
     def opens(self, time: int) -> Value:
         """Whether the products of slot cycle 0 were a pass's first, ``time`` cycles later."""
