@@ -3,18 +3,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
 from fxsim.fixed import Fixed
 
 from .folding import Plan
-from .network import Network
+from .network import Network, NetworkTap
 from .stream import elements
 
 
 def stride(type: Fixed) -> int:
     """Bits that one element takes on a bus: its width rounded up to whole bytes."""
     return -(-type.width // 8) * 8
+
+
+@dataclass(frozen=True)
+class TopTap:
+    """A tap brought to the top module as wires ``tap<k>_valid`` and ``tap<k>_data``."""
+
+    source: NetworkTap
+    valid: Signal
+    data: Signal
+
+    def to_json(self, top: str) -> dict[str, object]:
+        """As listed in the manifest: the format is that of the op's raw integers, ``elements`` of them a beat."""
+        tap = self.source.tap
+        return {
+            "layer": self.source.layer,
+            "op": self.source.op,
+            "module": top,
+            "valid": self.valid.name,
+            "data": self.data.name,
+            "width": tap.width,
+            "signed": tap.signed,
+            "elements": tap.count,
+            "beats_per_step": tap.beats,
+        }
 
 
 class AxiTop(Elaboratable):
@@ -28,7 +54,8 @@ class AxiTop(Elaboratable):
     Latency: ``plan.timing``.
 
     Ports: ``aclk``, ``aresetn`` (synchronous, active low), ``s_axis_t{data,valid,ready,last}``,
-    ``m_axis_t{data,valid,ready,last}``, ``frame_error``.
+    ``m_axis_t{data,valid,ready,last}``, ``frame_error``. Inside, the wires ``tap<k>_valid`` and ``tap<k>_data`` show
+    the results of inner ops to testbenches; nothing reads them, so synthesis drops them.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -46,7 +73,11 @@ class AxiTop(Elaboratable):
         self.m_tvalid, self.m_tready = Signal(name="m_axis_tvalid"), Signal(name="m_axis_tready")
         self.m_tlast = Signal(name="m_axis_tlast")
         self.frame_error = Signal(name="frame_error")
-        self.taps: list[dict[str, object]] = []
+        self.taps = [self._tap(k, tap) for k, tap in enumerate(self.network.taps())]
+
+    def _tap(self, k: int, tap: NetworkTap) -> TopTap:
+        valid, data = Signal(name=f"tap{k}_valid"), Signal(len(tap.tap.data), name=f"tap{k}_data")
+        return TopTap(tap, valid, data)
 
     @property
     def ports(self) -> list[Signal]:
@@ -83,6 +114,8 @@ class AxiTop(Elaboratable):
                 m.d.sync += drop.eq(1)
         with m.If(drop & self.s_tvalid & self.s_tlast):
             m.d.sync += drop.eq(0)
+        for tap in self.taps:
+            m.d.comb += [tap.valid.eq(tap.source.tap.valid), tap.data.eq(tap.source.tap.data)]
         type = self.out_type
         values = elements(network.o.payload.data, self.outputs, type.width, type.signed)
         m.d.comb += [

@@ -75,19 +75,19 @@ class LayerCore(wiring.Component):
         program = plan.program
         self.bits_in = program.input.elements * program.input.type.width
         self.bits_out = program.elements * program.type.width
-        self.taps: list[Tap] = []
         super().__init__(
             {"i": In(stream.Signature(Beat(self.bits_in))), "o": Out(stream.Signature(Beat(self.bits_out)))}
         )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
+        # Built here, so that the taps are known to whoever instantiates the layer.
+        self._module = m = Module()
         m.submodules.buffer = buffer = Buffer(self.bits_out, self.depth)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
-        body = _Body(m, self.plan, self.i, buffer, self.return_sequences)
+        body = _Body(m, plan, self.i, buffer, return_sequences)
         body.build()
-        self.taps = body.taps
-        return m
+        self.taps: list[Tap] = body.taps
+
+    def elaborate(self, platform: object) -> Module:
+        return self._module
 
 
 class _Flow:
@@ -180,9 +180,13 @@ class _Body:
 
     # -- ops -----------------------------------------------------------------------------------------------------------
     def add(self, op: Op) -> None:
+        segment = self.plan.segment[op.name]
+        if isinstance(op, Slice) and op.name in self.plan.collected:
+            cycle = self.cycle(op.name, segment)
+            part = _Flow(self.registers, op.name, cycle, self.values(op.name, segment, cycle))
+            self.store(self.kept[op.name], part, segment, None)
         if isinstance(op, Input | State | Constant | Slice):
             return
-        segment = self.plan.segment[op.name]
         if isinstance(op, Dot):
             flow = self.dot(op, segment)
         elif isinstance(op, Concat):
@@ -211,9 +215,9 @@ class _Body:
         if isinstance(op, Constant):
             constants: list[Value] = [Const(int(v), shape(op.type)) for v in op.values.data]
             return constants if size == 1 else self.choose(name, constants, segment, cycle)
-        if isinstance(op, Slice):
+        if isinstance(op, Slice) and self.plan.segment[name] == segment:
             whole = self.program[op.arg]
-            if isinstance(whole, Dot) and self.plan.segment[op.arg] == segment:
+            if isinstance(whole, Dot):
                 # A beat of a product holds this beat's units of every gate.
                 lanes = self.plan.lanes if self.fold.beats > 1 else 1
                 units = self.plan.units if self.fold.beats > 1 else 1

@@ -100,7 +100,7 @@ class Network(wiring.Component):
         return m
 
     def taps(self) -> list[NetworkTap]:
-        """The layers' taps, in program order; only after elaboration."""
+        """The layers' taps, in program order."""
         found = []
         for layer, part in self.parts:
             for tap in getattr(part, "taps", []):

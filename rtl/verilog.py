@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 from amaranth.back import verilog
-from amaranth.hdl import Fragment, Module, Signal
 
 import fxsim
 from fxsim.errors import FxsimError
@@ -21,21 +21,6 @@ _RESERVED = frozenset(
     "always and assign begin buf case default else end endcase endmodule for function if initial inout input integer "
     "module negedge not or output parameter posedge real reg signed task time tri wire xor while aclk aresetn".split()
 )
-
-
-class _TopWithTaps(AxiTop):
-    """The top with named wires on the inner ops, for tests; synthesis drops them."""
-
-    def elaborate(self, platform: object) -> Module:
-        m = super().elaborate(platform)
-        # The layers' taps exist once the layers are elaborated.
-        for layer, part in self.network.parts:
-            del layer
-            fragment = Fragment.get(part, platform)
-            self._elaborated[id(part)] = fragment
-        return m
-
-    _elaborated: dict[int, Any] = {}
 
 
 def top_name(name: str) -> str:
@@ -54,14 +39,20 @@ def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
     """
     top_name(top)
     design = AxiTop(plan)
-    module = Module()
-    module.submodules.core = design
-    del module
-    fragment = design.elaborate(None)
-    taps = []
-    text = verilog.convert(fragment, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
-    del taps
-    return text, []
+    with warnings.catch_warnings():
+        # Names that occur twice in a module are numbered, which is what we want of them.
+        warnings.simplefilter("ignore")
+        text = verilog.convert(design, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
+    return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
+
+
+def _plain_module_names(text: str, top: str) -> str:
+    """``\\top.network.lstm`` becomes ``top_network_lstm``: no tool needs escaped module names."""
+    escaped = sorted(set(re.findall(rf"\\({top}(?:\.\w+)+) ", text)), key=len, reverse=True)
+    plain = {name: name.replace(".", "_") for name in escaped}
+    if len(set(plain.values())) < len(plain):
+        return text
+    return re.sub(rf"\\({top}(?:\.\w+)+) ", lambda match: plain[match.group(1)] + " ", text)
 
 
 def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object]]) -> dict[str, Any]:
@@ -100,5 +91,3 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         "taps": taps,
     }
 
-
-__all__ = ["Signal"]
