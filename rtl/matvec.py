@@ -269,5 +269,5 @@ class _Slots:
 
 
 def rom_style(depth: int, width: int) -> dict[str, str]:
-    """Where a read-only memory belongs: large ones in block RAM, the rest in LUTs, which a block RAM would waste."""
-    return {"rom_style": "block" if depth >= 64 and depth * width >= 4096 else "distributed"}
+    """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
+    return {"rom_style": "block"} if depth >= 64 and depth * width >= 4096 else {}

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small random networks with random formats, for tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise, simple_rnn
+from fxsim.fixed import Fixed, Overflow, Round
+from fxsim.graph import Graph, Layer
+from fxsim.program import Const, Table
+
+
+def table(function: str, type: Fixed, rounding: Round = Round.TRN_ZERO, entries: int = 64, frac: int = 3) -> Table:
+    """A coarse table of sigmoid or tanh."""
+    index = np.arange(-entries // 2, entries // 2)
+    x = index * 2.0**-frac
+    y = 1 / (1 + np.exp(-x)) if function == "sigmoid" else np.tanh(x)
+    raw = np.clip(np.floor(y * 2.0**type.frac), type.min, type.max).astype(np.int64)
+    return Table(function, frac, rounding, int(index[0]), Const(raw, type))
+
+
+def formats(seed: int, wrap: bool) -> dict[str, Fixed]:
+    """A format with random modes for every place of a cell; accumulators that wrap, or saturate."""
+    rng = np.random.default_rng(seed)
+
+    def one(low: int, high: int, integer: int, overflow: Overflow | None = None) -> Fixed:
+        width = int(rng.integers(low, high))
+        rounding = list(Round)[int(rng.integers(len(Round)))]
+        over = overflow or list(Overflow)[int(rng.integers(len(Overflow)))]
+        return Fixed(width, width - integer, True, rounding, over)
+
+    accum = one(9, 16, 4, Overflow.WRAP if wrap else Overflow.SAT)
+    return {
+        "input": one(5, 12, 2),
+        "weight": one(5, 10, 2).plain,
+        "accum": accum,
+        "sum": one(8, 14, 4),
+        "gate": one(6, 12, 2),
+        "cell": one(8, 14, 3),
+        "hidden": one(7, 12, 1),
+        "result": one(7, 12, 3),
+    }
+
+
+def network(
+    cell: str = "lstm",
+    *,
+    seed: int = 0,
+    steps: int = 4,
+    features: int = 3,
+    units: int = 4,
+    tail: tuple[int, ...] = (),
+    return_sequences: bool = False,
+    flatten: bool = False,
+    wrap: bool = True,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+) -> Graph:
+    """A recurrent layer and a tail of Dense + relu layers, all weights and formats random from ``seed``.
+
+    ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn.
+    """
+    rng = np.random.default_rng(seed + 1000)
+    f = formats(seed, wrap)
+
+    def kernel(inputs: int, outputs: int, biased: bool = True) -> Kernel:
+        w = f["weight"]
+        weights = rng.integers(w.min, w.max + 1, (inputs, outputs))
+        weights[rng.random(weights.shape) < 0.1] = 0
+        bias = Const(rng.integers(w.min, w.max + 1, outputs), w) if biased else None
+        return Kernel(Const(weights, w), bias, f["accum"])
+
+    def function(name: str) -> Activation:
+        if name in ("sigmoid", "tanh"):
+            return Activation(name, table(name, Fixed(10, 8)))
+        return Activation(name)
+
+    types = CellTypes(f["input"], f["gate"], f["hidden"], f["cell"], f["sum"], f["gate"], f["sum"])
+    acts = function(activation), function(recurrent_activation)
+    if cell == "lstm":
+        program = lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), types, *acts)
+    elif cell == "simple_rnn":
+        program = simple_rnn(kernel(features, units), kernel(units, units, False), types, acts[0])
+    else:
+        program = gru(
+            kernel(features, 3 * units), kernel(units, 3 * units), types, *acts, reset_after=cell != "gru_before"
+        )
+    layers = [Layer(cell, cell, program, return_sequences or flatten)]
+    elements, type = units, program.type
+    if flatten:
+        layers.append(Layer("flatten", "flatten", None))
+        elements *= steps
+    for k, size in enumerate(tail):
+        layers.append(Layer(f"dense{k}", "dense", dense(kernel(elements, size), type, f["result"])))
+        relu = pointwise(Activation("relu"), f["result"], size, f["result"])
+        layers.append(Layer(f"relu{k}", "activation", relu))
+        elements, type = size, f["result"]
+    return Graph(f"{cell}{seed}", (steps, features), f["input"], tuple(layers))
