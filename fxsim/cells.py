@@ -142,9 +142,7 @@ class Kernel:
 
     def dot(self, b: Builder, name: str, x: str) -> str:
         """Add the product with ``x``."""
-        return b.add(
-            Dot(name=name, type=self.accum, arg=x, weights=self.weights, bias=self.bias, stride=self.stride)
-        )
+        return b.add(Dot(name=name, type=self.accum, arg=x, weights=self.weights, bias=self.bias, stride=self.stride))
 
     def columns(self, start: int, stop: int) -> Kernel:
         """The same product for outputs ``start..stop-1`` only."""
@@ -236,7 +234,9 @@ def gru(
     else:
         loops = _gates(b, "zr", units, recurrent.columns(0, 2 * units).dot(b, "uh", h), "uh")
     gates = {
-        gate: recurrent_activation.apply(b, gate, add(b, f"sum_{gate}", parts[gate], loops[gate], types.sum), types.gate)
+        gate: recurrent_activation.apply(
+            b, gate, add(b, f"sum_{gate}", parts[gate], loops[gate], types.sum), types.gate
+        )
         for gate in "zr"
     }
     if reset_after:
@@ -307,9 +307,7 @@ def softmax(
     return b.build("y")
 
 
-def softmax_pairwise(
-    input: Fixed, elements: int, result: Fixed, exp: Table, inverse: Table, accum: Fixed
-) -> Program:
+def softmax_pairwise(input: Fixed, elements: int, result: Fixed, exp: Table, inverse: Table, accum: Fixed) -> Program:
     """hls4ml's ``legacy`` softmax: ``y_i = inverse(sum_j exp(x_j - x_i))`` with sums in order, each cast to ``accum``."""
     b = Builder()
     x = b.add(Input(name="x", type=input, elements=elements))

@@ -8,6 +8,7 @@ result and calls :func:`cast` once; nothing else ever rounds, saturates or wraps
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -171,7 +172,7 @@ def round_shifts(raw: Any, shift: int, mode: Round) -> Any:
     floor = raw >> shift
     rest = raw - (floor << shift)
     half = 1 << (shift - 1)
-    up = {
+    modes: dict[Round, Callable[[], Any]] = {
         Round.TRN: lambda: False,
         Round.TRN_ZERO: lambda: (raw < 0) & (rest != 0),
         Round.RND: lambda: rest >= half,
@@ -179,8 +180,8 @@ def round_shifts(raw: Any, shift: int, mode: Round) -> Any:
         Round.RND_ZERO: lambda: (rest > half) | ((rest == half) & (raw < 0)),
         Round.RND_INF: lambda: (rest > half) | ((rest == half) & (raw >= 0)),
         Round.RND_CONV: lambda: (rest > half) | ((rest == half) & (floor % 2 == 1)),
-    }[mode]()
-    return floor + up
+    }
+    return floor + modes[mode]()
 
 
 def overflow(value: int, to: Fixed) -> int:
@@ -239,7 +240,7 @@ def cast_floats(values: Any, to: Fixed) -> IntArray:
     floor = np.floor(safe)
     rest = safe - floor
     value = floor.astype(np.int64)
-    up = {
+    modes: dict[Round, Callable[[], Any]] = {
         Round.TRN: lambda: np.False_,
         Round.TRN_ZERO: lambda: (safe < 0) & (rest != 0),
         Round.RND: lambda: rest >= 0.5,
@@ -247,8 +248,8 @@ def cast_floats(values: Any, to: Fixed) -> IntArray:
         Round.RND_ZERO: lambda: (rest > 0.5) | ((rest == 0.5) & (safe < 0)),
         Round.RND_INF: lambda: (rest > 0.5) | ((rest == 0.5) & (safe >= 0)),
         Round.RND_CONV: lambda: (rest > 0.5) | ((rest == 0.5) & (value % 2 == 1)),
-    }[to.round]()
-    value = value + up
+    }
+    value = value + modes[to.round]()
     if to.overflow is Overflow.WRAP:
         if to.width < 64:
             value = value & ((1 << to.width) - 1)

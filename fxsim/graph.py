@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .errors import FxsimError
 from .fixed import Fixed, Overflow, Round
@@ -134,6 +135,12 @@ class Graph:
     def parameters(self) -> int:
         """Weights and biases of all layers."""
         return sum(program.parameters for layer in self.layers for program in layer.programs.values())
+
+    def predict(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape)."""
+        from .simulate import predict  # the simulator imports this module
+
+        return predict(self, x)
 
     @property
     def digest(self) -> str:

@@ -483,7 +483,7 @@ def _elementwise(c: Any, data: Any, mem: Any, counts: Any, counting: bool) -> No
         row = mem[c[OUT] + j]
         a = mem[c[A] + (j if c[A_SIZE] > 1 else 0)]
         la, lb = c[A_LEFT], c[B_LEFT]
-        if kind == CAST or kind == COPY:
+        if kind in (CAST, COPY):
             for b in range(batch):
                 row[b] = a[b]
         elif kind == LOOKUP:
@@ -611,7 +611,7 @@ def run(
                 _dot_ordered(c, data, mem, c[DATA] + t * c[STEP], term, hit, counts, counting)
             elif kind == TOTAL:
                 _total(c, mem, scratch, hit, counts, counting)
-            elif kind == LARGEST or kind == ONEHOT:
+            elif kind in (LARGEST, ONEHOT):
                 _reduce(c, mem, hit, counts, counting)
             else:
                 _elementwise(c, data, mem, counts, counting)

@@ -129,8 +129,16 @@ def evaluate(
     grid = [[v << (frac - f) for v in vector] for vector, f in zip(wide, fracs, strict=True)]
     if isinstance(op, Select):
         return [cast(a if c > 0 else b, frac) for c, a, b in zip(*grid, strict=True)]
-    function = {Add: int.__add__, Sub: int.__sub__, Max: max, Min: min}[type(op)]  # type: ignore[index]
-    return [cast(function(a, b), frac) for a, b in zip(*grid, strict=True)]
+    pairs = list(zip(*grid, strict=True))
+    if isinstance(op, Add):
+        return [cast(a + b, frac) for a, b in pairs]
+    if isinstance(op, Sub):
+        return [cast(a - b, frac) for a, b in pairs]
+    if isinstance(op, Max):
+        return [cast(max(a, b), frac) for a, b in pairs]
+    if isinstance(op, Min):
+        return [cast(min(a, b), frac) for a, b in pairs]
+    raise NotImplementedError(f"no reference for {op.kind}")
 
 
 def dot(op: Dot, x: Vector, frac: int, time: int, cast: Caster) -> Vector:

@@ -321,9 +321,7 @@ def _run_reference(
     for b in range(batch):
         now = reference.initial_state(program)
         now |= {
-            op.name: state[f"{prefix}.{op.name}"][b].tolist()
-            for op in program.states
-            if f"{prefix}.{op.name}" in state
+            op.name: state[f"{prefix}.{op.name}"][b].tolist() for op in program.states if f"{prefix}.{op.name}" in state
         }
         order = x[::-1, :, b] if reverse else x[:, :, b]
         trace, now = reference.scan(program, order.tolist(), now, overflowed if counting else None)

@@ -91,4 +91,3 @@ def _sized(value: Value, to: Fixed) -> Value:
     else:
         bits = value
     return bits.as_signed() if to.signed else bits.as_unsigned()
-

@@ -18,7 +18,6 @@ from .schedule import (
     LayerSchedule,
     fold_for_reuse,
     fold_multipliers,
-
     least_reuse,
     products,
     schedule,
@@ -202,8 +201,8 @@ def by_budget(
         options.append(row)
     at = [len(row) - 1 for row in options]
 
-    def total(column: int) -> int:
-        return sum(int(row[k][column]) for row, k in zip(options, at, strict=True))
+    def total() -> int:
+        return sum(row[k][0] for row, k in zip(options, at, strict=True))
 
     def exact_latency() -> int:
         return make_plan(graph, result(), clock_mhz, family_name).timing.latency
@@ -211,15 +210,15 @@ def by_budget(
     def result() -> Folding:
         return Folding({layer.name: row[k][2] for layer, row, k in zip(layers, options, at, strict=True)})
 
-    if multipliers is not None and total(0) > multipliers:
-        raise FxsimError(f"multipliers must be at least {total(0)} (one an engine), not {multipliers}")
+    if multipliers is not None and total() > multipliers:
+        raise FxsimError(f"multipliers must be at least {total()} (one an engine), not {multipliers}")
     # From the smallest on, always the step that saves most cycles for a multiplier.
     while latency is None or exact_latency() > latency:
         best: tuple[float, int, int] | None = None
         for n, row in enumerate(options):
             for k in range(at[n]):
                 cost, gain = row[k][0] - row[at[n]][0], row[at[n]][1] - row[k][1]
-                if gain <= 0 or (multipliers is not None and total(0) + cost > multipliers):
+                if gain <= 0 or (multipliers is not None and total() + cost > multipliers):
                     continue
                 rate = gain / max(cost, 1)
                 if best is None or rate > best[0]:
@@ -230,5 +229,3 @@ def by_budget(
     if latency is not None and exact_latency() > latency:
         raise FxsimError(f"latency must be at least {exact_latency()} cycles at {clock_mhz:g} MHz, not {latency}")
     return result()
-
-

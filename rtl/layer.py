@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
@@ -191,7 +192,9 @@ class _Body:
             flow = self.dot(op, segment)
         elif isinstance(op, Concat):
             cycle = max(self.cycle(arg, segment) for arg in op.args)
-            flow = _Flow(self.registers, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
+            flow = _Flow(
+                self.registers, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)]
+            )
         elif isinstance(op, REDUCTIONS):
             flow = self.reduction(op, segment)
         else:
@@ -341,63 +344,51 @@ class _Body:
 
     def reduction(self, op: Op, segment: int) -> _Flow:
         """A tree with a register after every level."""
-        m, plan = self.m, self.plan
-        slot = plan.slots[op.name]
-        arg = op.args[0]
-        type, frac = op.type, self.program[arg].type.frac
-        values = list(self.values(arg, segment, slot.start))
-        cycle = slot.start
-
-        def keep(value: Value) -> Value:
-            signal = Signal(value.shape(), name=f"{op.name}_c{cycle}_{len(level)}", reset_less=True)
-            m.d.sync += signal.eq(value)
-            return signal
-
-        level: list[Value] = []
+        slot = self.plan.slots[op.name]
+        values = self.values(op.args[0], segment, slot.start)
         if isinstance(op, OneHot):
-            # Carry (value, one-hot of its place); of equals the left one stays.
-            pairs = [(v, Const(1 << k, len(values))) for k, v in enumerate(values)]
-            while len(pairs) > 1:
-                cycle += 1
-                following = []
-                for k in range(0, len(pairs) - 1, 2):
-                    (a, at), (b, bt) = pairs[k], pairs[k + 1]
-                    right = b > a
-                    following.append((keep(Mux(right, b, a)), keep(Mux(right, bt, at))))
-                    level.append(a)
-                if len(pairs) % 2:
-                    following.append((keep(pairs[-1][0]), keep(pairs[-1][1])))
-                    level.append(pairs[-1][0])
-                pairs, level = following, []
-            cycle += 1
-            one, zero = (Const(cast_integer(v, 0, type), shape(type)) for v in (1, 0))
-            flags = pairs[0][1]
-            results: list[Value] = []
-            for k in range(len(values)):
-                level.append(flags)
-                results.append(keep(Mux(flags[k], one, zero)))
-            return _Flow(self.registers, op.name, cycle, results)
-        total = isinstance(op, Total)
-        if total and frac != type.frac:
-            values = [keep(cast(v, frac, type)) for v in values if level.append(v) is None]
-            cycle, level = cycle + 1, []
-        elif total:
-            values = [limited(v, type) for v in values]
-        stride = 1
+            results = self.one_hot(op, values)
+        elif isinstance(op, Total):
+            results = [self.total(op, values)]
+        else:
+            frac = self.program[op.args[0]].type.frac
+            top = self.tree(op, values, lambda a, b: Mux(b > a, b, a))
+            results = [self.kept_value(op, cast(top, frac, op.type))]
+        return _Flow(self.registers, op.name, slot.cycle, results)
+
+    def kept_value(self, op: Op, value: Value) -> Value:
+        """``value`` one cycle later."""
+        signal = Signal(value.shape(), name=f"{op.name}_level", reset_less=True)
+        self.registers.add(signal, value)
+        return signal
+
+    def tree(self, op: Op, values: list[Value], join: Callable[[Value, Value], Value]) -> Value:
+        """Neighbours joined level by level, which is the tree of :class:`~fxsim.program.Total`."""
         while len(values) > 1:
-            cycle += 1
-            following_values: list[Value] = []
-            for k in range(0, len(values) - 1, 2):
-                a, b = values[k], values[k + 1]
-                following_values.append(keep(limited(a + b, type) if total else Mux(b > a, b, a)))
-                level.append(a)
-            if len(values) % 2:
-                following_values.append(keep(values[-1]))
-                level.append(values[-1])
-            values, level, stride = following_values, [], 2 * stride
-        cycle += 1
-        result = values[0] if total else cast(values[0], frac, type)
-        return _Flow(self.registers, op.name, cycle, [keep(result)])
+            joined = [join(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
+            values = [self.kept_value(op, v) for v in joined + values[len(joined) * 2 :]]
+        return values[0]
+
+    def total(self, op: Total, values: list[Value]) -> Value:
+        frac = self.program[op.arg].type.frac
+        if frac == op.type.frac:
+            terms = [limited(v, op.type) for v in values]
+        else:
+            terms = [self.kept_value(op, cast(v, frac, op.type)) for v in values]
+        return self.kept_value(op, self.tree(op, terms, lambda a, b: limited(a + b, op.type)))
+
+    def one_hot(self, op: OneHot, values: list[Value]) -> list[Value]:
+        """Carries each value with a one-hot of its place; of equals the left one stays."""
+        size = len(values)
+        pairs: list[Value] = [Cat(v, Const(1 << k, size)) for k, v in enumerate(values)]
+        width, signed = len(values[0]), values[0].shape().signed
+
+        def number(pair: Value) -> Value:
+            return pair[:width].as_signed() if signed else pair[:width]
+
+        best = self.tree(op, pairs, lambda a, b: Mux(number(b) > number(a), b, a))
+        one, zero = (Const(cast_integer(v, 0, op.type), shape(op.type)) for v in (1, 0))
+        return [self.kept_value(op, Mux(best[width + k], one, zero)) for k in range(size)]
 
     # -- what stays ----------------------------------------------------------------------------------------------------
     def store(self, registers: list[Value], flow: _Flow, segment: int, clear: list[int] | None) -> None:

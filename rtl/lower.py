@@ -72,9 +72,7 @@ def _plain(layer: Layer, shape: Shape) -> HardLayer:
     assert program is not None
     origin = {op.name: (layer.name, op.name) for op in program.ops}
     steps = shape[0] if len(shape) == 2 else 1
-    return HardLayer(
-        layer.name, program, steps, layer.return_sequences, origin, program.type, program.elements
-    )
+    return HardLayer(layer.name, program, steps, layer.return_sequences, origin, program.type, program.elements)
 
 
 def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
@@ -99,7 +97,9 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
     for op in program.ops:
         if isinstance(op, Input):
             ops.append(replace(op, elements=features))
-            ops.append(State(name="so_far", type=dot.type, elements=outputs, update=dot.name, init=Const(bias, dot.type)))
+            ops.append(
+                State(name="so_far", type=dot.type, elements=outputs, update=dot.name, init=Const(bias, dot.type))
+            )
         elif op is dot:
             part = replace(dot, name=f"{dot.name}_step", weights=weights, bias=None, stride=1)
             ops += [part, Add(name=dot.name, type=dot.type, a="so_far", b=part.name)]

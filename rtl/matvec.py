@@ -61,10 +61,7 @@ class MatVec(Elaboratable):
         slot = _Slots(m, registers, e, phase) if e.selected else None
         operands = self.operands(m, slot)
         frac = self.arg.frac + op.weights.type.frac
-        lanes = [
-            self.row(m, p, self.weights(m, p, slot), operands, frac, slot)
-            for p in range(e.rows // e.passes)
-        ]
+        lanes = [self.row(m, p, self.weights(m, p, slot), operands, frac, slot) for p in range(e.rows // e.passes)]
         if e.passes == 1:
             m.d.comb += [row.eq(value) for row, value in zip(self.result, lanes, strict=True)]
         else:
@@ -156,7 +153,9 @@ class MatVec(Elaboratable):
             result[i] = weight
         return result
 
-    def row(self, m: Module, p: int, weights: list[Any], operands: list[Value], frac: int, slot: _Slots | None) -> Value:
+    def row(
+        self, m: Module, p: int, weights: list[Any], operands: list[Value], frac: int, slot: _Slots | None
+    ) -> Value:
         """One row position: products, adder tree, accumulator."""
         e, op = self.engine, self.op
         terms: list[Value] = []
@@ -200,9 +199,7 @@ class MatVec(Elaboratable):
         """The bias of row position ``p`` for the pass whose cycle ``time`` it is."""
         e = self.engine
         parallel = e.rows // e.passes
-        values = [
-            bias[self.weight_index(beat, k * parallel + p)] for beat in range(e.beats) for k in range(e.passes)
-        ]
+        values = [bias[self.weight_index(beat, k * parallel + p)] for beat in range(e.beats) for k in range(e.passes)]
         constants = [Const(v, shape(self.type)) for v in values]
         if slot is None or len(set(values)) == 1:
             return constants[0]

@@ -107,4 +107,3 @@ class Network(wiring.Component):
                 if tap.op in layer.origin:
                     found.append(NetworkTap(*layer.origin[tap.op], tap))
         return found
-

@@ -98,11 +98,11 @@ def _run(top: str, files: list[Path], family: str) -> dict[str, int]:
             "tee -q -o stat.json stat -json",
         ]
         # Found where this module was found, also when fxsim is not installed.
-        path = os.pathsep.join([str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
         run = subprocess.run(
             [sys.executable, "-m", "rtl.synthesis", *commands],
             cwd=work,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def timing(stages: list[Stage]) -> Timing:
     for sequences in (8, 32, 128):
         entered, out = follow(stages, sequences)
         ends = [beats[-1] for beats in out]
-        gaps = [b - a for a, b in zip(ends, ends[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(ends)]
         # Settled: the second half repeats itself with some short period.
         tail = gaps[len(gaps) // 2 :]
         for period in range(1, len(tail) // 2 + 1):

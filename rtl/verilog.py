@@ -90,4 +90,3 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         "cost": {"multipliers": plan.multipliers},
         "taps": taps,
     }
-

@@ -30,12 +30,13 @@ def formats(seed: int, wrap: bool) -> dict[str, Fixed]:
         over = overflow or list(Overflow)[int(rng.integers(len(Overflow)))]
         return Fixed(width, width - integer, True, rounding, over)
 
-    accum = one(9, 16, 4, Overflow.WRAP if wrap else Overflow.SAT)
+    # Narrow enough for sums to leave it.
+    accum = one(9, 16, 3, Overflow.WRAP) if wrap else one(7, 14, 2, Overflow.SAT)
     return {
         "input": one(5, 12, 2),
         "weight": one(5, 10, 2).plain,
         "accum": accum,
-        "sum": one(8, 14, 4),
+        "sum": one(8, 14, 3),
         "gate": one(6, 12, 2),
         "cell": one(8, 14, 3),
         "hidden": one(7, 12, 1),

@@ -65,9 +65,7 @@ def rtl_run(plan: Plan, raw: np.ndarray, idle: float = 0.0, backpressure: float 
         while len(outputs) < len(xs) * beats:
             assert now[0] < limit, f"no output after {limit} cycles"
             ctx.set(network.o.ready, int(rng.random() >= backpressure))
-            _, _, valid, ready, data = await ctx.tick().sample(
-                network.o.valid, network.o.ready, network.o.payload.data
-            )
+            _, _, valid, ready, data = await ctx.tick().sample(network.o.valid, network.o.ready, network.o.payload.data)
             if valid and ready:
                 outputs.append(unpack(data, graph.output_shape[-1], graph.output.width, graph.output.signed))
                 given.append(now[0])
