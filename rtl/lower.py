@@ -93,7 +93,6 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
     if dot.bias is not None:
         bias = np.array([cast_integer(int(v), dot.bias.type.frac, dot.type) for v in dot.bias.data], np.int64)
     ops: list[Op] = []
-    origin = {}
     for op in program.ops:
         if isinstance(op, Input):
             ops.append(replace(op, elements=features))
@@ -105,7 +104,8 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
             ops += [part, Add(name=dot.name, type=dot.type, a="so_far", b=part.name)]
         else:
             ops.append(op)
-            origin[op.name] = (layer.name, op.name)
+    # In hardware the ops behind the sum have a value every step, in the graph one a sequence: they cannot be compared.
+    origin: dict[str, tuple[str, str]] = {}
     return HardLayer(
         layer.name, Program(tuple(ops), program.output), steps, False, origin, program.type, program.elements
     )
@@ -144,7 +144,7 @@ def _compose(before: HardLayer, after: HardLayer) -> HardLayer:
         if isinstance(op, Input):
             continue
         ops.append(_renamed(op, names))
-        if op.name in after.origin:
+        if op.name in after.origin and (before.return_sequences or before.steps == 1):
             origin[names[op.name]] = after.origin[op.name]
     program = Program(tuple(ops), names[after.program.output])
     return HardLayer(

@@ -121,7 +121,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Slot:
-    """A lane op of beat 0: operands are aligned in cycle ``start``; the result stands in ``cycle`` after ``offset`` ns."""
+    """A lane op of beat 0: operands stand together in cycle ``start``, the result in ``cycle`` after ``offset`` ns."""
 
     start: int
     cycle: int

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what it writes, and that every wrong input is one line, status 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network
+
+from fxsim.__main__ import main
+from fxsim.api import load
+from fxsim.cli import FAMILIES
+from fxsim.demo.run import DATA, MODEL
+from fxsim.fixed import Fixed
+from fxsim.graph import Graph
+
+ROOT = Path(__file__).resolve().parent.parent
+Fx = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def fx(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fx:
+    """Runs a command line in ``tmp_path``; gives status, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            status = int(str(error.code))
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs and models, right and wrong ones; tests only read here."""
+    where = tmp_path_factory.mktemp("inputs")
+    x = np.load(DATA)["x"][:20]
+    np.save(where / "x.npy", x)
+    np.save(where / "shape.npy", x[:, :, :5])
+    np.save(where / "flat.npy", x[0])
+    np.save(where / "none.npy", x[:0])
+    np.save(where / "text.npy", np.array(["a", "b"]))
+    np.save(where / "complex.npy", x * 1j)
+    np.save(where / "fields.npy", np.zeros(3, [("a", "i4")]))
+    np.save(where / "object.npy", np.array([{}, []], object), allow_pickle=True)
+    nan = x.copy()
+    nan[3, 2, 1] = np.nan
+    np.save(where / "nan.npy", nan)
+    whole = (where / "x.npy").read_bytes()
+    (where / "truncated.npy").write_bytes(whole[:-100])
+    (where / "header.npy").write_bytes(whole[:20])
+    (where / "huge.npy").write_bytes(whole.replace(b"(20, 8, 8), ", b"(99999999999, 8, 8), ").replace(b" " * 9, b"", 1))
+    (where / "empty.npy").write_bytes(b"")
+    np.savez(where / "data.npz", x=x, y=np.load(DATA)["y"][:20])
+    np.savez(where / "no_x.npz", z=x)
+    np.savez(where / "labels.npz", x=x, y=np.full(20, 11))
+    np.savez(where / "few.npz", x=x, y=np.arange(3))
+    (where / "not.npz").write_bytes(b"PK\x03\x04 and no more")
+    (where / "noise.fx").write_bytes(b"noise")
+    (where / "noise.keras").write_bytes(b"noise")
+    (where / "noise.h5").write_bytes(b"noise")
+    (where / "list.json").write_text("[1, 2]")
+    (where / "cut.json").write_text('{"Model": ')
+    (where / "folding.json").write_text('{"nowhere": {"reuse": 1}}')
+    (where / "zero.json").write_text('{"lstm": {"reuse": 0}}')
+    (where / "file").write_text("a file\n")
+    (where / "foreign").mkdir()
+    (where / "foreign" / "thesis.tex").write_text("years of work\n")
+    with zipfile.ZipFile(MODEL) as old, zipfile.ZipFile(where / "unsupported.keras", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            new.writestr(name, data.replace(b'"class_name": "LSTM"', b'"class_name": "ConvLSTM1D"'))
+    network("lstm", steps=3, features=2, units=4).save(where / "tiny.fx")
+    load(MODEL).save(where / "digits.fx")
+    return where
+
+
+class TestRefuses:
+    """Each row: arguments, where {} stands for the folder of inputs, and what the one line must say."""
+
+    ROWS = (
+        ("", "the following arguments are required: VERB"),
+        ("synthesise ip", "argument VERB: invalid choice: 'synthesise'"),
+        ("info {}/tiny.fx --colour", "unrecognized arguments: --colour"),
+        ("info {}/tiny.fx --prec x", "unrecognized arguments: --prec"),
+        # Models
+        ("info {}/no.keras", "no.keras"),
+        ("info {}/no.h5", "no.h5"),
+        ("info {}/no.fx", "no.fx: no such file"),
+        ("info {}/foreign", "foreign"),
+        ("info {}/file", "file"),
+        ("info {}/noise.keras", "noise.keras"),
+        ("info {}/noise.h5", "noise.h5"),
+        ("info {}/noise.fx", "noise.fx: not a readable .fx file"),
+        ("info {}/unsupported.keras", "ConvLSTM1D"),
+        ("info {}/list.json", "weights"),
+        # Numerics
+        ("info {model} --precision ap_fixed<99>", "precision must look like ap_fixed<W,I"),
+        ("info {model} --precision 16", "precision must look like ap_fixed<W,I"),
+        ("info {model} --preset magic", "argument --preset: invalid choice: 'magic'"),
+        ("info {model} --config {}/no.json", "no.json: cannot be read"),
+        ("info {model} --config {}/cut.json", "cut.json: not JSON"),
+        ("info {model} --config {}/list.json", "list.json: a config must be a dictionary"),
+        ("info {model} --config {}/list.json --precision ap_fixed<8,4>", "precision must be left out with a config"),
+        ("info {}/tiny.fx --precision ap_fixed<8,4>", "has its weights and formats"),
+        # Arrays
+        ("predict {model} {}/no.npy -o y.npy", "no.npy: cannot be read (No such file or directory)"),
+        ("predict {model} {}/foreign -o y.npy", "foreign: cannot be read (Is a directory)"),
+        ("predict {model} {}/shape.npy -o y.npy", "input must have shape (batch, 8, 8), not (20, 8, 5)"),
+        ("predict {model} {}/flat.npy -o y.npy", "input must have shape (batch, 8, 8), not (8, 8)"),
+        ("predict {model} {}/nan.npy -o y.npy", "input value at (3, 2, 1) is nan; every value must be finite"),
+        ("predict {model} {}/object.npy -o y.npy", "object.npy: is not an .npy file of plain numbers"),
+        ("predict {model} {}/text.npy -o y.npy", "input must be numbers"),
+        ("predict {model} {}/complex.npy -o y.npy", "input must be numbers"),
+        ("predict {model} {}/fields.npy -o y.npy", "input must be numbers"),
+        ("predict {model} {}/truncated.npy -o y.npy", "truncated.npy: is not an .npy file"),
+        ("predict {model} {}/header.npy -o y.npy", "header.npy: is not an .npy file"),
+        ("predict {model} {}/huge.npy -o y.npy", "huge.npy: is not an .npy file"),
+        ("predict {model} {}/empty.npy -o y.npy", "empty.npy: is not an .npy file"),
+        ("predict {model} {}/file -o y.npy", "file: is not an .npy file"),
+        ("predict {model} {}/data.npz -o y.npy", "data.npz: is an .npz file, an .npy file is needed"),
+        ("predict {model} {}/x.npy -o nowhere/y.npy", "nowhere/y.npy: cannot write (No such file or directory)"),
+        ("predict {model} {}/x.npy -o {}/file/y.npy", "file/y.npy: cannot write (Not a directory)"),
+        ("predict {model} {}/x.npy", "the following arguments are required: -o/--output"),
+        # Profile and scan
+        ("profile {model} {}/none.npy -o p", "profile needs at least one sequence"),
+        ("profile {model} {}/nan.npy -o p", "every value must be finite"),
+        ("profile {model} {}/x.npy -o {}/file/p", "file/p: cannot write"),
+        ("scan {model} {}/data.npz -o s --width 8", "argument --width: must be A:B, for example 8:20, not '8'"),
+        ("scan {model} {}/data.npz -o s --width 9:8", "argument --width: must be A:B with 1 <= A <= B <= 64"),
+        ("scan {model} {}/data.npz -o s --width 8:9 --dask tcp://a", "--dask is not in this version"),
+        ("scan {model} {}/data.npz -o s --width 8:9 --config {}/list.json", "takes --precision and --preset"),
+        ("scan {}/tiny.fx {}/data.npz -o s --width 8:9", "is a quantised graph; this needs the trained model"),
+        ("scan {model} {}/no.npz -o s --width 8:9", "no.npz: cannot be read"),
+        ("scan {model} {}/not.npz -o s --width 8:9", "not.npz: is not an .npz file"),
+        ("scan {model} {}/x.npy -o s --width 8:9", "x.npy: is an .npy file, an .npz file with x is needed"),
+        ("scan {model} {}/no_x.npz -o s --width 8:9", "no_x.npz: array 'x' is missing; it has z"),
+        ("scan {model} {}/labels.npz -o s --width 8:9", "labels y must be integers from 0 to 9"),
+        ("scan {model} {}/few.npz -o s --width 8:9", "labels y must be 20 numbers"),
+        # Foldings
+        ("plan {}/tiny.fx --multipliers 1", "multipliers must be at least"),
+        ("plan {}/tiny.fx --latency 1", "latency must be at least"),
+        ("plan {}/tiny.fx --latency 0", "the budget must be a positive integer, not 0"),
+        ("plan {}/tiny.fx --latency 9 --multipliers 9", "not allowed with argument --latency"),
+        ("plan {}/tiny.fx -o f.json", "--output needs one of --multipliers, --latency and --reuse"),
+        ("export {}/tiny.fx -o ip --reuse 0", "reuse must be an integer from 1 to"),
+        ("export {}/tiny.fx -o ip --reuse -1", "reuse must be an integer from 1 to"),
+        ("export {}/tiny.fx -o ip --reuse 1000000000000", "reuse must be an integer from 1 to"),
+        ("export {}/tiny.fx -o ip --reuse 1.5", "argument --reuse: invalid int value: '1.5'"),
+        ("export {}/tiny.fx -o ip --reuse 2 --folding {}/zero.json", "not allowed with argument --reuse"),
+        ("export {}/tiny.fx -o ip --folding {}/no.json", "no.json: cannot be read"),
+        ("export {}/tiny.fx -o ip --folding {}/cut.json", "cut.json: not JSON"),
+        ("export {}/tiny.fx -o ip --folding {}/x.npy", "x.npy: is not text"),
+        ("export {}/tiny.fx -o ip --folding {}/folding.json", "folding names layer 'nowhere'"),
+        ("export {}/tiny.fx -o ip --folding {}/zero.json", "reuse of layer 'lstm' must be an integer from 1"),
+        ("export {}/tiny.fx -o ip --clock-mhz 0", "clock must be from 1 to 2000 MHz, not 0.0"),
+        ("export {}/tiny.fx -o ip --clock-mhz nan", "clock must be from 1 to 2000 MHz, not nan"),
+        ("export {}/tiny.fx -o ip --family virtex", "argument --family: invalid choice: 'virtex'"),
+        ("export {}/tiny.fx -o ip --interleave 2", "interleave must be 1 in this version, not 2"),
+        ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 in this version, not 0"),
+        ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),
+        ("export {}/tiny.fx -o ip --top module", "top must be a Verilog identifier"),
+        ("export {}/tiny.fx -o ip --top ../x", "top must be a Verilog identifier"),
+        # Places
+        ("export {}/tiny.fx -o {}/file", "file: is not a folder"),
+        ("export {}/tiny.fx -o {}/file/sub", "file/sub: cannot write (Not a directory)"),
+        ("export {}/tiny.fx -o {}/foreign", "foreign: is neither empty nor an earlier export, so it is left alone"),
+        ("demo -o {}/file/sub", "file/sub: cannot write"),
+        # Exported folders
+        ("check no", "no/manifest.json: cannot be read"),
+        ("check {}/foreign", "foreign/manifest.json: cannot be read"),
+        ("check {}/tiny.fx", "tiny.fx/manifest.json: cannot be read"),
+        ("check no --sequences 3 --inputs x.npy", "not allowed with argument --sequences"),
+        ("check no --simulator modelsim", "argument --simulator: invalid choice: 'modelsim'"),
+        ("synth no", "no/manifest.json: cannot be read"),
+        ("synth no --family spartan3", "argument --family: invalid choice: 'spartan3'"),
+    )
+
+    @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[row[0] or "nothing" for row in ROWS])
+    def test_one_line(self, fx: Fx, folder: Path, tmp_path: Path, arguments: str, message: str) -> None:
+        before = sorted(folder.rglob("*"))
+        status, out, err = fx(
+            *(word.replace("{}", str(folder)).replace("{model}", str(MODEL)) for word in arguments.split())
+        )
+        assert (status, out) == (2, "")
+        assert message in err
+        assert err.startswith("fxsim: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert "internal error" not in err
+        assert list(tmp_path.iterdir()) == []
+        assert sorted(folder.rglob("*")) == before
+
+    def test_reader_that_leaves(self, folder: Path) -> None:
+        command = ["bash", "-c", f"{sys.executable} -m fxsim info {MODEL} | head -n 1"]
+        run = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        # Whether the pipe is full before the reader leaves is chance; what may not be is a traceback.
+        assert run.stderr in ("", "fxsim: standard output was closed\n")
+
+    def test_full_disk(self, folder: Path) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("no /dev/full on this system")
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "fxsim", "info", str(MODEL)]
+            run = subprocess.run(
+                command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert run.returncode == 2
+        assert run.stderr == "fxsim: [Errno 28] No space left on device\n"
+
+
+def environment() -> dict[str, str]:
+    """In which processes find this checkout."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "fxsim", "export", str(MODEL), "-o", "ip"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()):  # the temporary folder
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (2, f"fxsim: interrupted by {number.name}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+class TestWorks:
+    def test_version_and_help(self, fx: Fx) -> None:
+        assert fx("--version") == (0, "fxsim 0.1.0\n", "")
+        for verb in ("info", "predict", "profile", "scan", "plan", "export", "check", "synth", "demo"):
+            status, out, err = fx(verb, "--help")
+            assert (status, err) == (0, "")
+            assert out.startswith(f"usage: fxsim {verb}")
+
+    def test_families_are_those_of_the_gateware(self) -> None:
+        from rtl.delays import FAMILIES as known
+
+        assert tuple(known) == FAMILIES
+
+    def test_info(self, fx: Fx) -> None:
+        status, out, err = fx("info", MODEL, "--precision", "ap_fixed<12,5>")
+        assert (status, err) == (0, "")
+        for text in ("digits: input 8 x 8 x ap_fixed<12,5,AP_RND,AP_SAT>", "lstm.h", "sigmoid", "dense_softmax"):
+            assert text in out
+        assert fx("info", MODEL, "--preset", "hls4ml")[0] == 0
+
+    def test_predict(self, fx: Fx, folder: Path) -> None:
+        graph, x = load(MODEL, precision="ap_fixed<10,4>"), np.load(folder / "x.npy")
+        assert fx("predict", MODEL, folder / "x.npy", "-o", "y.npy", "--precision", "ap_fixed<10,4>")[0] == 0
+        y = np.load("y.npy")
+        assert y.dtype == np.float64
+        assert np.array_equal(y, graph.predict(x))
+        assert fx("predict", MODEL, folder / "x.npy", "-o", "r.npy", "--precision", "ap_fixed<10,4>", "--raw")[0] == 0
+        raw = np.load("r.npy")
+        assert raw.dtype == np.int64
+        assert np.array_equal(raw, y * 2.0**graph.output.frac)
+        assert fx("predict", MODEL, folder / "none.npy", "-o", "n.npy")[0] == 0
+        assert np.load("n.npy").shape == (0, 10)
+
+    def test_a_saved_graph_is_a_model(self, fx: Fx, folder: Path) -> None:
+        for name, model in (("a", MODEL), ("b", folder / "digits.fx")):
+            assert fx("predict", model, folder / "x.npy", "-o", f"{name}.npy")[0] == 0
+        assert np.array_equal(np.load("a.npy"), np.load("b.npy"))
+
+    def test_a_config_implies_hls4ml(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        config = {"Model": {"Precision": "ap_fixed<14,5>", "ReuseFactor": 1}}
+        (tmp_path / "c.json").write_text(json.dumps(config))
+        assert fx("predict", MODEL, folder / "x.npy", "-o", "a.npy", "--config", "c.json")[0] == 0
+        expected = load(MODEL, config=config, preset="hls4ml").predict(np.load(folder / "x.npy"))
+        assert np.array_equal(np.load("a.npy"), expected)
+
+    def test_profile(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        status, out, err = fx("profile", MODEL, folder / "x.npy", "-o", "deep/p", "--precision", "ap_fixed<8,3>")
+        assert (status, err) == (0, "")
+        assert "Errors against float" in out
+        place = tmp_path / "deep" / "p"
+        assert sorted(path.name for path in place.iterdir()) == [
+            "errors.csv",
+            *(f"profile.{e}" for e in ("csv", "json", "png")),
+        ]
+        found = json.loads((place / "profile.json").read_text())
+        rows = {row["tensor"]: row for row in found["tensors"]}
+        assert rows["lstm.x"]["seen_high"] == 1.0
+        assert all(row["can_low"] <= row["seen_low"] <= row["seen_high"] <= row["can_high"] for row in rows.values())
+        assert [row["layer"] for row in found["layers"]] == ["lstm", "dense", "dense_softmax"]
+        assert all(0 < row["rms_error"] <= row["largest_error"] for row in found["layers"])
+        assert fx("profile", folder / "digits.fx", folder / "x.npy", "-o", "q")[0] == 0
+
+    def test_scan(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        assert fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:9")[0] == 0
+        rows = json.loads((tmp_path / "s" / "scan.json").read_text())
+        assert [row["width"] for row in rows] == [None, 6, 7, 8, 9]
+        errors = [row["mean_error"] for row in rows]
+        assert errors[0] == 0 < errors[4] < errors[1]
+        assert rows[0]["accuracy"] == 1.0
+        assert (tmp_path / "s" / "scan.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_a_planned_folding_is_the_exported_one(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        status, out, err = fx("plan", folder / "tiny.fx", "--multipliers", 30, "-o", "f.json")
+        assert (status, err) == (0, "")
+        chosen = next(line.split() for line in out.splitlines() if "<- chosen" in line)
+        assert fx("export", folder / "tiny.fx", "-o", "a", "--folding", "f.json")[0] == 0
+        assert fx("export", folder / "tiny.fx", "-o", "b", "--multipliers", 30)[0] == 0
+        manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+        assert manifest["folding"] == json.loads((tmp_path / "f.json").read_text())
+        assert chosen[:2] == [str(manifest["cost"]["multipliers"]), str(manifest["timing"]["latency"])]
+        assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+    def test_an_earlier_export_is_replaced_whole(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "ip").mkdir()
+        assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 4, "--top", "first")[0] == 0
+        first = contents(tmp_path / "ip")
+        assert sorted(first) == ["first.v", "graph.fx", "manifest.json", "vectors.npz"]
+        assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 0)[0] == 2
+        assert contents(tmp_path / "ip") == first
+        assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 4, "--top", "second")[0] == 0
+        assert sorted(contents(tmp_path / "ip")) == ["graph.fx", "manifest.json", "second.v", "vectors.npz"]
+        assert [path.name for path in tmp_path.iterdir()] == ["ip"]
+
+    def test_export_of_a_trained_model(self, fx: Fx, tmp_path: Path) -> None:
+        status, out, err = fx("export", MODEL, "-o", "new/ip", "--reuse", 64, "--clock-mhz", 250, "--family", "xcup")
+        assert (status, err) == (0, "")
+        assert "new/ip: digits.v, manifest.json, graph.fx, vectors.npz" in out
+        manifest: dict[str, Any] = json.loads((tmp_path / "new" / "ip" / "manifest.json").read_text())
+        graph = Graph.load(tmp_path / "new" / "ip" / "graph.fx")
+        assert manifest["digest"] == graph.digest == load(MODEL).digest
+        assert (manifest["top"], manifest["files"]) == ("digits", ["digits.v"])
+        assert (manifest["clock_mhz"], manifest["family"]) == (250.0, "xcup")
+        assert (manifest["clock"], manifest["reset"]) == ("aclk", "aresetn")
+        sides = {"input": ("s_axis", 8, 8), "output": ("m_axis", 10, 1)}
+        for name, (prefix, elements, beats) in sides.items():
+            side = manifest[name]
+            assert (side["prefix"], side["elements_per_beat"], side["beats_per_sequence"]) == (prefix, elements, beats)
+            assert Fixed.parse(side["element"]) == getattr(graph, name).plain
+            assert side["stride_bits"] == 16
+        assert set(manifest["timing"]) == {"latency", "latency_after_last", "interval"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -1,0 +1,626 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exact preset: its tables and formats, its folds, its distance from float, and what it refuses."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from shared import SHARED, needs_shared
+
+from fxsim import exact, kernels, reference
+from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
+from fxsim.errors import FxsimError
+from fxsim.exact_activations import constant, softmax, threshold
+from fxsim.exact_formats import Formats, bias_const, lean, weight_const
+from fxsim.exact_tables import FUNCTIONS, best_table, bound, function, largest_error, table_report
+from fxsim.fixed import Fixed, Overflow, Round, cast_float, to_float
+from fxsim.floating import predict as predict_float
+from fxsim.graph import Graph
+from fxsim.importers import read_model
+from fxsim.importers.source import Source, SourceLayer
+from fxsim.program import Dot, Lookup, Program, State, Table
+from fxsim.ranges import bounds
+from fxsim.simulate import predict, quantize_inputs, simulate
+
+FUNCTIONS_OF_LAYERS = (*ARITHMETIC, *TABLED, *HALF_TABLED)
+PARAMETERS = {
+    "elu": {"alpha": 0.7},
+    "leaky_relu": {"alpha": 0.3},
+    "thresholded_relu": {"theta": 0.37},
+    "hard_sigmoid": {"slope": 1 / 6, "shift": 0.5},
+}
+
+
+# --- Small networks
+
+
+def cell(kind: str, rng, name="rnn", features=3, units=4, scale=0.6, **options) -> SourceLayer:
+    gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[kind]
+    weights = {
+        "kernel": rng.normal(0, scale, (features, gates * units)),
+        "recurrent_kernel": rng.normal(0, scale, (units, gates * units)),
+        "bias": rng.normal(0, scale, gates * units),
+    }
+    base = {"units": units, "use_bias": True, "return_sequences": False, "activation": "tanh"}
+    if kind != "simple_rnn":
+        base["recurrent_activation"] = "sigmoid"
+    if kind == "gru":
+        base["reset_after"] = True
+        weights["recurrent_bias"] = rng.normal(0, scale, gates * units)
+    base |= options
+    if "hard_sigmoid" in (base["activation"], base.get("recurrent_activation")):
+        base.setdefault("hard_sigmoid_slope", 0.2)
+    if base.get("reset_after") is False:
+        weights["recurrent_bias"] = np.zeros(gates * units)
+    return SourceLayer(name, kind, base, weights)
+
+
+def dense(rng, inputs, units, name="dense", scale=0.6) -> SourceLayer:
+    weights = {"kernel": rng.normal(0, scale, (inputs, units)), "bias": rng.normal(0, scale, units)}
+    return SourceLayer(name, "dense", {"units": units, "use_bias": True}, weights)
+
+
+def activation(function: str, name="act", **parameters) -> SourceLayer:
+    return SourceLayer(name, "activation", {"function": function, **PARAMETERS.get(function, {}), **parameters}, {})
+
+
+def network(*layers: SourceLayer, shape=(5, 3)) -> Source:
+    return Source("net", "input", shape, layers)
+
+
+def bidirectional(kind: str, rng, mode: str, **options) -> SourceLayer:
+    sides = {side: cell(kind, rng, f"{side}_rnn", **options) for side in ("forward", "backward")}
+    sequences = sides["forward"].options["return_sequences"]
+    return SourceLayer("bi", "bidirectional", {"merge_mode": mode, "return_sequences": sequences, **sides}, {})
+
+
+def rng_of(name: str):
+    return np.random.default_rng(sum(name.encode()))
+
+
+def build(name: str) -> Source:
+    """A network whose name says what is in it."""
+    rng = rng_of(name)
+    kind, *rest = name.split("/")
+    if kind in ("lstm", "gru", "gru_before", "simple_rnn"):
+        options = {}
+        if kind == "gru_before":
+            kind, options["reset_after"] = "gru", False
+        if rest:
+            options["activation"] = rest[0]
+        if rest[1:]:
+            options["recurrent_activation"] = rest[1]
+        return network(cell(kind, rng, **options), dense(rng, 4, 2))
+    if kind == "last":
+        return network(cell(rest[0], rng, return_sequences=True))
+    if kind == "stack":
+        layers = cell(rest[0], rng, return_sequences=True), cell(rest[0], rng, "two", 4, return_sequences=True)
+        return network(*layers, SourceLayer("flat", "flatten", {}, {}), dense(rng, 20, 3))
+    if kind == "bi":
+        one = bidirectional("gru", rng, rest[0], return_sequences=bool(rest[1:]))
+        if rest[1:]:
+            return network(one)
+        return network(one, dense(rng, 8 if rest[0] == "concat" else 4, 2))
+    if kind == "dense":
+        return network(dense(rng, 3, 6), activation(rest[0]), dense(rng, 6, 2, "out"), shape=(3,))
+    if kind == "act":
+        return network(dense(rng, 3, 6), activation(rest[0]), shape=(3,))
+    if kind == "first":
+        return network(activation(rest[0]), dense(rng, 3, 6), shape=(3,))
+    assert kind == "chain"
+    return network(
+        cell("lstm", rng), dense(rng, 4, 6), activation("relu"), dense(rng, 6, 5, "d2"), dense(rng, 5, 4, "d3"),
+        activation("softmax", "probability"),
+    )  # fmt: skip
+
+
+NETWORKS = [
+    "lstm", "gru", "gru_before", "simple_rnn", "chain", "stack/lstm", "stack/gru",
+    "last/lstm", "last/gru", "last/simple_rnn",
+    *(f"bi/{mode}" for mode in ("concat", "sum", "ave", "mul")), "bi/concat/last", "bi/ave/last",
+    *(f"lstm/{f}/hard_sigmoid" for f in ("relu", "softsign", "linear", "hard_tanh")),
+    "lstm/sigmoid/sigmoid", "lstm/tanh/relu", "lstm/elu/sigmoid", "lstm/selu/tanh", "lstm/softplus/softsign",
+    "gru/relu/sigmoid", "gru/tanh/hard_sigmoid", "gru/sigmoid/tanh", "gru_before/softplus/relu",
+    "simple_rnn/relu", "simple_rnn/hard_sigmoid",
+    *(f"{where}/{f}" for where in ("dense", "act", "first") for f in (*FUNCTIONS_OF_LAYERS, "softmax")),
+]  # fmt: skip
+#: Whose output has no bound, or whose float function is steep: those are compared more loosely below.
+STEEP = ("thresholded_relu",)
+
+
+def inputs(source: Source, count=24):
+    return np.clip(rng_of("inputs").normal(0, 1.0, (count, *source.shape)), -3.9, 3.9)
+
+
+def programs(graph: Graph):
+    return [(prefix, program) for layer in graph.layers for prefix, program in layer.programs.items()]
+
+
+# --- Tables
+
+
+FORMATS = [Fixed(12, 8), Fixed(10, 3), Fixed(14, 12), Fixed(9, 9), Fixed(16, 10), Fixed(5, 0), Fixed(11, 7, False)]
+
+
+def brute(name: str, table: Table, argument: Fixed):
+    """Difference of table and function for every input that is asked for."""
+    of = function(name)
+    raws = np.arange(argument.min, argument.max + 1)
+    x = to_float(raws, argument)
+    asked = (x >= of.low) & (x <= of.high)
+    if not asked.any():
+        return np.zeros(1)
+    got = np.array([int(table.values.data[table.index(int(r), argument.frac)]) for r in raws[asked]])
+    return np.abs(to_float(got, table.values.type) - of.value(x[asked]))
+
+
+@pytest.mark.parametrize("argument", FORMATS, ids=str)
+@pytest.mark.parametrize("name", [*FUNCTIONS, "elu*0.3", "elu*-2.5"])
+def test_error_of_a_table_is_what_is_reported_and_below_the_bound(name, argument):
+    if name == "inverse" and argument.max * argument.lsb < 1:
+        pytest.skip("1/x is not asked for below 1")
+    for size in (16, 64, 1000):
+        for values in (Fixed(18, 15), Fixed(8, 5), Fixed(17, 17, False)):
+            if not values.signed and function(name).value(np.array([-1.0]))[0] < 0:
+                continue
+            for index in (Round.RND, Round.TRN):
+                table = best_table(name, argument, values, size, index)
+                assert 2 <= table.values.shape[0] <= size
+                worst = float(brute(name, table, argument).max())
+                assert worst == pytest.approx(largest_error(table, argument), abs=1e-12)
+                assert worst <= bound(table, argument) + 1e-12
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softsign", "softplus_rest", "exp", "elu"])
+def test_no_other_table_of_the_size_is_better(name):
+    argument, values, size = Fixed(9, 5), Fixed(18, 16), 20
+    best = largest_error(best_table(name, argument, values, size), argument)
+    of = function(name)
+    x = to_float(np.arange(argument.min, argument.max + 1), argument)
+    x = x[(x >= of.low) & (x <= of.high)]
+    others = []
+    for frac in range(-4, 6):
+        index = np.floor(x * 2.0**frac + 0.5).astype(int)
+        for first in range(int(index.min()), int(index.max()) + 1):
+            place = np.clip(index, first, first + size - 1)
+            # The best entry of a bin is the middle of the function's range over it.
+            middle = {p: (of.value(x[place == p]).max() + of.value(x[place == p]).min()) / 2 for p in set(place)}
+            others.append(max(abs(of.value(v) - middle[p]) for v, p in zip(x, place, strict=True)))
+    assert best <= min(others) + values.lsb / 2 + 1e-12
+
+
+def test_a_table_that_covers_the_format_is_the_rounded_function():
+    argument, values = Fixed(8, 5), Fixed(16, 15, True, Round.RND, Overflow.SAT)
+    table = best_table("tanh", argument, values, 1024)
+    for raw in range(argument.min, argument.max + 1):
+        got = int(table.values.data[table.index(raw, argument.frac)])
+        assert got == cast_float(float(np.tanh(raw / 32)), values)
+
+
+def test_a_table_ends_where_its_function_is_flat():
+    table = best_table("tanh", Fixed(24, 12), Fixed(8, 7), 4096)
+    assert table.values.shape[0] < 1500
+    assert table.values.data[0] != table.values.data[1]
+    assert table.values.data[-1] != table.values.data[-2]
+
+
+def test_a_wrong_index_is_seen():
+    argument, values = Fixed(16, 10), Fixed(17, 17, False)
+    table = best_table("sigmoid", argument, values, 256)
+    moved = dataclasses.replace(table, first=table.first + 1)
+    floored = dataclasses.replace(table, round=Round.TRN)
+    assert float(brute("sigmoid", moved, argument).max()) > 1.5 * bound(table, argument)
+    assert float(brute("sigmoid", floored, argument).max()) > 1.5 * bound(table, argument)
+
+
+def test_table_report():
+    graph = exact.quantize(build("chain"), "ap_fixed<16,6>")
+    rows = table_report(graph)
+    assert [(row.layer, row.op, row.function) for row in rows] == [
+        ("rnn", "i", "sigmoid"), ("rnn", "f", "sigmoid"), ("rnn", "g", "tanh"), ("rnn", "o", "sigmoid"),
+        ("rnn", "act_c", "tanh"), ("probability", "e", "exp"), ("probability", "inverse", "inverse"),
+    ]  # fmt: skip
+    for row in rows:
+        assert row.entries <= 1024
+        assert 0 < row.error <= row.bound
+        assert row.error_lsb == pytest.approx(row.error / Fixed.parse(row.values).lsb)
+    sigmoid, tanh = rows[0], rows[2]
+    assert sigmoid.step == 2**-6 and sigmoid.error < 2**-9
+    assert tanh.step == 2**-7 and tanh.error < 2**-8
+
+
+def test_table_report_refuses_other_presets():
+    from fxsim.quantize import quantize
+
+    graph = quantize(build("lstm"), precision="ap_fixed<16,6>", preset="hls4ml")
+    with pytest.raises(FxsimError, match=r"^layer 'rnn': op 'i' has a table that is not of the exact preset$"):
+        table_report(graph)
+
+
+# --- Constants
+
+
+def test_weights_use_all_bits():
+    for largest, frac in ((0.3, 8), (0.5, 8), (0.51, 7), (1.0, 7), (-1.0, 7), (9.03, 3), (1e-9, 36), (0.0, 7)):
+        const = weight_const(np.array([largest, largest / 3]), 8)
+        assert const.type == Fixed(8, frac), largest
+        error = np.abs(to_float(const.data, const.type) - [largest, largest / 3])
+        assert error[0] <= const.type.lsb and error[1] <= const.type.lsb / 2
+
+
+def test_bias_is_on_the_grid_of_the_products():
+    const = bias_const(np.array([0.3, -1.7]), 20)
+    assert const.type.frac == 20 and const.type.width == 22
+    assert bias_const(np.array([1.5]), 90).type.frac == 61
+
+
+def test_constants_are_narrow():
+    assert constant(0.5).type == Fixed(1, 1, False)
+    assert constant(-3.0).type.width == 3
+    assert constant(0.0).data.tolist() == [0]
+    assert abs(to_float(constant(0.2).data, constant(0.2).type)[0] - 0.2) <= 2**-20
+    assert constant(0.2).type.width <= 17 and constant(-0.2).type.width <= 18
+
+
+@pytest.mark.parametrize("theta", [0.0, 0.37, -0.37, 0.25, 3.9, 1e30, -1e30, 1e-300])
+@pytest.mark.parametrize("argument", [Fixed(6, 3), Fixed(5, -1)], ids=str)
+def test_threshold_divides_the_inputs_as_theta_does(theta, argument):
+    const = threshold(theta, argument)
+    limit = to_float(const.data, const.type)[0]
+    for raw in range(argument.min, argument.max + 1):
+        assert (raw * argument.lsb > limit) == (raw * argument.lsb > theta)
+
+
+# --- Formats
+
+
+def test_formats_of_an_lstm():
+    graph = exact.quantize(build("lstm"), "ap_fixed<12,4>")
+    program = graph.layers[0].program
+    types = {op.name: str(op.type) for op in program.ops}
+    assert str(graph.input) == str(graph.output) == "ap_fixed<12,4,AP_RND,AP_SAT>"
+    assert types["h"] == types["h_old"] == "ap_fixed<12,1,AP_RND,AP_SAT>"
+    assert types["c"] == "ap_fixed<18,4,AP_RND,AP_SAT>"  # five steps: |c| < 5
+    assert types["i"] == "ap_ufixed<17,0,AP_RND,AP_SAT>"
+    assert types["g"] == "ap_fixed<18,1,AP_RND,AP_SAT>"
+    for dot in program.dots:
+        assert dot.weights.type.width == 12
+        assert dot.type.frac == program[dot.arg].type.frac + dot.weights.type.frac
+        assert dot.type.width <= 12 + 12 + 3
+
+
+def test_results_between_dense_layers_get_the_integer_bits_that_are_proven():
+    rng = rng_of("fit")
+    source = network(dense(rng, 3, 3, "a", 0.1), dense(rng, 3, 3, "b", 50.0), dense(rng, 3, 3, "c"), shape=(3,))
+    graph = exact.quantize(source, "ap_fixed<14,5>")
+    integers = [type.integer for *_, type in graph.flow()]
+    assert integers[0] < 5 and integers[1] == 5 and integers[2] == 5
+    assert all(type.width == 14 for *_, type in graph.flow())
+
+
+def test_a_function_behind_a_dense_reads_the_exact_sum():
+    graph = exact.quantize(build("dense/sigmoid"), "ap_fixed<10,3>")
+    program = graph.layers[0].program
+    assert program["y"].type == program["wx"].type
+    assert not bounds(program)["y"].overflows
+    lookup = next(op for op in graph.layers[1].program if isinstance(op, Lookup))
+    assert graph.layers[1].program.type == Fixed(10, 10, False, Round.RND, Overflow.SAT)
+    assert lookup.table.round is Round.RND
+
+
+def test_modes_of_the_precision_are_those_of_every_cast():
+    graph = exact.quantize(build("chain"), "ap_fixed<14,5,AP_TRN_ZERO,AP_WRAP>")
+    assert str(graph.input) == str(graph.output) == "ap_fixed<14,5,AP_TRN_ZERO,AP_WRAP>"
+    program = graph.layers[0].program
+    assert program["c"].type.overflow is Overflow.WRAP
+    # Formats whose range is the function's own have 1 as their only overflow, which must not become 0 or -1.
+    assert program["h"].type.overflow is Overflow.SAT
+    assert program["h"].type.round is Round.TRN_ZERO
+    assert exact.quantize(build("chain"), "ap_fixed<14,5,AP_TRN,AP_WRAP>").input == Fixed(14, 9)
+    assert exact.quantize(build("chain"), Fixed(14, 9)).input == Fixed(14, 9, True, Round.RND, Overflow.SAT)
+
+
+@pytest.mark.parametrize("precision", ["ap_fixed<4,2>", "ap_fixed<8,3>", "ap_fixed<16,6>", "ap_fixed<18,6>"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_only_casts_that_are_meant_to_can_overflow(name, precision):
+    graph = exact.quantize(build(name), precision)
+    for prefix, program in programs(graph):
+        kernels.translate(program)  # machine integers are enough
+        known = bounds(program)
+        kept = {program.output} | {state.update for state in program.states}
+        for op in program.ops:
+            if op.name in kept or isinstance(op, State):
+                continue
+            if known[op.name].overflows:
+                # A function or a share of one that rounds up to 1.
+                assert op.type.overflow is Overflow.SAT, (prefix, op.name)
+                assert op.type.integer <= 1 or op.type.plain == graph.input.plain, (prefix, op.name)
+            if isinstance(op, Dot):
+                assert known[op.name].exact_frac == program[op.arg].type.frac + op.weights.type.frac
+                assert op.stride == 1
+
+
+def shifts(op) -> bool:
+    return op.kind == "constant" and bin(int(op.values.data[0])).count("1") == 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_factors_fit_a_multiplier(name):
+    graph = exact.quantize(build(name), "ap_fixed<16,6>")
+    for prefix, program in programs(graph):
+        for op in program.ops:
+            if op.kind == "mul" and not any(shifts(program[arg]) for arg in op.args):
+                widths = [program[arg].type.width + (not program[arg].type.signed) for arg in op.args]
+                assert max(widths) <= 19, (prefix, op.name)  # 18 bits, or one more for a result without sign
+            if isinstance(op, Lookup):
+                assert op.type.width <= 18, (prefix, op.name)
+
+
+# --- Folds
+
+
+@pytest.mark.parametrize("precision", ["ap_fixed<8,3>", "ap_fixed<16,6>"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_reference_equals_kernels(name, precision):
+    graph = exact.quantize(build(name), precision, table_size=256)
+    raw = quantize_inputs(graph, inputs(build(name), 6))
+    run = simulate(graph, raw, raw=True, trace=True)
+    flow = raw.reshape(len(raw), -1, graph.shape[-1])
+    for layer in graph.layers:
+        if layer.program is None:
+            flow = flow.reshape(len(flow), 1, -1)
+            continue
+        results = []
+        for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
+            rows = []
+            for b in range(len(raw)):
+                steps = flow[b][::-1] if reverse else flow[b]
+                trace, _ = reference.scan(program, steps.tolist(), reference.initial_state(program))
+                trace = trace[::-1] if reverse else trace
+                for op in program.ops:
+                    want = [values[op.name] for values in trace]
+                    assert run.trace[f"{prefix}.{op.name}"][b].tolist() == want, (prefix, op.name)
+                rows.append([values[program.output] for values in trace])
+            last = 0 if reverse else -1
+            results.append(np.array(rows) if layer.return_sequences else np.array(rows)[:, last][:, None])
+        flow = np.concatenate(results, axis=-1)
+    assert np.array_equal(flow.reshape(run.raw.shape), run.raw)
+
+
+def test_save_and_load(tmp_path):
+    graph = exact.quantize(build("chain"), "ap_fixed<12,5>")
+    graph.save(tmp_path / "net.fx")
+    assert Graph.load(tmp_path / "net.fx") == graph
+    assert exact.quantize(build("chain"), "ap_fixed<12,5>").digest == graph.digest
+
+
+# --- Distance from float
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_more_bits_and_entries_come_nearer_to_float(name):
+    source = build(name)
+    x = inputs(source)
+    want = predict_float(source, x)
+    coarse, fine = (
+        np.abs(predict(exact.quantize(source, precision, table_size=size), x) - want)
+        for precision, size in (("ap_fixed<10,5>", 256), ("ap_fixed<22,7>", 65536))
+    )
+    if not any(word in name for word in STEEP):
+        assert fine.max() < 2e-3
+        assert coarse.max() < 0.6
+    assert fine.mean() < 2e-3
+    assert fine.mean() <= coarse.mean()
+
+
+def test_a_dense_layer_is_within_its_bound():
+    rng = rng_of("bound")
+    layer = dense(rng, 8, 5)
+    source = network(layer, shape=(8,))
+    graph = exact.quantize(source, "ap_fixed<12,5>")
+    x = to_float(quantize_inputs(graph, rng.normal(0, 1.0, (500, 8))), graph.input)
+    dot = graph.layers[0].program.dots[0]
+    limit = np.abs(x).sum(axis=1, keepdims=True) * dot.weights.type.lsb + 2.0**-dot.type.frac + graph.output.lsb / 2
+    assert np.all(np.abs(predict(graph, x) - predict_float(source, x)) <= limit)
+
+
+@pytest.mark.parametrize("precision", ["ap_fixed<10,3>", "ap_fixed<16,3>"])
+def test_an_lstm_is_within_its_bound(precision):
+    """Errors added up through the formulas, with |functions| <= 1 and slopes 1/4 and 1."""
+    rng = rng_of("lstm bound")
+    source = network(cell("lstm", rng, scale=0.1, return_sequences=True), shape=(5, 3))
+    graph = exact.quantize(source, precision)
+    program = graph.layers[0].program
+    x = to_float(quantize_inputs(graph, rng.normal(0, 0.5, (300, 5, 3))), graph.input)
+    of_table = {row.op: row.bound for row in table_report(graph)}
+    wx, uh = program.dots
+    recurrent = np.abs(source.layers[0].weights["recurrent_kernel"]).sum(axis=0).max()
+    h = c = 0.0
+    difference = np.abs(predict(graph, x) - predict_float(source, x))
+    for t in range(5):
+        total = np.abs(x[:, t]).sum(axis=1).max() * wx.weights.type.lsb + 2.0**-wx.type.frac
+        total += recurrent * h + 4 * uh.weights.type.lsb * (1 + h)
+        i, f, o = (total / 4 + of_table[gate] for gate in "ifo")
+        g = total + of_table["g"]
+        c = i + g + i * g + t * f + c + c * f + program["c"].type.lsb / 2
+        act = c + of_table["act_c"]
+        h = o + act + o * act + program["h"].type.lsb
+        assert difference[:, t].max() <= h + graph.output.lsb / 2
+    assert h < 0.5
+
+
+@pytest.mark.parametrize("elements", [1, 2, 3, 4, 5, 10, 100])
+def test_softmax(elements):
+    rng = rng_of(f"softmax{elements}")
+    input, result = Fixed(16, 11), Fixed(18, 17, False, Round.RND, Overflow.SAT)
+    program = lean(softmax(input, elements, result, 1024), 18)
+    assert program.elements == elements
+    known = bounds(program)
+    assert [op.name for op in program.ops if known[op.name].overflows] in ([], ["y"])
+    x = np.concatenate([rng.normal(0, s, (40, elements)) for s in (0.01, 0.3, 3.0, 20.0)])
+    raw = np.clip(np.rint(x * 2.0**11), input.min, input.max).astype(int)
+    got = np.array([reference.scan(program, [row.tolist()], {})[0][0]["y"] for row in raw]) * result.lsb
+    exp = np.exp((raw - raw.max(axis=1, keepdims=True)) / 2.0**11)
+    want = exp / exp.sum(axis=1, keepdims=True)
+    # exp is off by 2**-8 of a step's slope except at the largest element, the inverse by 2**-11.
+    assert np.abs(got - want).max() < 2.0**-8
+    assert np.abs(got.sum(axis=1) - 1).max() < 2.0**-7
+    # The largest is the largest, even one step above the next.
+    assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1))
+
+
+def test_softmax_keeps_the_order_of_the_two_largest():
+    input, result = Fixed(16, 11), Fixed(16, 15, True, Round.RND, Overflow.SAT)
+    program = softmax(input, 3, result, 1024)
+    for gap in range(1, 40):
+        (trace,), _ = reference.scan(program, [[100, 100 + gap, 100 - 7]], {})
+        assert trace["y"][1] > trace["y"][0] > 0
+
+
+# --- Trained networks
+
+
+@needs_shared
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_drawings(cell):
+    drawings = np.load(SHARED / "data" / "quickdraw125.npz")
+    source = read_model(SHARED / "models" / "quickdraw" / f"{cell}.h5")
+    x = drawings["x"].astype(float)
+    right = np.mean(predict_float(source, x).argmax(axis=1) == drawings["y"])
+    assert right == {"lstm": 0.952, "gru": 0.928}[cell]
+    for precision in ("ap_fixed<12,9>", "ap_fixed<14,9>", "ap_fixed<20,10>"):
+        got = predict(exact.quantize(source, precision), x).argmax(axis=1)
+        assert np.mean(got == drawings["y"]) >= right - 0.016, precision
+
+
+@needs_shared
+@pytest.mark.parametrize("width", [8, 18])
+@pytest.mark.parametrize("name", ["toptag/lstm", "toptag/gru", "ftag/lstm", "ftag/gru", "quickdraw/lstm", "quickdraw/gru"])
+def test_trained_networks_run_on_machine_integers(name, width):
+    folder, kind = name.split("/")
+    files = (f"{kind}_arch.json", f"{kind}_weights.h5") if folder == "ftag" else (f"{kind}.h5", None)
+    base = SHARED / "models" / folder
+    source = read_model(base / files[0], base / files[1] if files[1] else None)
+    for _, program in programs(exact.quantize(source, f"ap_fixed<{width},6>")):
+        kernels.translate(program)
+
+
+def test_demo():
+    from pathlib import Path
+
+    import fxsim
+
+    folder = Path(fxsim.__file__).parent / "demo"
+    data = np.load(folder / "digits_test.npz")
+    source = read_model(folder / "digits.keras")
+    for precision in ("ap_fixed<16,6>", "ap_fixed<12,4>", "ap_fixed<10,4>", "ap_fixed<8,4>"):
+        right = np.mean(predict(exact.quantize(source, precision), data["x"]).argmax(axis=1) == data["y"])
+        assert right >= 0.97, precision
+
+
+# --- Refusals
+
+
+def refused(message: str):
+    return pytest.raises(FxsimError, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("ap_ufixed<8,3>", "precision must be signed in the exact preset, ap_fixed<W,I>, not ap_ufixed<8,3>"),
+        ("ap_fixed<1,1>", "precision ap_fixed<1,1>: width must be from 2 to 32 in the exact preset"),
+        ("ap_fixed<33,6>", "precision ap_fixed<33,6>: width must be from 2 to 32 in the exact preset"),
+        ("ap_fixed<16,65>", "precision ap_fixed<16,65>: integer bits must be from -32 to 64 in the exact preset"),
+        (16, "precision must be a text like 'ap_fixed<16,6>' or a Fixed, not 16"),
+    ],
+)
+def test_refuses_precision(precision, message):
+    with refused(message):
+        exact.quantize(build("lstm"), precision)
+
+
+@pytest.mark.parametrize("size", [15, 65537, 0, 1024.0, True, None])
+def test_refuses_table_size(size):
+    with refused(f"table_size must be an integer from 16 to 65536, not {size!r}"):
+        exact.quantize(build("lstm"), "ap_fixed<16,6>", table_size=size)
+
+
+def changed(source: Source, place: int, **options) -> Source:
+    layers = list(source.layers)
+    old = layers[place]
+    merged = {key: value for key, value in {**old.options, **options}.items() if value is not ...}
+    layers[place] = SourceLayer(old.name, old.kind, merged, old.weights)
+    return dataclasses.replace(source, layers=tuple(layers))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lstm", {"stateful": True}, "option 'stateful' is not known to the exact preset, which reads or refuses all"),
+        ("lstm", {"use_bias": ...}, "option 'use_bias' is missing"),
+        ("lstm", {"units": 5}, "weight 'kernel' must have shape (3, 20), not (3, 16)"),
+        ("lstm", {"units": 0}, "option 'units' must be a positive integer, not 0"),
+        ("lstm", {"return_sequences": 1}, "option 'return_sequences' must be True or False, not 1"),
+        ("gru", {"reset_after": None}, "option 'reset_after' must be True or False, not None"),
+        ("lstm", {"activation": "hard_sigmoid"}, "option 'hard_sigmoid_slope' is missing"),
+        (
+            "lstm",
+            {"activation": "swish"},
+            "activation must be one of linear, relu, hard_sigmoid, hard_tanh, leaky_relu, thresholded_relu, sigmoid, "
+            "tanh, softplus, softsign, elu, selu, not 'swish'",
+        ),
+        ("lstm", {"use_bias": False}, "weight 'bias' must be zero without use_bias"),
+        ("lstm", {"use_bias": 0}, "option 'use_bias' must be True or False, not 0"),
+    ],
+)
+def test_refuses_options(name, options, message):
+    with refused(f"layer 'rnn': {message}"):
+        exact.quantize(changed(build(name), 0, **options), "ap_fixed<16,6>")
+
+
+def test_refuses_other_layers():
+    legal = "lstm, gru, simple_rnn, bidirectional, dense, activation, flatten"
+    with refused(f"layer 'conv': kind must be one of {legal}, not 'conv1d'"):
+        exact.quantize(network(SourceLayer("conv", "conv1d", {}, {})), "ap_fixed<16,6>")
+    with refused("layer 'act': option 'alpha' is missing"):
+        exact.quantize(network(SourceLayer("act", "activation", {"function": "elu"}, {})), "ap_fixed<16,6>")
+    with refused("layer 'act': option 'alpha' must be a finite number, not nan"):
+        exact.quantize(network(activation("elu", alpha=float("nan"))), "ap_fixed<16,6>")
+    source = build("bi/concat")
+    with refused("layer 'bi': option 'forward' must be a recurrent layer"):
+        exact.quantize(changed(source, 0, forward=1), "ap_fixed<16,6>")
+    with refused("layer 'bi': option 'return_sequences' must be that of its forward layer"):
+        exact.quantize(changed(source, 0, return_sequences=True), "ap_fixed<16,6>")
+    with refused("merge must be one of sum, ave, mul, not 'max'"):
+        exact.quantize(changed(source, 0, merge_mode="max"), "ap_fixed<16,6>")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lstm", {"activation": "softsign"}),
+        ("lstm", {"recurrent_activation": "tanh"}),
+        ("lstm/tanh/hard_sigmoid", {"hard_sigmoid_slope": 0.25}),
+        ("gru", {"reset_after": False}),
+        ("gru", {"return_sequences": True}),
+        ("first/elu", {"alpha": 0.4}),
+        ("first/leaky_relu", {"alpha": 0.4}),
+        ("first/thresholded_relu", {"theta": 1.0}),
+        ("first/hard_sigmoid", {"slope": 0.25}),
+        ("first/hard_sigmoid", {"shift": 0.25}),
+        ("bi/sum", {"merge_mode": "ave"}),
+    ],
+)
+def test_every_option_counts(name, options):
+    source = build(name)
+    assert exact.quantize(source, "ap_fixed<16,6>") != exact.quantize(changed(source, 0, **options), "ap_fixed<16,6>")
+
+
+def test_formats_are_checked_once():
+    assert Formats.of("ap_fixed<16,6>").precision == Fixed(16, 10, True, Round.RND, Overflow.SAT)
+    assert Formats.of("ap_fixed<16,6>").wide == 18
+    assert Formats.of("ap_fixed<24,6>").wide == 24
+    program = exact.quantize(build("last/lstm"), "ap_fixed<16,6>").layers[0].program
+    assert isinstance(program, Program) and program.output == "y" and program.type.integer == 6
