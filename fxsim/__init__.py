@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fxsim: trained LSTM and GRU networks -> a bit-accurate fixed-point simulator and Verilog that gives the same bits.
+
+The names of ``__all__`` are the whole interface. They are imported when first used, so that ``import fxsim`` is quick
+and who only simulates needs no Amaranth.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import Ip, check, export, load, plan, read_source, synth
+    from .errors import FxsimError, ModelError
+    from .fixed import Fixed, Overflow, Round
+    from .floating import predict as predict_float
+    from .graph import Graph, Layer
+    from .quantize import quantize
+    from .report import Profile, profile
+    from .scan import ScanRow, scan
+    from .simulate import Run, predict, simulate
+
+__version__ = "0.1.0"
+__all__ = [
+    "Fixed",
+    "FxsimError",
+    "Graph",
+    "Ip",
+    "Layer",
+    "ModelError",
+    "Overflow",
+    "Profile",
+    "Round",
+    "Run",
+    "ScanRow",
+    "check",
+    "export",
+    "load",
+    "plan",
+    "predict",
+    "predict_float",
+    "profile",
+    "quantize",
+    "read_source",
+    "scan",
+    "simulate",
+    "synth",
+]
+
+#: Where each name lives: module, and the name there.
+_HOMES = {
+    **dict.fromkeys(("Ip", "check", "export", "load", "plan", "read_source", "synth"), "api"),
+    **dict.fromkeys(("FxsimError", "ModelError"), "errors"),
+    **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
+    **dict.fromkeys(("Graph", "Layer"), "graph"),
+    **dict.fromkeys(("Profile", "profile"), "report"),
+    **dict.fromkeys(("ScanRow", "scan"), "scan"),
+    **dict.fromkeys(("Run", "predict", "simulate"), "simulate"),
+    "predict_float": "floating",
+    "quantize": "quantize",
+}
+_OTHER_NAMES = {"predict_float": "predict"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), _OTHER_NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing a submodule makes Python bind it here; fxsim.simulate and its like stay the verbs.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verbs: load, plan, export, check, synth. The command line is a thin layer over them.
+
+Whatever builds or tests hardware is imported inside the function that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import ArrayLike
+
+from . import vectors
+from .errors import FxsimError
+from .fixed import Fixed, IntArray
+from .folder import MANIFEST, read_json, whole_folder
+from .graph import SUFFIX, Graph
+from .importers import from_keras, read_model
+from .importers.source import Source
+from .quantize import quantize
+from .simulate import quantize_inputs
+
+if TYPE_CHECKING:
+    from rtl.folding import Folding, Plan
+    from testbenches import CheckReport
+
+Config = Mapping[str, Any] | str | os.PathLike[str]
+
+#: Sequences of the vectors that an export ships.
+SHIPPED = 32
+#: Most sequences that each cocotb test of a check runs; the native harness takes all of them.
+COCOTB_SEQUENCES = 20
+#: Bytes of traces that a check makes to find where a difference starts.
+_TRACE_BYTES = 256 << 20
+
+
+def read_source(model: Any, weights: str | os.PathLike[str] | None = None) -> Source:
+    """The float network of a model file (.keras, .h5, .json with ``weights``) or of a live Keras model."""
+    if isinstance(model, Source):
+        return model
+    if isinstance(model, str | os.PathLike):
+        path = Path(model)
+        if path.suffix == SUFFIX:
+            raise FxsimError(f"{path}: is a quantised graph; this needs the trained model")
+        # A design is named after its file: frameworks name models "sequential_7".
+        return replace(read_model(path, weights), name=path.stem)
+    if weights is not None:
+        raise FxsimError("weights must be given for an architecture .json only")
+    return from_keras(model)
+
+
+def load(
+    model: Any,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    precision: Fixed | str | None = None,
+    config: Config | None = None,
+    preset: str | None = None,
+) -> Graph:
+    """A quantised network, ready to simulate and to build.
+
+    Parameters
+    ----------
+    model : path or Keras model
+        .keras, .h5, an architecture .json with ``weights``, a saved .fx graph, or a live Keras model.
+    weights : path, optional
+        HDF5 weights of an architecture .json.
+    precision, config, preset
+        As for :func:`fxsim.quantize`. A .fx graph has its formats already and refuses all three.
+
+    Raises
+    ------
+    FxsimError
+        The file is damaged, the network is not one that fxsim expresses exactly, or an option is not legal.
+    """
+    if isinstance(model, str | os.PathLike) and Path(model).suffix == SUFFIX:
+        if any(option is not None for option in (weights, precision, config, preset)):
+            raise FxsimError(f"{model}: has its weights and formats; give no weights, precision, config or preset")
+        return Graph.load(model)
+    source = read_source(model, weights)
+    return quantize(source, precision=precision, config=config, preset=preset)
+
+
+def plan(
+    graph: Graph,
+    *,
+    multipliers: int | None = None,
+    latency: int | None = None,
+    reuse: int | Mapping[str, int] | None = None,
+    clock_mhz: float = 200.0,
+    family: str = "xc7",
+) -> Folding:
+    """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles, or that of a reuse.
+
+    Exactly one of the three. Raises ``FxsimError`` with the attainable value if there is none.
+    """
+    from rtl.folding import by_budget, by_reuse
+
+    if sum(value is not None for value in (multipliers, latency, reuse)) != 1:
+        raise FxsimError("a plan needs exactly one of multipliers, latency and reuse")
+    if reuse is not None:
+        return by_reuse(graph, reuse)
+    return by_budget(graph, multipliers=multipliers, latency=latency, clock_mhz=clock_mhz, family_name=family)
+
+
+@dataclass(frozen=True)
+class Ip:
+    """An exported design: its folder, what its manifest says, and the plan it was built from."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    plan: Plan
+
+    @property
+    def latency_us(self) -> float:
+        """Microseconds from the first input beat to the first output beat."""
+        return float(self.manifest["timing"]["latency"] / self.manifest["clock_mhz"])
+
+
+def export(
+    graph: Graph,
+    folder: str | os.PathLike[str],
+    *,
+    folding: Folding | str | os.PathLike[str] | None = None,
+    reuse: int | Mapping[str, int] | None = None,
+    multipliers: int | None = None,
+    latency: int | None = None,
+    clock_mhz: float = 200.0,
+    family: str = "xc7",
+    interleave: int = 1,
+    unroll: int = 1,
+    top: str | None = None,
+) -> Ip:
+    """Write a design with its manifest, graph and golden vectors into a folder, all of it or nothing.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to build.
+    folder : path
+        New, empty, or an earlier export, which is replaced whole.
+    folding, reuse, multipliers, latency
+        At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, a budget of cycles.
+        Without any, every layer is as parallel as it can be.
+    clock_mhz, family
+        What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
+    interleave, unroll : int
+        Only 1 in this version.
+    top : str, optional
+        Name of the top module; made from the graph's name by default.
+    """
+    from rtl.folding import Folding, by_reuse, from_json, make_plan
+
+    for name, value in (("interleave", interleave), ("unroll", unroll)):
+        if type(value) is not int or value != 1:
+            raise FxsimError(f"{name} must be 1 in this version, not {value!r}")
+    chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency}
+    given = [name for name, value in chosen.items() if value is not None]
+    if len(given) > 1:
+        raise FxsimError(f"give one of {', '.join(chosen)}, not both {given[0]} and {given[1]}")
+    if isinstance(folding, str | os.PathLike):
+        folding = from_json(graph, _read_text(Path(folding)), str(folding))
+    elif folding is not None and not isinstance(folding, Folding):
+        raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
+    if folding is None:
+        if given:
+            folding = plan(
+                graph, multipliers=multipliers, latency=latency, reuse=reuse, clock_mhz=clock_mhz, family=family
+            )
+        else:
+            folding = by_reuse(graph, {})
+    planned = make_plan(graph, folding, clock_mhz, family)
+    try:
+        from rtl.verilog import manifest, to_verilog, top_name
+    except ImportError as error:
+        raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
+    top = top_name(_default_top(graph.name) if top is None else top)
+    with whole_folder(folder) as temporary:
+        text, taps = to_verilog(planned, top)
+        facts = manifest(planned, top, [f"{top}.v"], taps)
+        golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED))
+        graph.save(temporary / "graph.fx")
+        (temporary / f"{top}.v").write_text(text, encoding="utf-8")
+        (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
+        (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return Ip(Path(folder), facts, planned)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FxsimError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise FxsimError(f"{path}: is not text") from None
+
+
+def _default_top(name: str) -> str:
+    """A module name made from the graph's: other characters become ``_``, no double ones, a letter first."""
+    plain = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name))[:56].strip("_")
+    from rtl.verilog import top_name
+
+    for attempt in (plain, f"net_{plain}".rstrip("_")):
+        try:
+            return top_name(attempt)
+        except FxsimError:
+            continue
+    raise AssertionError(f"no module name for {name!r}")
+
+
+def check(
+    folder: str | os.PathLike[str],
+    *,
+    sequences: int = 100,
+    inputs: ArrayLike | None = None,
+    simulator: str = "verilator",
+    seed: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Simulate the Verilog of an exported folder and compare every output bit and the cycles with the prediction.
+
+    Parameters
+    ----------
+    folder : path
+        An export.
+    sequences : int
+        How many random sequences (the corners among them), if ``inputs`` is not given.
+    inputs : array, optional
+        Values (batch, time, features) to use instead.
+    simulator : {"verilator", "icarus"}
+        What the cocotb tests run on. Verilator also runs every sequence natively, with and without stalls.
+    seed : int
+        Of the random sequences.
+    progress : callable, optional
+        Called with sequences done and sequences in all.
+
+    Warns
+    -----
+    UserWarning
+        All outputs are the same, so that few faults would show.
+
+    Raises
+    ------
+    testbenches.Mismatch
+        The design is wrong; its attributes name layer, op, sequence, step and unit of the first difference.
+    testbenches.CheckError, FxsimError
+        The check cannot be done.
+    """
+    place = Path(folder)
+    facts = read_json(place / MANIFEST)
+    graph = Graph.load(place / "graph.fx")
+    if facts.get("digest") != graph.digest:
+        raise FxsimError(f"{place}: manifest.json and graph.fx are not of one export (their digests differ)")
+    raw = vectors.random_inputs(graph, sequences, seed) if inputs is None else quantize_inputs(graph, inputs)
+    if not len(raw):
+        raise FxsimError("inputs hold no sequence")
+    work = Path(tempfile.mkdtemp(prefix="fxsim_check_"))
+    keep = False
+    try:
+        return _check(place, graph, facts, raw, simulator, work, progress)
+    except Exception as error:
+        # The message sends the reader to the log.
+        keep = getattr(error, "log", None) is not None
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _check(
+    place: Path,
+    graph: Graph,
+    facts: Mapping[str, Any],
+    raw: IntArray,
+    simulator: str,
+    work: Path,
+    progress: Callable[[int, int], None] | None,
+) -> CheckReport:
+    from testbenches import Mismatch, check_folder
+
+    path = work / "vectors.npz"
+    golden = vectors.golden(graph, raw)
+    if len(raw) > 1 and (golden["outputs"] == golden["outputs"][0]).all():
+        warnings.warn(f"all {len(raw)} sequences have the same output, which hides most faults", stacklevel=3)
+    path.write_bytes(vectors.encode(golden))
+    count = min(len(raw), COCOTB_SEQUENCES)
+    try:
+        return check_folder(place, path, simulator=simulator, sequences=count, build_dir=work, progress=progress)
+    except Mismatch as error:
+        if error.kind != "value" or error.sequence is None:
+            raise
+        # Traces of all ops are large, so they are made for the failing sequence and those before it only.
+        last = error.sequence % len(raw) + 1
+        taps = facts.get("taps", [])
+        if not taps or _trace_bytes(graph) * last > _TRACE_BYTES:
+            raise
+        path.write_bytes(vectors.encode(vectors.golden(graph, raw[:last], taps)))
+        check_folder(place, path, simulator=simulator, cocotb=False, timing=False, build_dir=work)
+        raise
+
+
+def _trace_bytes(graph: Graph) -> int:
+    """Bytes that the traces of one sequence take."""
+    total = 0
+    for layer, shape, *_ in graph.flow():
+        steps = shape[0] if len(shape) == 2 else 1
+        total += 8 * steps * sum(sum(program.sizes.values()) for program in layer.programs.values())
+    return total
+
+
+def synth(folder: str | os.PathLike[str], *, family: str | None = None) -> dict[str, Any]:
+    """Cell counts of an exported folder from Yosys, also written to ``synth_<family>.json`` in it.
+
+    ``family`` is that of the export by default. Raises ``FxsimError`` if Yosys is not installed or refuses the design.
+    """
+    from rtl.synthesis import synthesize
+
+    return synthesize(Path(folder), family)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small trained network with its test data, and the tour that ``fxsim demo`` makes with them."""

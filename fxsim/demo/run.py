@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: a trained network becomes Verilog, and the Verilog reads handwritten digits."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import api, floating, vectors
+from ..files import load_arrays, make_folder, save_array
+from ..graph import Graph
+from ..quantize import quantize
+from ..simulate import quantize_inputs
+from ..terminal import progress, show_table
+
+if TYPE_CHECKING:
+    from testbenches.manifest import Timing
+
+_HERE = Path(__file__).parent
+MODEL, DATA = _HERE / "digits.keras", _HERE / "digits_test.npz"
+
+#: Formats of the accuracy table; the last one is built.
+PRECISIONS = ("ap_fixed<6,3>", "ap_fixed<8,4>", "ap_fixed<10,5>", "ap_fixed<16,6>")
+#: Budget of the built design: small enough that Verilator compiles it in seconds.
+MULTIPLIERS = 300
+CLOCK_MHZ = 200.0
+
+
+def run(folder: str) -> None:
+    """Show accuracy, export to ``folder``, simulate the Verilog on every test image and compare every bit."""
+    start = time.perf_counter()
+    place = make_folder(folder)
+    data = load_arrays(DATA, "x", "y")
+    x, y = data["x"], data["y"]
+    print(f"A small LSTM reads {len(x)} handwritten digits it has never seen, 8 x 8 pixels, row by row.")
+    graph = _accuracy(x, y)
+
+    print(f"Verilog for {PRECISIONS[-1]}, at most {MULTIPLIERS} multipliers, {CLOCK_MHZ:g} MHz:")
+    with progress("Python writes Verilog"):
+        ip = api.export(graph, place / "ip", multipliers=MULTIPLIERS, clock_mhz=CLOCK_MHZ)
+    predicted, used = ip.manifest["timing"], ip.manifest["cost"]["multipliers"]
+    lines = (ip.folder / "digits.v").read_text().count("\n")
+    print(f"{lines} lines, {used} multipliers; latency {predicted['latency']} cycles, predicted before it was built\n")
+
+    golden = vectors.golden(graph, quantize_inputs(graph, x))
+    raw, measured, cycles = _run_verilog(ip.folder, golden)
+    save_array(place / "rtl_outputs.npy", raw)
+    rows = [
+        ("output values compared with the simulator, every bit", raw.size),
+        ("of them different", int((raw != golden["outputs"].reshape(raw.shape)).sum())),
+        ("digits read right, from the Verilog's own outputs", _right(raw, y)),
+        ("clock cycles run", cycles),
+        ("latency in cycles, predicted = measured", f"{predicted['latency']} = {measured.latency}"),
+        ("interval in cycles, predicted = measured", f"{predicted['interval']} = {measured.interval}"),
+        (f"from the first row to the answer, at {CLOCK_MHZ:g} MHz", f"{ip.latency_us:.2f} us"),
+    ]
+    show_table("The Verilog, run by Verilator on all of them", ("<", ""), rows)
+    print(f"{ip.folder}: {', '.join(sorted(path.name for path in ip.folder.iterdir()))}")
+    print(f"next: fxsim check {ip.folder}; fxsim synth {ip.folder}  ({time.perf_counter() - start:.0f} s)")
+
+
+def _accuracy(x: NDArray[Any], y: NDArray[Any]) -> Graph:
+    """Show what the widths cost, and give the network in the last one."""
+    source = api.read_source(MODEL)
+    want = floating.predict(source, x)
+    rows: list[tuple[object, ...]] = [("float", _right(want, y), "", "")]
+    for precision in PRECISIONS:
+        graph = quantize(source, precision=precision)
+        graph.predict(x)  # compiles the kernels if need be, which is not to be timed
+        begin = time.perf_counter()
+        got = graph.predict(x)
+        rate = len(x) / (time.perf_counter() - begin)
+        rows.append((precision, _right(got, y), f"{np.abs(got - want).max():.4f}", f"{rate:.0f}"))
+    columns = ("<precision", "digits read right", "largest error", "sequences/s")
+    show_table("Simulated in Python, bit for bit what the gateware computes", columns, rows)
+    return graph
+
+
+def _right(outputs: NDArray[Any], y: NDArray[Any]) -> str:
+    right = int((outputs.argmax(axis=1) == y).sum())
+    return f"{right} of {len(y)}, {100 * right / len(y):.1f} %"
+
+
+def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], Timing, int]:
+    """Raw outputs of the Verilog (batch, outputs), its measured timing, and the clock cycles it ran.
+
+    Raises ``Mismatch`` at the first bit that is not the simulator's, or if it takes other cycles than predicted.
+    """
+    from testbenches.locate import at_output
+    from testbenches.manifest import Manifest
+    from testbenches.native import build
+    from testbenches.timing import compare
+    from testbenches.vectors import Vectors
+
+    manifest = Manifest.load(folder)
+    with tempfile.TemporaryDirectory(prefix="fxsim_demo_") as work:
+        path = Path(work) / "vectors.npz"
+        path.write_bytes(vectors.encode(golden))
+        read = Vectors.load(path, manifest)
+        with progress("Verilator compiles the Verilog"):
+            harness = build(manifest, Path(work) / "build")
+        with progress("Verilator runs it") as update:
+            result = harness.run(read, Path(work) / "run", progress=update)
+        if result.fault is not None:
+            raise at_output(manifest, read, result)
+        assert result.timing is not None
+        assert manifest.timing is not None
+        compare(result.timing, manifest.timing)
+        return result.outputs(manifest.output), result.timing, result.cycles

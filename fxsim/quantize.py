@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A float network -> the graph of integers: which preset, from the arguments that a user gives."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import exact, hls4ml
+from .errors import FxsimError
+from .fixed import Fixed
+from .graph import Graph
+from .importers.source import Source
+
+PRESETS = ("exact", "hls4ml")
+#: Precision where none is given.
+DEFAULT = "ap_fixed<16,6>"
+_YAML = (".yml", ".yaml")
+
+
+def quantize(
+    source: Source,
+    *,
+    precision: Fixed | str | None = None,
+    config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    table_size: int | None = None,
+) -> Graph:
+    """The network in integers; raises ``FxsimError`` for arguments that contradict each other, naming the legal ones.
+
+    Preset ``exact`` (the default) takes a ``precision`` and derives all formats from it; ``table_size`` is the most
+    entries of its tables. Preset ``hls4ml`` computes what hls4ml's emulator does: from its configuration, a dictionary
+    or the path of a JSON or YAML file (``config`` implies this preset), or with ``precision`` for everything.
+    """
+    if preset not in (None, *PRESETS):
+        raise FxsimError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+    if config is not None:
+        if preset == "exact":
+            raise FxsimError("preset must be hls4ml with a config, not exact: give exact a precision")
+        if precision is not None:
+            raise FxsimError("precision must be left out with a config, which has its own: Model, Precision")
+    if (config is not None or preset == "hls4ml") and table_size is not None:
+        raise FxsimError("table_size must be left out in preset hls4ml: give a config with TableSize")
+    if config is not None:
+        return hls4ml.quantize(source, config if isinstance(config, Mapping) else read_config(config))
+    if precision is None:
+        precision = DEFAULT
+    if preset == "hls4ml":
+        # Parsed first, so that a mistake is reported as one of the precision and not of a configuration.
+        type = Fixed.parse(precision) if isinstance(precision, str) else precision
+        if not isinstance(type, Fixed):
+            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {precision!r}")
+        model = {"Precision": {"default": str(type)}, "ReuseFactor": 1, "Strategy": "Latency"}
+        return hls4ml.quantize(source, {"Model": model})
+    return exact.quantize(source, precision, **({} if table_size is None else {"table_size": table_size}))
+
+
+def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """A configuration from a file: JSON (.json) or YAML (.yml, .yaml); raises ``FxsimError`` with one line."""
+    try:
+        file = Path(path)
+    except TypeError:
+        raise FxsimError(f"config must be a dictionary or the path of a file, not {path!r}") from None
+    suffix = file.suffix.lower()
+    if suffix not in (".json", *_YAML):
+        raise FxsimError(f"{file}: a config must be a .json, .yml or .yaml file")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FxsimError(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise FxsimError(f"{file}: is not text in UTF-8") from None
+    value = _yaml(file, text) if suffix in _YAML else _json(file, text)
+    if not isinstance(value, dict):
+        raise FxsimError(f"{file}: a config must be a dictionary, not {type(value).__name__}")
+    return value
+
+
+def _json(file: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FxsimError(f"{file}: not JSON ({_line(error)})") from None
+
+
+def _yaml(file: Path, text: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise FxsimError(f"{file}: reading YAML needs the package pyyaml; or give the config as JSON") from None
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise FxsimError(f"{file}: not YAML that a config can be ({_line(error)})") from None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Golden vectors: input sequences, and the integers that a design must answer with."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FxsimError
+from .fixed import IntArray
+from .graph import Graph
+from .simulate import simulate
+
+#: Corner sequences in front of the random ones: zeros, smallest, largest, and the last two in turns.
+CORNERS = 4
+
+
+def random_inputs(graph: Graph, sequences: int, seed: int = 0) -> IntArray:
+    """Raw inputs (sequences, *graph.shape): the corners first, then random ones of every magnitude.
+
+    The same for the same arguments. Raises ``FxsimError`` for a number of sequences that is not positive.
+    """
+    if type(sequences) is not int or sequences < 1:
+        raise FxsimError(f"sequences must be a positive integer, not {sequences!r}")
+    low, high = graph.input.min, graph.input.max
+    if graph.input.width > 64:
+        raise FxsimError(f"input format must have at most 64 bits, not {graph.input}")
+    shape = graph.shape
+    rng = np.random.default_rng(seed)
+    # Values over the whole range drive every gate into saturation, so each sequence gets a magnitude of its own.
+    random = rng.integers(low, high, (sequences, *shape), dtype=np.int64, endpoint=True)
+    random >>= rng.integers(0, graph.input.width, (sequences,) + (1,) * len(shape))
+    turns = np.indices(shape).sum(axis=0) % 2
+    corners = [np.zeros(shape, np.int64), np.full(shape, low), np.full(shape, high), np.where(turns, low, high)]
+    count = min(CORNERS, sequences)
+    random[:count] = corners[:count]
+    return random
+
+
+def golden(graph: Graph, raw: IntArray, taps: Sequence[Mapping[str, Any]] = ()) -> dict[str, NDArray[Any]]:
+    """Arrays of a vectors file for raw inputs (sequences, *graph.shape).
+
+    ``inputs`` and ``outputs`` are (sequences, beats, elements) raw integers, ``digest`` is the graph's. Each tap of a
+    manifest (``layer``, ``op``, ``elements``, ``beats_per_step``) adds ``tap:layer.op``, all its beats in order.
+    """
+    names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
+    run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
+    sequences = len(raw)
+    arrays: dict[str, NDArray[Any]] = {
+        "inputs": raw.reshape(sequences, -1, graph.shape[-1]),
+        "outputs": run.raw.reshape(sequences, -1, graph.output_shape[-1]),
+        "digest": np.array(graph.digest),
+    }
+    units = {prefix: program.elements for layer in graph.layers for prefix, program in layer.programs.items()}
+    for name, tap in zip(names, taps, strict=True):
+        beats, elements = tap["beats_per_step"], tap["elements"]
+        # A beat has its units of every gate, where a product has all units of one gate after the other.
+        gates = max(1, elements * beats // units[tap["layer"]]) if beats > 1 else 1
+        trace = run.trace[name].reshape(sequences, -1, gates, beats, elements // gates)
+        arrays[f"tap:{name}"] = trace.swapaxes(2, 3).reshape(sequences, -1, elements)
+    return arrays
+
+
+def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The bytes of an .npz file; the same for the same arrays."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python interface: lazy names, loading, export, and a check that finds a changed Verilog."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network
+
+import fxsim
+from fxsim import api, scan, vectors
+from fxsim.demo.run import DATA, MODEL
+from fxsim.folder import whole_folder
+from testbenches import CheckError, Mismatch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class TestNames:
+    def test_every_name_is_there(self) -> None:
+        assert set(fxsim.__all__) <= set(dir(fxsim))
+        for name in fxsim.__all__:
+            assert getattr(fxsim, name) is not None
+        with pytest.raises(AttributeError, match=r"^module 'fxsim' has no attribute 'nothing'$"):
+            fxsim.nothing  # noqa: B018
+
+    def test_import_is_light(self) -> None:
+        heavy = ("numpy", "numba", "h5py", "amaranth", "rtl", "testbenches", "rich", "matplotlib")
+        loaded = f"[name for name in {heavy} if name in sys.modules]"
+        code = f"import sys, fxsim; print({loaded}); fxsim.load, fxsim.export; print({loaded})"
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert run.stdout == "[]\n['numpy', 'numba']\n"
+
+    def test_verbs_stay_verbs_when_their_modules_are_imported(self) -> None:
+        import fxsim.quantize
+        import fxsim.scan
+        import fxsim.simulate
+
+        for verb in (fxsim.simulate, fxsim.quantize, fxsim.scan):
+            assert callable(verb)
+        assert sys.modules["fxsim.simulate"].simulate is fxsim.simulate
+
+
+class TestLoad:
+    def test_forms_of_one_model(self, tmp_path: Path) -> None:
+        graph = fxsim.load(MODEL)
+        assert graph == fxsim.load(str(MODEL), precision="ap_fixed<16,6>")
+        assert graph == fxsim.quantize(fxsim.read_source(MODEL))
+        graph.save(tmp_path / "other.fx")
+        assert fxsim.load(tmp_path / "other.fx") == graph
+        assert graph.name == "digits"
+
+    def test_predict(self) -> None:
+        x = np.load(DATA)["x"][:50]
+        graph = fxsim.load(MODEL)
+        run = fxsim.simulate(graph, x, trace=True)
+        assert np.array_equal(graph.predict(x), run.values)
+        assert run.trace["lstm.c"].shape == (50, 8, 16)
+        assert np.abs(graph.predict(x) - fxsim.predict_float(fxsim.read_source(MODEL), x)).max() < 0.05
+
+    @pytest.mark.parametrize(
+        ("model", "options", "message"),
+        [
+            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights and formats; give no weights, precision, "),
+            ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights and formats"),
+            (object(), {"weights": "w.h5"}, r"^weights must be given for an architecture \.json only$"),
+            (3, {}, "needs a Keras model"),
+            (None, {}, "needs a Keras model"),
+        ],
+    )
+    def test_refuses(self, model: Any, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(fxsim.FxsimError, match=message):
+            fxsim.load(model, **options)
+
+
+class TestScan:
+    def test_auc(self) -> None:
+        scores = np.array([[0.1], [0.4], [0.35], [0.8]])
+        truth = np.array([0, 0, 1, 1])
+        module = sys.modules[scan.__module__]
+        assert module.auc(scores, truth) == 0.75
+        assert module.auc(-scores, truth) == 0.25
+        assert module.auc(np.zeros((4, 1)), truth) == 0.5  # all tied
+        assert module.auc(scores, np.ones(4, int)) is None
+        assert module.auc(np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2]]), np.arange(3)) == 1.0
+        assert module.accuracy(scores, truth) == 0.75
+
+    def test_labels(self) -> None:
+        data = np.load(DATA)
+        source, x, y = fxsim.read_source(MODEL), data["x"][:30], data["y"][:30]
+        rows = fxsim.scan(source, x, y, [8, 10])
+        assert rows == fxsim.scan(source, x, np.eye(10)[y], [8, 10])
+        assert [row.precision for row in rows] == ["float", "ap_fixed<8,6>", "ap_fixed<10,6>"]
+        assert fxsim.scan(source, x, None, [8])[1].accuracy is None
+        with pytest.raises(fxsim.FxsimError, match=r"^labels y must be integers from 0 to 9$"):
+            fxsim.scan(source, x, y + 0.5, [8])
+
+
+class TestFolder:
+    def test_failure_restores(self, tmp_path: Path) -> None:
+        place = tmp_path / "deep" / "ip"
+
+        def fail() -> None:
+            with whole_folder(place) as temporary:
+                (temporary / "half").write_text("")
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert list(tmp_path.iterdir()) == []
+        with whole_folder(place) as temporary:
+            (temporary / "manifest.json").write_text('{"fxsim": "0"}')
+        with pytest.raises(KeyboardInterrupt), whole_folder(place):
+            raise KeyboardInterrupt
+        assert [path.name for path in place.iterdir()] == ["manifest.json"]
+        assert [path.name for path in place.parent.iterdir()] == ["ip"]
+
+    def test_what_appears_meanwhile_is_not_replaced(self, tmp_path: Path) -> None:
+        place = tmp_path / "ip"
+
+        def build() -> None:
+            with whole_folder(place):
+                place.mkdir()
+                (place / "thesis.tex").write_text("")
+
+        with pytest.raises(fxsim.FxsimError, match="is neither empty nor an earlier export"):
+            build()
+        assert [path.name for path in tmp_path.iterdir()] == ["ip"]
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", "\0", "[" * 100_000])
+    def test_only_our_manifest_makes_an_export(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(fxsim.FxsimError, match="is neither empty nor"), whole_folder(tmp_path):
+            pass
+
+
+class TestExport:
+    def test_top(self) -> None:
+        for name, top in (
+            ("lstm", "lstm"),
+            ("my model (2)", "my_model_2"),
+            ("a__b", "a_b"),
+            ("7up", "net_7up"),
+            ("module", "net_module"),
+            ("", "net"),
+            ("日本", "net"),
+            ("x" * 99, "x" * 56),
+        ):
+            assert api._default_top(name) == top
+
+    def test_arguments(self, tmp_path: Path) -> None:
+        graph = network("gru")
+        for options, message in (
+            ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, not both reuse and lat"),
+            ({"folding": 3}, r"^folding must be a Folding or a file, not int$"),
+            ({"unroll": True}, r"^unroll must be 1 in this version, not True$"),
+            ({"clock_mhz": "200"}, r"^clock must be from 1 to 2000 MHz, not '200'$"),
+        ):
+            with pytest.raises(fxsim.FxsimError, match=message):
+                fxsim.export(graph, tmp_path / "ip", **options)  # type: ignore[arg-type]
+        with pytest.raises(fxsim.FxsimError, match=r"^a plan needs exactly one of multipliers, latency and reuse$"):
+            fxsim.plan(graph)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def ip(tmp_path_factory: pytest.TempPathFactory) -> fxsim.Ip:
+    """A small design; tests only read it."""
+    graph = network("lstm", steps=3, features=2, units=4)
+    place = tmp_path_factory.mktemp("ip") / "ip"
+    return fxsim.export(graph, place, folding=fxsim.plan(graph, reuse=2), top="tiny")
+
+
+class TestCheck:
+    def test_agrees(self, ip: fxsim.Ip) -> None:
+        report = fxsim.check(ip.folder, sequences=30)
+        assert report.differences == 0
+        assert report.measured == report.predicted
+        assert report.measured is not None
+        assert report.measured.latency == ip.manifest["timing"]["latency"]
+        assert ip.latency_us == ip.manifest["timing"]["latency"] / 200
+        assert len(report.tests) > 10
+
+    def test_finds_a_changed_verilog_and_says_where(self, ip: fxsim.Ip, tmp_path: Path) -> None:
+        place = tmp_path / "ip"
+        shutil.copytree(ip.folder, place)
+        text = (place / "tiny.v").read_text()
+        start = text.index("module tiny_network_lstm ")
+        found = re.compile(r"= \$signed\([^;]*\) (\+) \$signed").search(text, start)
+        assert found is not None
+        (place / "tiny.v").write_text(text[: found.start(1)] + "-" + text[found.end(1) :])
+        message = r"^layer 'lstm', op '\w+', sequence \d+, step \d+, unit \d: expected "
+        with pytest.raises(Mismatch, match=message) as caught:
+            fxsim.check(place, sequences=20)
+        assert caught.value.layer == "lstm"
+
+    def test_every_tap_agrees(self, ip: fxsim.Ip, tmp_path: Path) -> None:
+        # A tap that lay elsewhere than the vectors think would send the search for a fault to the wrong place.
+        from testbenches.locate import at_taps
+        from testbenches.manifest import Manifest
+        from testbenches.native import build
+        from testbenches.vectors import Vectors
+
+        graph, manifest = fxsim.load(ip.folder / "graph.fx"), Manifest.load(ip.folder)
+        arrays = vectors.golden(graph, vectors.random_inputs(graph, 20), ip.manifest["taps"])
+        (tmp_path / "v.npz").write_bytes(vectors.encode(arrays))
+        read = Vectors.load(tmp_path / "v.npz", manifest)
+        assert len(read.taps) == len(manifest.taps) > 10
+        run = build(manifest, tmp_path / "build", taps=manifest.taps).run(read, tmp_path / "run")
+        assert run.fault is None
+        assert at_taps(manifest, read, run, manifest.taps) is None
+
+    def test_refuses(self, ip: fxsim.Ip, tmp_path: Path) -> None:
+        for name, message in (
+            ("manifest.json", r"manifest\.json: cannot be read"),
+            ("graph.fx", r"graph\.fx: no such file"),
+            ("tiny.v", r"file 'tiny\.v' of files does not exist"),
+        ):
+            place = tmp_path / name
+            shutil.copytree(ip.folder, place)
+            (place / name).unlink()
+            with pytest.raises((fxsim.FxsimError, CheckError), match=message):
+                fxsim.check(place)
+        place = tmp_path / "other"
+        shutil.copytree(ip.folder, place)
+        network("lstm", seed=3, steps=3, features=2, units=4).save(place / "graph.fx")
+        with pytest.raises(fxsim.FxsimError, match=r"not of one export \(their digests differ\)$"):
+            fxsim.check(place)
+        for options, message in (
+            ({"sequences": 0}, r"^sequences must be a positive integer, not 0$"),
+            ({"inputs": np.zeros((0, 3, 2))}, r"^inputs hold no sequence$"),
+            ({"inputs": np.zeros((1, 3, 5))}, r"^input must have shape \(batch, 3, 2\), not \(1, 3, 5\)$"),
+            ({"simulator": "modelsim"}, r"^simulator must be one of verilator, icarus, not 'modelsim'$"),
+        ):
+            with pytest.raises((fxsim.FxsimError, CheckError), match=message):
+                fxsim.check(ip.folder, **options)
+
+    def test_doubts_a_constant_output(self, ip: fxsim.Ip, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("testbenches.check_folder", lambda *_, **__: None)
+        with pytest.warns(UserWarning, match=r"^all 3 sequences have the same output, which hides most faults$"):
+            fxsim.check(ip.folder, inputs=np.zeros((3, 3, 2)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fxsim.check(ip.folder, sequences=20)
+
+
+class TestSynth:
+    def test_counts(self, ip: fxsim.Ip, tmp_path: Path) -> None:
+        pytest.importorskip("pyosys")
+        place = tmp_path / "with a blank"
+        shutil.copytree(ip.folder, place)
+        found = fxsim.synth(place)
+        assert (found["family"], found["top"], found["digest"]) == ("xc7", "tiny", ip.manifest["digest"])
+        assert found["lut"] > 100
+        assert found["ff"] > 100
+        assert 0 < found["dsp"] <= ip.manifest["cost"]["multipliers"]
+        assert (place / "synth_xc7.json").is_file()
+
+    def test_refuses(self, ip: fxsim.Ip, tmp_path: Path) -> None:
+        pytest.importorskip("pyosys")
+        place = tmp_path / "ip"
+        shutil.copytree(ip.folder, place)
+        (place / "tiny.v").write_text("module tiny(input a; endmodule\n")
+        with pytest.raises(fxsim.FxsimError, match=r"^Yosys ended with status \d+: .*syntax error"):
+            fxsim.synth(place)
+        with pytest.raises(fxsim.FxsimError, match=r"^family must be one of xc7, xcu, xcup, ecp5, not 'virtex'$"):
+            fxsim.synth(place, family="virtex")
+        assert not (place / "synth_xc7.json").exists()

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who imports whom: fxsim <- rtl; testbenches read files only; heavy packages are imported where they are used."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("fxsim", "rtl", "testbenches")
+
+#: What each package may import at the top of a module, beside the standard library and itself.
+TOP = {
+    "fxsim": {"numpy", "numba"},
+    "rtl": {"fxsim", "numpy", "amaranth"},
+    "testbenches": {"numpy", "cocotb", "cocotbext"},
+}
+#: The same inside functions.
+LATE = {
+    "fxsim": {"h5py", "matplotlib", "rich", "yaml"},
+    "rtl": {"pyosys"},
+    "testbenches": {"cocotb_tools"},
+}
+#: Modules of fxsim that may use the upper packages, inside functions.
+UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
+#: Modules that exist to hold an import that others do not want at their top.
+EXCEPTIONS = {"fxsim.importers.keras_files": {"h5py"}, "fxsim.importers.keras_weights": {"h5py"}}
+#: The order of the layers of fxsim: a module may import only from those before it.
+ORDER = (
+    ("errors",),
+    ("fixed",),
+    ("program",),
+    ("ranges", "cells", "tables", "reference"),
+    ("graph",),
+    ("kernels", "hls4ml_config"),
+    ("simulate",),
+    ("exact", "hls4ml"),
+    ("quantize",),
+    ("floating",),
+    ("files", "folder", "terminal"),
+    ("vectors", "report", "scan"),
+    ("api",),
+    ("demo",),
+    ("verbs",),
+    ("cli",),
+    ("__main__",),
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str  #: the importing one
+    target: str  #: the imported one, absolute
+    late: bool  #: inside a function
+    typing: bool  #: under TYPE_CHECKING
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> Iterator[Import]:
+    name = module_name(path)
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+
+    def walk(node: ast.AST, late: bool, typing: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(name, alias.name, late, typing)
+            elif isinstance(child, ast.ImportFrom):
+                above = package.rsplit(".", child.level - 1)[0] if child.level else ""
+                target = ".".join(filter(None, [above, child.module]))
+                for alias in child.names:
+                    # `from . import x` may name a module.
+                    whole = f"{target}.{alias.name}"
+                    is_module = (ROOT / whole.replace(".", "/")).with_suffix(".py").is_file()
+                    yield Import(name, whole if is_module else target, late, typing)
+            else:
+                inside = late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+                guarded = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+                yield from walk(child, inside, typing or guarded)
+
+    yield from walk(ast.parse(path.read_text(encoding="utf-8")), False, False)
+
+
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+IMPORTS = [found for path in FILES for found in imports(path) if not found.typing]
+
+
+def outside(found: Import) -> str:
+    """The imported top-level package, or nothing for the standard library and the own package."""
+    import sys
+
+    target = found.target.partition(".")[0]
+    own = found.module.partition(".")[0]
+    return "" if target in sys.stdlib_module_names or target in (own, "__future__") else target
+
+
+def test_there_is_something_to_check() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(PACKAGES)
+    assert len(IMPORTS) > 300
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages(package: str) -> None:
+    wrong = []
+    for found in IMPORTS:
+        if found.module.partition(".")[0] != package:
+            continue
+        allowed = TOP[package] | EXCEPTIONS.get(found.module, set())
+        if found.late:
+            allowed = allowed | LATE[package]
+            if found.module in UPPER:
+                allowed = allowed | {"rtl", "testbenches"}
+        if outside(found) and outside(found) not in allowed:
+            wrong.append(f"{found.module} imports {found.target}{' in a function' if found.late else ''}")
+    assert wrong == []
+
+
+def test_order_within_fxsim() -> None:
+    rank = {name: place for place, names in enumerate(ORDER) for name in names}
+    wrong = []
+    for found in IMPORTS:
+        one, two = (name.split(".") for name in (found.module, found.target))
+        if found.late or one[0] != "fxsim" or two[0] != "fxsim" or len(one) < 2 or len(two) < 2:
+            continue
+        below, above = rank.get(two[1]), rank.get(one[1])
+        if below is not None and above is not None and one[1] != two[1] and below > above:
+            wrong.append(f"{found.module} imports {found.target}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# SPDX-License-Identifier: Apache-2.0"
+    assert ast.get_docstring(ast.parse("\n".join(lines)))
+
+
+def test_the_rules_can_be_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from rtl.folding import Fold\ndef f():\n    import amaranth\nif TYPE_CHECKING:\n    import cocotb\n"
+    (tmp_path / "fxsim").mkdir()
+    (tmp_path / "fxsim" / "bad.py").write_text(source)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    found = list(imports(tmp_path / "fxsim" / "bad.py"))
+    assert found == [
+        Import("fxsim.bad", "rtl.folding", False, False),
+        Import("fxsim.bad", "amaranth", True, False),
+        Import("fxsim.bad", "cocotb", False, True),
+    ]
+    monkeypatch.setitem(globals(), "IMPORTS", found)
+    with pytest.raises(AssertionError, match=r"fxsim\.bad imports rtl\.folding"):
+        test_packages("fxsim")
