@@ -184,6 +184,9 @@ def export(
     except ImportError as error:
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
     top = top_name(_default_top(graph.name) if top is None else top)
+    if "__" in top:
+        # Verilator renames such modules, and the testbenches could not find their signals.
+        raise FxsimError(f"top must not hold two underscores in a row, not {top!r}")
     with whole_folder(folder) as temporary:
         text, taps = to_verilog(planned, top)
         facts = manifest(planned, top, [f"{top}.v"], taps)

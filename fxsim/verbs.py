@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from rtl.folding import Plan
 
 
+#: Marks the row of the folding that a plan chose.
+_CHOSEN = "<- chosen"
+
+
 def _load(given: Namespace) -> Graph:
     return api.load(
         given.model, weights=given.weights, precision=given.precision, config=given.config, preset=given.preset
@@ -161,11 +165,11 @@ def plan(given: Namespace) -> None:
         with suppress(FxsimError):
             foldings[str(1 << power)] = by_reuse(graph, 1 << power)
     rows = [(make_plan(graph, one, given.clock_mhz, given.family), name) for name, one in foldings.items()]
-    # Of the rows, those that no other one beats in both.
-    rows = [row for row in rows if not any(_beats(other[0], row[0]) for other in rows)]
     if chosen is not None:
         rows = [row for row in rows if row[0].folding != chosen]
-        rows.append((make_plan(graph, chosen, given.clock_mhz, given.family), "chosen"))
+        rows.append((make_plan(graph, chosen, given.clock_mhz, given.family), _CHOSEN))
+    # Beside the chosen one, those that no other beats.
+    rows = [row for row in rows if row[1] == _CHOSEN or not any(_beats(other[0], row[0]) for other in rows)]
     rows.sort(key=lambda row: (row[0].timing.latency, row[0].multipliers))
     columns = ("reuse", "multipliers", "latency", "us", "after last", "interval", "sequences/s", "")
     cells = [_plan_row(one, name) for one, name in rows]
@@ -183,8 +187,7 @@ def _beats(a: Plan, b: Plan) -> bool:
 def _plan_row(one: Plan, name: str) -> Sequence[object]:
     timing, clock = one.timing, one.clock_mhz
     rate = f"{clock * 1e6 / float(timing.interval):.0f}"
-    mark = "<- chosen" if name == "chosen" else ""
-    reuse = "" if mark else name
+    reuse, mark = ("", _CHOSEN) if name == _CHOSEN else (name, "")
     after = timing.latency_after_last
     return reuse, one.multipliers, timing.latency, f"{timing.latency / clock:.3f}", after, timing.interval, rate, mark
 
