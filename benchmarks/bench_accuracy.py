@@ -24,8 +24,8 @@ import fxsim
 from fxsim.floating import predict as predict_float
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
-from fxsim.quantize import quantize
-from fxsim.simulate import predict
+from fxsim.quantization import quantize
+from fxsim.simulation import predict
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = (8, 10, 12, 14, 16, 18, 20)

@@ -8,8 +8,6 @@ and who only simulates needs no Amaranth.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,10 +16,10 @@ if TYPE_CHECKING:
     from .fixed import Fixed, Overflow, Round
     from .floating import predict as predict_float
     from .graph import Graph, Layer
-    from .quantize import quantize
+    from .quantization import quantize
     from .report import Profile, profile
-    from .scan import ScanRow, scan
-    from .simulate import Run, predict, simulate
+    from .scans import ScanRow, scan
+    from .simulation import Run, predict, simulate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -57,10 +55,10 @@ _HOMES = {
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
     **dict.fromkeys(("Graph", "Layer"), "graph"),
     **dict.fromkeys(("Profile", "profile"), "report"),
-    **dict.fromkeys(("ScanRow", "scan"), "scan"),
-    **dict.fromkeys(("Run", "predict", "simulate"), "simulate"),
+    **dict.fromkeys(("ScanRow", "scan"), "scans"),
+    **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),
     "predict_float": "floating",
-    "quantize": "quantize",
+    "quantize": "quantization",
 }
 _OTHER_NAMES = {"predict_float": "predict"}
 
@@ -75,13 +73,3 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing a submodule makes Python bind it here; fxsim.simulate and its like stay the verbs.
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from . import vectors
@@ -26,8 +27,8 @@ from .folder import MANIFEST, read_json, whole_folder
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
-from .quantize import quantize
-from .simulate import quantize_inputs
+from .quantization import quantize
+from .simulation import quantize_inputs
 
 if TYPE_CHECKING:
     from rtl.folding import Folding, Plan
@@ -39,8 +40,10 @@ Config = Mapping[str, Any] | str | os.PathLike[str]
 SHIPPED = 32
 #: Most sequences that each cocotb test of a check runs; the native harness takes all of them.
 COCOTB_SEQUENCES = 20
-#: Bytes of traces that a check makes to find where a difference starts.
-_TRACE_BYTES = 256 << 20
+#: Most sequences of a check whose inner ops are compared too.
+INNER_SEQUENCES = 16
+#: Bytes of traces that a check makes for that.
+_TRACE_BYTES = 64 << 20
 
 
 def read_source(model: Any, weights: str | os.PathLike[str] | None = None) -> Source:
@@ -184,9 +187,6 @@ def export(
     except ImportError as error:
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
     top = top_name(_default_top(graph.name) if top is None else top)
-    if "__" in top:
-        # Verilator renames such modules, and the testbenches could not find their signals.
-        raise FxsimError(f"top must not hold two underscores in a row, not {top!r}")
     with whole_folder(folder) as temporary:
         text, taps = to_verilog(planned, top)
         facts = manifest(planned, top, [f"{top}.v"], taps)
@@ -290,23 +290,27 @@ def _check(
 ) -> CheckReport:
     from testbenches import Mismatch, check_folder
 
-    path = work / "vectors.npz"
+    path, inner = work / "vectors.npz", work / "inner.npz"
     golden = vectors.golden(graph, raw)
     if len(raw) > 1 and (golden["outputs"] == golden["outputs"][0]).all():
         warnings.warn(f"all {len(raw)} sequences have the same output, which hides most faults", stacklevel=3)
     path.write_bytes(vectors.encode(golden))
+    # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
+    taps = facts.get("taps", [])
+    looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // _trace_bytes(graph)))
+    inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps)))
     count = min(len(raw), COCOTB_SEQUENCES)
     try:
-        return check_folder(place, path, simulator=simulator, sequences=count, build_dir=work, progress=progress)
+        return check_folder(
+            place, path, inner=inner, simulator=simulator, sequences=count, build_dir=work, progress=progress
+        )
     except Mismatch as error:
-        if error.kind != "value" or error.sequence is None:
+        if error.kind != "value" or error.sequence is None or error.layer is not None:
             raise
-        # Traces of all ops are large, so they are made for the failing sequence and those before it only.
-        last = error.sequence % len(raw) + 1
-        taps = facts.get("taps", [])
-        if not taps or _trace_bytes(graph) * last > _TRACE_BYTES:
-            raise
-        path.write_bytes(vectors.encode(vectors.golden(graph, raw[:last], taps)))
+        # A sequence that was not looked into: alone, for sequences know nothing of each other.
+        alone = error.sequence % len(raw)
+        golden = vectors.golden(graph, raw[alone : alone + 1], taps) | {"first": np.array(alone)}
+        path.write_bytes(vectors.encode(golden))
         check_folder(place, path, simulator=simulator, cocotb=False, timing=False, build_dir=work)
         raise
 

@@ -308,7 +308,7 @@ def softmax(
 
 
 def softmax_pairwise(input: Fixed, elements: int, result: Fixed, exp: Table, inverse: Table, accum: Fixed) -> Program:
-    """hls4ml's ``legacy`` softmax: ``y_i = inverse(sum_j exp(x_j - x_i))``, summed in order, each sum cast to ``accum``."""
+    """hls4ml's ``legacy`` softmax: ``y_i = inverse(sum_j exp(x_j - x_i))``, each sum cast to ``accum``."""
     b = Builder()
     x = b.add(Input(name="x", type=input, elements=elements))
     one = b.add(Constant(name="one", type=Fixed(1, 0, False), values=Const(np.array([1]), Fixed(1, 0, False))))

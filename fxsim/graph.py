@@ -138,7 +138,7 @@ class Graph:
 
     def predict(self, x: ArrayLike) -> NDArray[np.float64]:
         """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape)."""
-        from .simulate import predict  # the simulator imports this module
+        from .simulation import predict  # the simulator imports this module
 
         return predict(self, x)
 

@@ -17,7 +17,7 @@ from .errors import FxsimError
 from .graph import Graph
 from .importers.source import Source
 from .ranges import bounds
-from .simulate import simulate
+from .simulation import simulate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

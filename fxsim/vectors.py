@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .errors import FxsimError
 from .fixed import IntArray
 from .graph import Graph
-from .simulate import simulate
+from .simulation import simulate
 
 #: Corner sequences in front of the random ones: zeros, smallest, largest, and the last two in turns.
 CORNERS = 4
@@ -55,13 +55,8 @@ def golden(graph: Graph, raw: IntArray, taps: Sequence[Mapping[str, Any]] = ()) 
         "outputs": run.raw.reshape(sequences, -1, graph.output_shape[-1]),
         "digest": np.array(graph.digest),
     }
-    units = {prefix: program.elements for layer in graph.layers for prefix, program in layer.programs.items()}
     for name, tap in zip(names, taps, strict=True):
-        beats, elements = tap["beats_per_step"], tap["elements"]
-        # A beat has its units of every gate, where a product has all units of one gate after the other.
-        gates = max(1, elements * beats // units[tap["layer"]]) if beats > 1 else 1
-        trace = run.trace[name].reshape(sequences, -1, gates, beats, elements // gates)
-        arrays[f"tap:{name}"] = trace.swapaxes(2, 3).reshape(sequences, -1, elements)
+        arrays[f"tap:{name}"] = run.trace[name].reshape(sequences, -1, tap["elements"])
     return arrays
 
 

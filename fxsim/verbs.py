@@ -20,11 +20,11 @@ from .exact_tables import table_report
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
 from .program import Lookup, Program
-from .quantize import DEFAULT
+from .quantization import DEFAULT
 from .ranges import bounds
-from .scan import plot as plot_scan
-from .scan import scan as scan_widths
-from .simulate import simulate
+from .scans import plot as plot_scan
+from .scans import scan as scan_widths
+from .simulation import simulate
 from .terminal import progress, show_table
 
 if TYPE_CHECKING:

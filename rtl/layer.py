@@ -478,8 +478,10 @@ class _Body:
         ]
 
     def tap(self, op: Op, flow: _Flow, segment: int) -> None:
+        """Show an op's results to tests, where its beats hold them in the op's own order."""
         size, count = self.program.sizes[op.name], len(flow.values)
-        if count * self.fold.beats == size or (size == count and self.fold.beats == 1):
+        whole = size == count and self.fold.beats == 1
+        if whole or (size == self.plan.units and count * self.fold.beats == size):
             kind = flow.values[0].shape()
             valid = self.phases[segment].strobe(self.local(segment, flow.cycle))
             self.taps.append(Tap(op.name, valid, Cat(*flow.values), kind.width, kind.signed, count, size // count))

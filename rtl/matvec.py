@@ -208,7 +208,7 @@ class MatVec(Elaboratable):
         return chosen
 
     def resized(self, m: Module, value: Value, name: str) -> Value:
-        """A named signal of the accumulator's width: partial sums are right modulo 2**width, and the total is meant so."""
+        """A named signal of the accumulator's width: right modulo 2**width, as the total is meant."""
         limit = shape(self.type)
         exact = self.engine.ordered or len(value) <= limit.width
         signal = Signal(value.shape() if exact else limit, name=name)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from typing import Any
@@ -42,9 +43,10 @@ _RESERVED = frozenset(
 
 def top_name(name: str) -> str:
     """Check the name of a top module; raises ``FxsimError`` unless it is a plain Verilog identifier."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", name) or name in _RESERVED:
+    if not re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", name) or len(name) > 63 or name in _RESERVED:
         raise FxsimError(
-            f"top must be a Verilog identifier (letters, digits, underscores, at most 63, no keyword), not {name!r}"
+            "top must be a Verilog identifier (a letter, then letters, digits and single underscores, at most 63, "
+            f"no key word), not {name!r}"
         )
     return name
 
@@ -59,6 +61,8 @@ def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
+        # Always the Yosys that came with Amaranth: another one on the machine would write another text.
+        os.environ["AMARANTH_USE_YOSYS"] = "builtin"
         text = verilog.convert(design, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
     return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
 

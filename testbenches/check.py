@@ -30,6 +30,7 @@ class CheckReport:
     sequences: int  #: sequences the native harness ran, over all its runs
     cycles: int  #: clock cycles of those runs
     values: int  #: output elements compared there
+    inner: int  #: results of inner ops compared there
     differences: int  #: of them, those that differ; 0, or there would be no report
     measured: Timing | None  #: by the native harness, without stalls
     predicted: Timing | None  #: from the manifest
@@ -37,6 +38,8 @@ class CheckReport:
 
     def __str__(self) -> str:
         lines = [f"{self.top}: {self.sequences} sequences, {self.values} values, {self.differences} differences"]
+        if self.inner:
+            lines.append(f"{self.inner} results of inner ops compared")
         if self.measured is not None:
             lines.append(
                 f"latency {self.measured.latency}, after the last beat {self.measured.latency_after_last}, "
@@ -51,6 +54,7 @@ def check_folder(
     folder: str | Path,
     vectors: str | Path,
     *,
+    inner: str | Path | None = None,
     simulator: str = "verilator",
     native: bool = True,
     cocotb: bool = True,
@@ -68,6 +72,9 @@ def check_folder(
         Holds ``manifest.json`` and the Verilog.
     vectors : path
         An .npz file with ``inputs``, ``outputs`` and perhaps ``tap:layer.op`` arrays.
+    inner : path, optional
+        Vectors with taps, fewer than those above: the design's inner ops are compared on them first. By default on
+        ``vectors``, as far as it has taps.
     simulator : {"verilator", "icarus"}
         What cocotb runs on. The native harness is Verilator's, so it does not run with Icarus.
     native, cocotb : bool
@@ -100,9 +107,12 @@ def check_folder(
     where = Path(tempfile.mkdtemp(prefix="fxsim_check_") if build_dir is None else build_dir).resolve()
     keep = build_dir is not None
     try:
-        report = CheckReport(manifest.top, 0, 0, 0, 0, None, manifest.timing, ())
+        report = CheckReport(manifest.top, 0, 0, 0, 0, 0, None, manifest.timing, ())
         if native:
-            report = check_native(manifest, golden, where, stalls=stalls, timing=timing, progress=progress)
+            looked = golden if inner is None else Vectors.load(inner, manifest)
+            report = check_native(
+                manifest, golden, where, inner=looked, stalls=stalls, timing=timing, progress=progress
+            )
         if cocotb:
             tests = run_cocotb(
                 folder, vectors, simulator=simulator, sequences=sequences, timing=timing, build_dir=where
@@ -123,13 +133,19 @@ def check_native(
     vectors: Vectors,
     build_dir: Path,
     *,
+    inner: Vectors | None = None,
     stalls: Sequence[tuple[float, float]] = ((0.3, 0.3),),
     timing: bool = True,
     plusargs: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> CheckReport:
     """Do the native half of :func:`check_folder`; ``plusargs`` go to the simulation."""
-    harness = build(manifest, build_dir / "native")
+    known = vectors if inner is None else inner
+    harness = build(manifest, build_dir / "native", taps=[tap for tap in manifest.taps if tap.name in known.taps])
+    values = 0
+    if harness.taps:
+        # Outputs alone hide faults that saturate or round away on their way out.
+        values = _look(harness, known, build_dir, (0.0, 0.0), plusargs)
     # the interval needs a steady state, so few vectors are run more than once
     first = _run(harness, vectors, build_dir, max(len(vectors), SEQUENCES), (0.0, 0.0), plusargs, progress)
     if timing and first.timing is not None and manifest.timing is not None:
@@ -143,6 +159,7 @@ def check_native(
         sequences=count,
         cycles=sum(run.cycles for run in runs),
         values=count * manifest.output.beats_per_sequence * manifest.output.elements_per_beat,
+        inner=values,
         differences=0,
         measured=first.timing,
         predicted=manifest.timing,
@@ -167,14 +184,32 @@ def _run(
     )
     if run.fault is None:
         return run
-    manifest = harness.manifest
-    found = at_output(manifest, vectors, run)
-    taps = tuple(tap for tap in manifest.taps if tap.name in vectors.taps)
-    if found.kind == "value" and taps:
-        tapped = build(manifest, build_dir / "native_taps", taps=taps).run(
-            vectors, work, sequences=sequences, idle=idle, backpressure=backpressure, plusargs=plusargs
-        )
-        earlier = at_taps(manifest, vectors, tapped, taps)
-        if earlier is not None:
-            raise earlier
+    found = at_output(harness.manifest, vectors, run)
+    if found.kind == "value" and vectors.taps:
+        _look(harness, vectors, build_dir, stall, plusargs, sequences)
     raise found
+
+
+def _look(
+    harness: Harness,
+    vectors: Vectors,
+    build_dir: Path,
+    stall: tuple[float, float],
+    plusargs: Sequence[str],
+    sequences: int | None = None,
+) -> int:
+    """Compare what the taps see; returns the number of values, or raises the first difference as :class:`Mismatch`."""
+    idle, backpressure = stall
+    run = harness.run(
+        vectors,
+        build_dir / "native_taps",
+        sequences=sequences,
+        idle=idle,
+        backpressure=backpressure,
+        looking=True,
+        plusargs=plusargs,
+    )
+    earlier = at_taps(harness.manifest, vectors, run, harness.taps)
+    if earlier is not None:
+        raise earlier
+    return sum(int(run.tap(order, tap).size) for order, tap in enumerate(harness.taps))

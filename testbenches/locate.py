@@ -46,7 +46,7 @@ def at_output(manifest: Manifest, vectors: Vectors, run: NativeRun) -> Mismatch:
     sequence, step = divmod(run.received, stream.beats_per_sequence)
     if run.fault == "value":
         want = vectors.outputs[sequence % len(vectors), step]
-        return difference(stream, want, run.outputs(stream, run.received)[0], sequence, step)
+        return difference(stream, want, run.outputs(stream, run.received)[0], sequence + vectors.first, step)
     assert run.fault is not None
     text = f"output, sequence {sequence}, step {step}: {_FAULTS[run.fault]} (clock edge {run.cycles}"
     if run.fault == "timeout":
@@ -74,12 +74,12 @@ def at_taps(manifest: Manifest, vectors: Vectors, run: NativeRun, taps: tuple[Ta
         place = (sequence, step, order)
         if first is None or place < first[0]:
             mismatch = Mismatch(
-                f"layer {tap.layer!r}, op {tap.op!r}, sequence {sequence}, step {step}, unit {unit}: "
+                f"layer {tap.layer!r}, op {tap.op!r}, sequence {sequence + vectors.first}, step {step}, unit {unit}: "
                 f"expected {expected}, got {found}",
                 "value",
                 layer=tap.layer,
                 op=tap.op,
-                sequence=sequence,
+                sequence=sequence + vectors.first,
                 step=step,
                 element=unit,
                 expected=expected,

@@ -170,9 +170,12 @@ int main(int argc, char** argv) {
 
     std::vector<std::unique_ptr<Writer>> taps;
     const std::string tap_prefix = arguments.text("taps");
+    const bool looking = arguments.number("looking") != 0;
 #define FX_TAP(valid, data, words) \
     taps.push_back(std::make_unique<Writer>(tap_prefix + std::to_string(taps.size()) + ".bin"));
-    FX_TAPS
+    if (looking) {
+        FX_TAPS
+    }
 #undef FX_TAP
 
     uint32_t in_word[kInWords + 1] = {};
@@ -253,8 +256,10 @@ int main(int argc, char** argv) {
         taps[tap]->write(word, 4 * words);      \
     }                                           \
     ++tap;
-        [[maybe_unused]] size_t tap = 0;
-        FX_TAPS
+        if (looking) {
+            [[maybe_unused]] size_t tap = 0;
+            FX_TAPS
+        }
 #undef FX_TAP
         stalled = out_valid && !dut->FX_M(tready);
         if (stalled) {

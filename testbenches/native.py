@@ -76,6 +76,7 @@ class Harness:
         idle: float = 0.0,
         backpressure: float = 0.0,
         seed: int = 1,
+        looking: bool = False,
         plusargs: Sequence[str] = (),
         progress: Callable[[int, int], None] | None = None,
     ) -> NativeRun:
@@ -94,6 +95,8 @@ class Harness:
             not 0 there are also bursts, long enough to stop a design whose sequences are far apart.
         seed : int
             Of the stalls and of registers without reset.
+        looking : bool
+            Whether to write down what the taps see.
         plusargs : sequence of str
             Passed to the simulation, as ``+name=value``.
         progress : callable, optional
@@ -117,6 +120,7 @@ class Harness:
             f"outputs={work / 'outputs.bin'}",
             f"completions={work / 'completions.bin'}",
             f"taps={work / 'tap'}",
+            f"looking={int(looking)}",
             f"stored={held}",
             f"sequences={total}",
             f"idle={round(idle * 65536)}",

@@ -23,6 +23,7 @@ class Vectors:
     inputs: NDArray[np.int64]
     outputs: NDArray[np.int64]
     taps: dict[str, NDArray[np.int64]]
+    first: int = 0  #: number of the first sequence, where these are some of many
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -56,7 +57,10 @@ class Vectors:
                     f"{path}: tap {tap.name!r} must be ({len(inputs)}, beats, {tap.elements}), not {array.shape}"
                 )
             taps[tap.name] = array.astype(np.int64)
-        return cls(inputs, outputs, taps)
+        first = arrays.get("first", np.array(0))
+        if first.shape != () or first.dtype.kind not in "iu":
+            raise CheckError(f"{path}: 'first' must be one integer, not {first.dtype} {first.shape}")
+        return cls(inputs, outputs, taps, int(first))
 
 
 def _check(path: str | Path, name: str, array: NDArray[np.int64], stream: Stream) -> NDArray[np.int64]:

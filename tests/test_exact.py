@@ -23,7 +23,7 @@ from fxsim.importers import read_model
 from fxsim.importers.source import Source, SourceLayer
 from fxsim.program import Dot, Lookup, Program, State, Table
 from fxsim.ranges import bounds
-from fxsim.simulate import predict, quantize_inputs, simulate
+from fxsim.simulation import predict, quantize_inputs, simulate
 
 FUNCTIONS_OF_LAYERS = (*ARITHMETIC, *TABLED, *HALF_TABLED)
 PARAMETERS = {

@@ -13,7 +13,7 @@ from fxsim.fixed import Fixed, Round, to_float
 from fxsim.graph import Graph, Layer
 from fxsim.importers import read_model
 from fxsim.program import Const, Dot, Lookup, Op, Program
-from fxsim.simulate import predict, simulate
+from fxsim.simulation import predict, simulate
 
 pytestmark = needs_shared
 

@@ -14,7 +14,7 @@ from fxsim.graph import Graph
 from fxsim.hls4ml import inferred, quantize
 from fxsim.importers.source import Source, SourceLayer
 from fxsim.program import Dot, Lookup
-from fxsim.simulate import predict
+from fxsim.simulation import predict
 
 STEPS, FEATURES, UNITS = 4, 3, 6
 

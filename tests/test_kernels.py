@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fxsim import cells, kernels, reference, simulate
+from fxsim import cells, kernels, reference, simulation
 from fxsim.cells import Activation, CellTypes, Kernel
 from fxsim.fixed import Fixed, Overflow, Round, cast
 from fxsim.graph import Graph, Layer
@@ -175,7 +175,7 @@ def expected(graph: Graph, raw, prefix: str = "layer"):
 
 def compare(graph: Graph, raw) -> int:
     """Number of values compared; asserts that the compiled fold equals the reference in all of them."""
-    run = simulate.simulate(graph, raw, raw=True, trace=True, threads=1)
+    run = simulation.simulate(graph, raw, raw=True, trace=True, threads=1)
     layer = graph.layers[0]
     compared, outs = 0, []
     for prefix, program in layer.programs.items():
@@ -245,7 +245,7 @@ def test_what_64_bits_do_not_hold_is_too_wide():
 
     def run(program: Program, raw: int):
         kernels.translate(program)
-        return simulate.simulate(graph_of(program), np.full((1, STEPS, 1), raw), raw=True).raw[0, 0, 0]
+        return simulation.simulate(graph_of(program), np.full((1, STEPS, 1), raw), raw=True).raw[0, 0, 0]
 
     # A bound of 2**62 could not be told from half a step of 2**63.
     far = Fixed(8, -70, True, Round.RND_INF)
@@ -427,9 +427,9 @@ def chain() -> Graph:
 def test_blocks_and_threads_do_not_matter(monkeypatch):
     graph = chain()
     raw = np.random.default_rng(5).integers(X.min, X.max, (37, STEPS, 3))
-    whole = simulate.simulate(graph, raw, raw=True, trace=True, threads=1)
-    monkeypatch.setattr(simulate, "BLOCK", 8)
-    parts = simulate.simulate(graph, raw, raw=True, trace=True, threads=2)
+    whole = simulation.simulate(graph, raw, raw=True, trace=True, threads=1)
+    monkeypatch.setattr(simulation, "BLOCK", 8)
+    parts = simulation.simulate(graph, raw, raw=True, trace=True, threads=2)
     assert np.array_equal(whole.raw, parts.raw)
     assert whole.overflows == parts.overflows
     for field in ("trace", "state"):
@@ -441,15 +441,15 @@ def test_blocks_and_threads_do_not_matter(monkeypatch):
 def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
     graph = chain()
     raw = np.random.default_rng(6).integers(X.min, X.max, (4, STEPS, 3))
-    fast = simulate.simulate(graph, raw, raw=True, trace=True)
+    fast = simulation.simulate(graph, raw, raw=True, trace=True)
 
     def refuse(program):
         raise kernels.TooWide
 
-    simulate._MACHINES.clear()
+    simulation._MACHINES.clear()
     monkeypatch.setattr(kernels, "translate", refuse)
-    slow = simulate.simulate(graph, raw, raw=True, trace=True)
-    simulate._MACHINES.clear()
+    slow = simulation.simulate(graph, raw, raw=True, trace=True)
+    simulation._MACHINES.clear()
     assert np.array_equal(fast.raw, slow.raw)
     assert all(np.array_equal(fast.state[key], slow.state[key]) for key in fast.state | slow.state)
     assert all(np.array_equal(fast.trace[key], slow.trace[key]) for key in fast.trace | slow.trace)
@@ -462,7 +462,7 @@ def test_a_wide_accumulator_is_too_wide():
     with pytest.raises(kernels.TooWide, match="wx"):
         kernels.translate(program)
     raw = np.array([[[5, -7]] * STEPS])
-    run = simulate.simulate(graph_of(program), raw, raw=True)
+    run = simulation.simulate(graph_of(program), raw, raw=True)
     assert run.raw.tolist() == [[step["y"] for step in reference.scan(program, raw[0].tolist())[0]]]
 
 

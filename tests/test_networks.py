@@ -9,7 +9,7 @@ from shared import SHARED, needs_shared
 
 import fxsim
 from fxsim import vectors
-from fxsim.simulate import quantize_inputs
+from fxsim.simulation import quantize_inputs
 from testbenches import check_folder
 
 

@@ -10,7 +10,7 @@ from rtl_bench import random_raw
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
-from fxsim.simulate import simulate
+from fxsim.simulation import simulate
 from rtl.delays import FAMILIES, family
 from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
 from rtl.lower import lower

@@ -13,7 +13,7 @@ from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed, Overflow, Round
 from fxsim.graph import Graph, Layer
 from fxsim.program import Const, Program, Table
-from fxsim.simulate import simulate
+from fxsim.simulation import simulate
 from rtl.folding import Folding, make_plan
 from rtl.schedule import Fold
 

@@ -10,7 +10,7 @@ from rtl_bench import plan_for
 
 from fxsim.errors import FxsimError
 from fxsim.importers import read_model
-from fxsim.quantize import quantize
+from fxsim.quantization import quantize
 from rtl.folding import by_reuse, make_plan
 from rtl.synthesis import synthesize
 from rtl.verilog import manifest, to_verilog, top_name
@@ -61,7 +61,7 @@ def test_synthesis_of_a_folded_network(digits, tmp_path):
     plan = make_plan(digits, by_reuse(digits, 16))
     write(plan, tmp_path)
     found = synthesize(tmp_path, "xc7")
-    assert not [name for name in found["cells"] if name.startswith(("LD", "$"))  and name != "$scopeinfo"]
+    assert not [name for name in found["cells"] if name.startswith(("LD", "$")) and name != "$scopeinfo"]
     assert found["dsp"] == plan.multipliers
     assert found["bram"] >= 2
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .. import api, floating, vectors
 from ..files import load_arrays, make_folder, save_array
 from ..graph import Graph
-from ..quantize import quantize
-from ..simulate import quantize_inputs
+from ..quantization import quantize
+from ..simulation import quantize_inputs
 from ..terminal import progress, show_table
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from . import floating
 from .errors import FxsimError
 from .fixed import Fixed
 from .importers.source import Source
-from .quantize import DEFAULT, quantize
-from .simulate import quantize_inputs
+from .quantization import DEFAULT, quantize
+from .simulation import quantize_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

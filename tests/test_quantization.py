@@ -12,7 +12,7 @@ from fxsim import exact, hls4ml
 from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed
 from fxsim.importers.source import Source, SourceLayer
-from fxsim.quantize import DEFAULT, quantize, read_config
+from fxsim.quantization import DEFAULT, quantize, read_config
 
 MODEL = {"Model": {"Precision": {"default": "fixed<12,5>"}, "ReuseFactor": 1, "Strategy": "Latency"}}
 
