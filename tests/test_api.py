@@ -17,7 +17,7 @@ import pytest
 from networks import network
 
 import fxsim
-from fxsim import api, scan, vectors
+from fxsim import api, scan
 from fxsim.demo.run import DATA, MODEL
 from fxsim.folder import whole_folder
 from testbenches import CheckError, Mismatch
