@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,17 +98,18 @@ def simulate(
 
     def work(start: int) -> _Part:
         stop = min(start + block, batch)
-        part = {name: value[start:stop] for name, value in given.items()}
-        return _block(graph, inputs[start:stop], part, wanted, overflows)
+        part = _Part(wanted, overflows, {name: value[start:stop] for name, value in given.items()})
+        _block(graph, inputs[start:stop], part)
+        return part
 
-    parts: list[_Part] = []
     if workers == 1 or len(starts) <= 1:
-        results: Iterable[_Part] = map(work, starts)
-        parts = _collect(results, starts, block, batch, progress)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            parts = _collect(pool.map(work, starts), starts, block, batch, progress)
-    return _join(graph, parts)
+        return _join(graph, _collect(map(work, starts), starts, block, batch, progress))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return _join(graph, _collect(pool.map(work, starts), starts, block, batch, progress))
+    finally:
+        # An interrupt must not wait for the blocks that have not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def predict(
@@ -129,10 +129,25 @@ def _threads(threads: int | None) -> int:
 
 @dataclass
 class _Part:
-    out: IntArray  # (sequences, *output shape)
-    state: dict[str, IntArray]
-    overflows: dict[str, int]
-    trace: dict[str, IntArray]
+    """One block: what is wanted of it, and what came of it."""
+
+    wanted: frozenset[str] | None  # ops to trace, None for all
+    counting: bool
+    given: Mapping[str, IntArray]  # states before the first step
+    out: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # (sequences, *output shape)
+    state: dict[str, IntArray] = field(default_factory=dict)
+    overflows: dict[str, int] = field(default_factory=dict)
+    trace: dict[str, IntArray] = field(default_factory=dict)
+
+    def traced(self, prefix: str, program: Program) -> list[str]:
+        """Ops of a program to trace."""
+        return [op.name for op in program.ops if self.wanted is None or f"{prefix}.{op.name}" in self.wanted]
+
+    def count(self, prefix: str, counts: Iterable[tuple[str, int]]) -> None:
+        """Add overflows of a program's ops."""
+        for name, count in counts:
+            key = f"{prefix}.{name}"
+            self.overflows[key] = self.overflows.get(key, 0) + int(count)
 
 
 def _collect(
@@ -225,27 +240,16 @@ def _machine(program: Program) -> kernels.Machine | None:
     return found[1]
 
 
-def _block(
-    graph: Graph, inputs: IntArray, state: Mapping[str, IntArray], wanted: frozenset[str] | None, counting: bool
-) -> _Part:
+def _block(graph: Graph, inputs: IntArray, part: _Part) -> None:
     """One block through all layers; arrays between layers are (steps, elements, sequences)."""
     batch = inputs.shape[0]
     flow = inputs.reshape(batch, -1, graph.shape[-1]).transpose(1, 2, 0)
-    part = _Part(np.empty(0, np.int64), {}, {}, {})
     for layer in graph.layers:
-        flow = _layer(layer, np.ascontiguousarray(flow), state, wanted, counting, part)
+        flow = _layer(layer, np.ascontiguousarray(flow), part)
     part.out = np.ascontiguousarray(flow.transpose(2, 0, 1)).reshape(batch, *graph.output_shape)
-    return part
 
 
-def _layer(
-    layer: Layer,
-    x: IntArray,
-    state: Mapping[str, IntArray],
-    wanted: frozenset[str] | None,
-    counting: bool,
-    part: _Part,
-) -> IntArray:
+def _layer(layer: Layer, x: IntArray, part: _Part) -> IntArray:
     steps, elements, batch = x.shape
     if layer.program is None:
         return x.reshape(1, steps * elements, batch)
@@ -253,47 +257,37 @@ def _layer(
     outs = []
     for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
         machine = _machine(program)
-        function: Any = _run_reference if machine is None else _run_machine
-        outs.append(function(machine or program, prefix, x, kept, reverse, state, wanted, counting, part))
+        if machine is None:
+            outs.append(_run_reference(program, prefix, x, kept, reverse, part))
+        else:
+            outs.append(_run_machine(machine, prefix, x, kept, reverse, part))
     return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
 
 
-def _run_machine(
-    machine: kernels.Machine,
-    prefix: str,
-    x: IntArray,
-    kept: int,
-    reverse: bool,
-    state: Mapping[str, IntArray],
-    wanted: frozenset[str] | None,
-    counting: bool,
-    part: _Part,
-) -> IntArray:
+def _run_machine(machine: kernels.Machine, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part) -> IntArray:
     program = machine.program
     steps, _, batch = x.shape
     mem = kernels.first_state(machine, batch)
     for op in program.states:
-        value = state.get(f"{prefix}.{op.name}")
+        value = part.given.get(f"{prefix}.{op.name}")
         if value is not None:
             place = machine.places[op.name]
             mem[place : place + op.elements] = value.T
-    names = [op.name for op in program.ops if wanted is None or f"{prefix}.{op.name}" in wanted]
-    tracing = bool(names) and (wanted is None or bool(wanted))
+    names = part.traced(prefix, program)
+    tracing = bool(names)
     trace = np.empty((steps, *mem.shape) if tracing else (1, 1, 1), np.int64)
     counts = np.zeros((max(1, len(machine.counted)), batch), np.int64)
     out = np.empty((kept, program.elements, batch), np.int64)
     kernels.run(
         machine.code, machine.data, machine.data32, machine.loads, machine.updates, mem,
         machine.places[program.input.name], x, machine.places[program.output], out, reverse,
-        counts, counting, trace, tracing,
+        counts, part.counting, trace, tracing,
     )  # fmt: skip
     for op in program.states:
         place = machine.places[op.name]
         part.state[f"{prefix}.{op.name}"] = mem[place : place + op.elements].T.copy()
-    if counting:
-        for name, count in zip(machine.counted, counts.sum(axis=1), strict=False):
-            key = f"{prefix}.{name}"
-            part.overflows[key] = part.overflows.get(key, 0) + int(count)
+    if part.counting:
+        part.count(prefix, zip(machine.counted, counts.sum(axis=1), strict=False))
     if tracing:
         for name in names:
             place, size = machine.places[name], program.sizes[name]
@@ -301,17 +295,7 @@ def _run_machine(
     return out
 
 
-def _run_reference(
-    program: Program,
-    prefix: str,
-    x: IntArray,
-    kept: int,
-    reverse: bool,
-    state: Mapping[str, IntArray],
-    wanted: frozenset[str] | None,
-    counting: bool,
-    part: _Part,
-) -> IntArray:
+def _run_reference(program: Program, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part) -> IntArray:
     """The same by Python integers, for results wider than a machine word. Slow, and equally exact."""
     steps, _, batch = x.shape
     rows: dict[str, list[list[list[int]]]] = {}
@@ -321,10 +305,12 @@ def _run_reference(
     for b in range(batch):
         now = reference.initial_state(program)
         now |= {
-            op.name: state[f"{prefix}.{op.name}"][b].tolist() for op in program.states if f"{prefix}.{op.name}" in state
+            op.name: part.given[f"{prefix}.{op.name}"][b].tolist()
+            for op in program.states
+            if f"{prefix}.{op.name}" in part.given
         }
         order = x[::-1, :, b] if reverse else x[:, :, b]
-        trace, now = reference.scan(program, order.tolist(), now, overflowed if counting else None)
+        trace, now = reference.scan(program, order.tolist(), now, overflowed if part.counting else None)
         if reverse:
             trace = trace[::-1]
         for name, value in now.items():
@@ -332,11 +318,9 @@ def _run_reference(
         last = trace[0 if reverse else -1][program.output]
         for t in range(kept):
             result[t, :, b] = trace[t][program.output] if kept == steps else last
-        for op in program.ops:
-            if wanted is None or f"{prefix}.{op.name}" in wanted:
-                rows.setdefault(op.name, []).append([values[op.name] for values in trace])
-    for name, count in overflowed.items():
-        part.overflows[f"{prefix}.{name}"] = part.overflows.get(f"{prefix}.{name}", 0) + count
+        for op_name in part.traced(prefix, program):
+            rows.setdefault(op_name, []).append([values[op_name] for values in trace])
+    part.count(prefix, overflowed.items())
     try:
         for name, vectors in after.items():
             part.state[f"{prefix}.{name}"] = np.array(vectors, np.int64)
