@@ -53,6 +53,8 @@ SHIFT, ROUND, OVER, LOW, HIGH, WIDTH = range(9, 15)
 A_LEFT, B_LEFT, C_LEFT = range(15, 18)
 DATA, DATA_2, EXTRA, EXTRA_2, SLOT, STEP, NARROW = range(18, 25)
 COLUMNS = 25
+#: What 32-bit integers do for a matrix product.
+WIDE, EXACT_32, MODULO_32 = range(3)
 
 ADD, SUB, MUL, MAX, MIN, SELECT, CAST, LOOKUP, TOTAL, LARGEST, ONEHOT, COPY = range(12)
 DOT_SUM, DOT_ROUNDED, DOT_ORDERED = range(12, 15)
@@ -207,7 +209,8 @@ class _Translator:
         _check(op, known.product)
         shift = self.program[op.arg].type.frac + op.weights.type.frac - to.frac
         ordered = known.overflows and to.overflow is not Overflow.WRAP
-        kind = DOT_ORDERED if ordered else DOT_SUM if shift <= 0 else DOT_ROUNDED
+        simple = shift <= 0 or (to.round in (Round.TRN, Round.RND) and shift < 63)
+        kind = DOT_ORDERED if ordered else DOT_SUM if simple else DOT_ROUNDED
         row = self.row(kind, op, known, [op.arg])
         row[SHIFT] = self.shift(op, shift, known.product)
         # A wrapping sum may pass through machine wrap-around too: 2**64 is a multiple of its own modulus.
@@ -219,15 +222,23 @@ class _Translator:
         biases = [cast(int(v), op.bias.type.frac, to) for v in op.bias.data] if op.bias else [0] * row[SIZE]
         row[DATA_2] = self.keep([_word(v) for v in biases])
         row[STEP] = weights.shape[-1] * weights.shape[-2] if weights.ndim == 3 else 0
-        arg = self.bounds[op.arg]
-        span = max(abs(known.exact[0]), abs(known.exact[1])) << max(0, shift)
-        row[NARROW] = int(
-            kind == DOT_SUM
-            and shift == 0
-            and max(span, abs(arg.low), abs(arg.high), abs(known.product[0]), abs(known.product[1])) < 1 << 31
-            and int(np.abs(weights).max()) < 1 << 31
-        )
+        row[NARROW] = self.narrow(op, known, shift, weights) if kind == DOT_SUM else WIDE
         self.code.append(row)
+
+    def narrow(self, op: Dot, known: Bounds, shift: int, weights: IntArray) -> int:
+        """Whether 32-bit integers hold a product and its sum, or its sum modulo 2**32 where the accumulator wraps."""
+        arg = self.bounds[op.arg]
+        limit = 1 << 31
+        half = 1 << (shift - 1) if shift > 0 else 0
+        product = max(-known.product[0], known.product[1]) + half
+        operands = max(-arg.low, arg.high, int(np.abs(weights).max()))
+        if not 0 <= shift < 31 or max(product, operands) >= limit:
+            return WIDE
+        # Sums without their bias, which may be the larger part of them.
+        sums = max(-known.exact[0], known.exact[1]) * 2
+        if sums < limit:
+            return EXACT_32
+        return MODULO_32 if op.type.overflow is Overflow.WRAP and op.type.width <= 32 else WIDE
 
 
 def _check(op: Op, interval: tuple[int, int]) -> None:
@@ -328,73 +339,120 @@ def cast_rows(rows: Any, shift: int, mode: int, over: int, low: int, high: int, 
 
 
 @nb.njit(nogil=True, cache=True)
-def _dot_sum(c: Any, data: Any, mem: Any, offset: int) -> None:
-    """Products that need no rounding: an integer matrix product, cast (wrapped) once."""
-    inputs = c[A_SIZE]
-    left = -c[SHIFT]
-    for r in range(c[SIZE]):
-        row = mem[c[OUT] + r]
-        row[:] = 0
-        base = offset + r * inputs
+def _accumulate(weights: Any, x: Any, sums: Any) -> None:
+    """``sums += weights @ x`` in the arrays' own integers, four outputs by four inputs at a time.
+
+    Sixteen products for each load and store of four sums keep the multipliers, not the memory ports, busy.
+    """
+    outputs, inputs = weights.shape
+    batch = x.shape[1]
+    for r in range(0, outputs - 3, 4):
+        w = weights[r : r + 4]
+        s0, s1, s2, s3 = sums[r], sums[r + 1], sums[r + 2], sums[r + 3]
+        for k in range(0, inputs - 3, 4):
+            x0, x1, x2, x3 = x[k], x[k + 1], x[k + 2], x[k + 3]
+            w00, w01, w02, w03 = w[0, k], w[0, k + 1], w[0, k + 2], w[0, k + 3]
+            w10, w11, w12, w13 = w[1, k], w[1, k + 1], w[1, k + 2], w[1, k + 3]
+            w20, w21, w22, w23 = w[2, k], w[2, k + 1], w[2, k + 2], w[2, k + 3]
+            w30, w31, w32, w33 = w[3, k], w[3, k + 1], w[3, k + 2], w[3, k + 3]
+            for b in range(batch):
+                v0, v1, v2, v3 = x0[b], x1[b], x2[b], x3[b]
+                s0[b] += w00 * v0 + w01 * v1 + w02 * v2 + w03 * v3
+                s1[b] += w10 * v0 + w11 * v1 + w12 * v2 + w13 * v3
+                s2[b] += w20 * v0 + w21 * v1 + w22 * v2 + w23 * v3
+                s3[b] += w30 * v0 + w31 * v1 + w32 * v2 + w33 * v3
+        for k in range(inputs - inputs % 4, inputs):
+            x0 = x[k]
+            w00, w10, w20, w30 = w[0, k], w[1, k], w[2, k], w[3, k]
+            for b in range(batch):
+                v0 = x0[b]
+                s0[b] += w00 * v0
+                s1[b] += w10 * v0
+                s2[b] += w20 * v0
+                s3[b] += w30 * v0
+    for r in range(outputs - outputs % 4, outputs):
+        s0 = sums[r]
         for k in range(inputs):
-            w = data[base + k]
-            x = mem[c[A] + k]
-            for b in range(row.shape[0]):
-                row[b] += w * x[b]
-        bias = data[c[DATA_2] + r]
-        for b in range(row.shape[0]):
-            row[b] = (row[b] << left) + bias
+            x0, w00 = x[k], weights[r, k]
+            for b in range(batch):
+                s0[b] += w00 * x0[b]
 
 
 @nb.njit(nogil=True, cache=True)
-def _dot_narrow(c: Any, data: Any, data32: Any, mem: Any, offset: int, x32: Any, sum32: Any) -> None:
-    """The same where 32 bits hold every product and every partial sum; four outputs at a time."""
-    inputs = c[A_SIZE]
-    size = c[SIZE]
-    batch = mem.shape[1]
-    for k in range(inputs):
-        x = mem[c[A] + k]
-        for b in range(batch):
-            x32[k, b] = np.int32(x[b])
-    r = 0
-    while r < size:
-        many = 4 if r + 4 <= size else 1
-        for i in range(many):
-            bias = np.int32(data[c[DATA_2] + r + i])
+def _accumulate_rounded(weights: Any, x: Any, sums: Any, shift: int, half: int) -> None:
+    """``sums += (weights * x + half) >> shift`` product by product, four outputs by two inputs at a time."""
+    outputs, inputs = weights.shape
+    batch = x.shape[1]
+    for r in range(0, outputs - 3, 4):
+        w = weights[r : r + 4]
+        s0, s1, s2, s3 = sums[r], sums[r + 1], sums[r + 2], sums[r + 3]
+        for k in range(0, inputs - 1, 2):
+            x0, x1 = x[k], x[k + 1]
+            w00, w01, w10, w11 = w[0, k], w[0, k + 1], w[1, k], w[1, k + 1]
+            w20, w21, w30, w31 = w[2, k], w[2, k + 1], w[3, k], w[3, k + 1]
             for b in range(batch):
-                sum32[i, b] = bias
-        base = offset + r * inputs
-        if many == 4:
-            s0, s1, s2, s3 = sum32[0], sum32[1], sum32[2], sum32[3]
-            for k in range(inputs):
-                x = x32[k]
-                w0 = data32[base + k]
-                w1 = data32[base + inputs + k]
-                w2 = data32[base + 2 * inputs + k]
-                w3 = data32[base + 3 * inputs + k]
-                for b in range(batch):
-                    v = x[b]
-                    s0[b] += w0 * v
-                    s1[b] += w1 * v
-                    s2[b] += w2 * v
-                    s3[b] += w3 * v
+                v0, v1 = x0[b], x1[b]
+                s0[b] += ((w00 * v0 + half) >> shift) + ((w01 * v1 + half) >> shift)
+                s1[b] += ((w10 * v0 + half) >> shift) + ((w11 * v1 + half) >> shift)
+                s2[b] += ((w20 * v0 + half) >> shift) + ((w21 * v1 + half) >> shift)
+                s3[b] += ((w30 * v0 + half) >> shift) + ((w31 * v1 + half) >> shift)
+        for k in range(inputs - inputs % 2, inputs):
+            x0 = x[k]
+            w00, w10, w20, w30 = w[0, k], w[1, k], w[2, k], w[3, k]
+            for b in range(batch):
+                v0 = x0[b]
+                s0[b] += (w00 * v0 + half) >> shift
+                s1[b] += (w10 * v0 + half) >> shift
+                s2[b] += (w20 * v0 + half) >> shift
+                s3[b] += (w30 * v0 + half) >> shift
+    for r in range(outputs - outputs % 4, outputs):
+        s0 = sums[r]
+        for k in range(inputs):
+            x0, w00 = x[k], weights[r, k]
+            for b in range(batch):
+                s0[b] += (w00 * x0[b] + half) >> shift
+
+
+@nb.njit(nogil=True, cache=True)
+def _dot(c: Any, data: Any, data32: Any, mem: Any, offset: int, x32: Any, sum32: Any, narrow: bool) -> None:
+    """A matrix product whose products are exact, truncated or rounded half up; 32-bit integers where they suffice."""
+    inputs, size = c[A_SIZE], c[SIZE]
+    x = mem[c[A] : c[A] + inputs]
+    out = mem[c[OUT] : c[OUT] + size]
+    shift = max(c[SHIFT], 0)
+    half = np.int64(1) << (shift - 1) if shift > 0 and c[ROUND] == RND else np.int64(0)
+    if narrow:
+        for k in range(inputs):
+            for b in range(x.shape[1]):
+                x32[k, b] = np.int32(x[k, b])
+        sums = sum32[:size]
+        sums[:] = 0
+        weights = data32[offset : offset + size * inputs].reshape(size, inputs)
+        if shift == 0:
+            _accumulate(weights, x32, sums)
         else:
-            s0 = sum32[0]
-            for k in range(inputs):
-                x = x32[k]
-                w0 = data32[base + k]
-                for b in range(batch):
-                    s0[b] += w0 * x[b]
-        for i in range(many):
-            row = mem[c[OUT] + r + i]
-            for b in range(batch):
-                row[b] = sum32[i, b]
-        r += many
+            _accumulate_rounded(weights, x32, sums, np.int32(shift), np.int32(half))
+        for r in range(size):
+            bias = data[c[DATA_2] + r]
+            for b in range(x.shape[1]):
+                out[r, b] = np.int64(sums[r, b]) + bias
+        return
+    out[:] = 0
+    wide = data[offset : offset + size * inputs].reshape(size, inputs)
+    if shift == 0:
+        _accumulate(wide, x, out)
+    else:
+        _accumulate_rounded(wide, x, out, shift, half)
+    left = max(-c[SHIFT], 0)
+    for r in range(size):
+        bias = data[c[DATA_2] + r]
+        for b in range(x.shape[1]):
+            out[r, b] = (out[r, b] << left) + bias
 
 
 @nb.njit(nogil=True, cache=True)
 def _dot_rounded(c: Any, data: Any, mem: Any, offset: int, term: Any) -> None:
-    """Each product rounded to the accumulator's grid; the sum wraps or fits."""
+    """Each product rounded by a mode that needs more than an addition; the sum wraps or fits."""
     inputs = c[A_SIZE]
     for r in range(c[SIZE]):
         row = mem[c[OUT] + r]
@@ -405,16 +463,11 @@ def _dot_rounded(c: Any, data: Any, mem: Any, offset: int, term: Any) -> None:
             if w == 0:
                 continue
             x = mem[c[A] + k]
-            if c[ROUND] == TRN:
-                shift = c[SHIFT]
-                for b in range(row.shape[0]):
-                    row[b] += (w * x[b]) >> shift
-            else:
-                for b in range(row.shape[0]):
-                    term[b] = w * x[b]
-                _round_row(term, c[SHIFT], c[ROUND])
-                for b in range(row.shape[0]):
-                    row[b] += term[b]
+            for b in range(row.shape[0]):
+                term[b] = w * x[b]
+            _round_row(term, c[SHIFT], c[ROUND])
+            for b in range(row.shape[0]):
+                row[b] += term[b]
 
 
 @nb.njit(nogil=True, cache=True)
@@ -570,13 +623,15 @@ def run(
     """
     steps, elements, batch = x.shape
     widest = 1
+    largest = 1
     for i in range(code.shape[0]):
         widest = max(widest, code[i, A_SIZE])
+        largest = max(largest, code[i, SIZE])
     scratch = np.empty((widest, batch), np.int64)
     term = np.empty(batch, np.int64)
     hit = np.empty(batch, np.int64)
     x32 = np.empty((widest, batch), np.int32)
-    sum32 = np.empty((4, batch), np.int32)
+    sum32 = np.empty((largest, batch), np.int32)
     for i in range(loads.shape[0]):
         for j in range(loads[i, 1]):
             mem[loads[i, 0] + j] = data[loads[i, 2] + j]
@@ -587,20 +642,13 @@ def run(
         for i in range(code.shape[0]):
             c = code[i]
             kind = c[KIND]
-            if kind == DOT_SUM:
+            if kind in (DOT_SUM, DOT_ROUNDED):
                 offset = c[DATA] + t * c[STEP]
-                if c[NARROW]:
-                    _dot_narrow(c, data, data32, mem, offset, x32, sum32)
+                if kind == DOT_SUM:
+                    narrow = c[NARROW] == EXACT_32 or (c[NARROW] == MODULO_32 and not counting)
+                    _dot(c, data, data32, mem, offset, x32, sum32, narrow)
                 else:
-                    _dot_sum(c, data, mem, offset)
-                if c[OVER] != FITS:
-                    for j in range(c[SIZE]):
-                        row = mem[c[OUT] + j]
-                        if counting:
-                            _count_row(row, c[LOW], c[HIGH], counts[c[SLOT]])
-                        _overflow_row(row, c[OVER], c[LOW], c[HIGH], c[WIDTH])
-            elif kind == DOT_ROUNDED:
-                _dot_rounded(c, data, mem, c[DATA] + t * c[STEP], term)
+                    _dot_rounded(c, data, mem, offset, term)
                 if c[OVER] != FITS:
                     for j in range(c[SIZE]):
                         row = mem[c[OUT] + j]
