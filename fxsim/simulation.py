@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import kernels, reference
+from . import kernels, reference, translation
 from .errors import FxsimError
 from .fixed import IntArray, cast_floats, to_float
 from .graph import Graph, Layer
@@ -223,16 +223,16 @@ def _block_size(graph: Graph) -> int:
 
 
 # Keyed by identity: a Program hashes by its weights' bytes, which would cost more than a small run.
-_MACHINES: dict[int, tuple[Program, kernels.Machine | None]] = {}
+_MACHINES: dict[int, tuple[Program, translation.Machine | None]] = {}
 
 
-def _machine(program: Program) -> kernels.Machine | None:
+def _machine(program: Program) -> translation.Machine | None:
     """The translated program, or None if only the reference can compute it."""
     found = _MACHINES.get(id(program))
     if found is None or found[0] is not program:
         try:
-            machine = kernels.translate(program)
-        except kernels.TooWide:
+            machine = translation.translate(program)
+        except translation.TooWide:
             machine = None
         if len(_MACHINES) > 4096:
             _MACHINES.clear()
@@ -264,10 +264,12 @@ def _layer(layer: Layer, x: IntArray, part: _Part) -> IntArray:
     return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
 
 
-def _run_machine(machine: kernels.Machine, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part) -> IntArray:
+def _run_machine(
+    machine: translation.Machine, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part
+) -> IntArray:
     program = machine.program
     steps, _, batch = x.shape
-    mem = kernels.first_state(machine, batch)
+    mem = translation.first_state(machine, batch)
     for op in program.states:
         value = part.given.get(f"{prefix}.{op.name}")
         if value is not None:

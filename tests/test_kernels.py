@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fxsim import cells, kernels, reference, simulation
+from fxsim import cells, kernels, reference, simulation, translation
 from fxsim.cells import Activation, CellTypes, Kernel
 from fxsim.fixed import Fixed, Overflow, Round, cast
 from fxsim.graph import Graph, Layer
@@ -52,7 +52,7 @@ def test_compiled_cast_is_the_definition(rounding, over):
         to = Fixed(width, frac, signed, rounding, over)
         values = raws if shift < 40 else edges
         rows = values[None].copy()
-        kernels.cast_rows(rows, shift, *kernels.translated_type(to), to.min, to.max, to.width)
+        kernels.cast_rows(rows, shift, *translation.translated_type(to), to.min, to.max, to.width)
         assert rows[0].tolist() == [cast(int(v), shift, to) for v in values], (to, shift)
 
 
@@ -179,7 +179,7 @@ def compare(graph: Graph, raw) -> int:
     layer = graph.layers[0]
     compared, outs = 0, []
     for prefix, program in layer.programs.items():
-        kernels.translate(program)  # raises TooWide, where simulate would compare the reference with itself
+        translation.translate(program)  # raises TooWide, where simulate would compare the reference with itself
         values, states, overflows = expected(graph, raw, prefix)
         limits = bounds(program)
         for op in program:
@@ -211,7 +211,7 @@ def test_random_programs(block):
         graph = graph_of(program, last=draw.flip(), both=draw.flip())
         try:
             compared += compare(graph, draw.inputs(program.input.type, program.input.elements))
-        except kernels.TooWide:
+        except translation.TooWide:
             continue
     assert compared > 5000
 
@@ -233,7 +233,7 @@ def test_wide_formats_are_computed_or_left_to_the_reference():
         program = draw.program()
         try:
             compared += compare(graph_of(program), draw.inputs(program.input.type, program.input.elements))
-        except kernels.TooWide:
+        except translation.TooWide:
             too_wide += 1
     assert compared > 5000
     assert too_wide > 10
@@ -244,17 +244,17 @@ def test_what_64_bits_do_not_hold_is_too_wide():
         return Program((Input(name="x", type=x, elements=1), Cast(name="y", type=type, arg="x")), "y")
 
     def run(program: Program, raw: int):
-        kernels.translate(program)
+        translation.translate(program)
         return simulation.simulate(graph_of(program), np.full((1, STEPS, 1), raw), raw=True).raw[0, 0, 0]
 
     # A bound of 2**62 could not be told from half a step of 2**63.
     far = Fixed(8, -70, True, Round.RND_INF)
     assert run(one(Fixed(62, 0), far), -(1 << 61)) == 0
-    with pytest.raises(kernels.TooWide, match="'x' needs 64 bits"):
+    with pytest.raises(translation.TooWide, match="'x' needs 64 bits"):
         run(one(Fixed(63, 0), far), -(1 << 62))
     # 2**64 - 1 is no machine integer.
     assert run(one(Fixed(8, 0), Fixed(63, 0, False)), -1) == (1 << 63) - 1
-    with pytest.raises(kernels.TooWide, match="'y' has results wider than 64 bits"):
+    with pytest.raises(translation.TooWide, match="'y' has results wider than 64 bits"):
         run(one(Fixed(8, 0), Fixed(64, 0, False)), -1)
 
 
@@ -271,14 +271,14 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_rounding_is_caught(monkeypatch, name):
-    monkeypatch.setitem(kernels._ROUNDS, Round[name], WRONG[name])
+    monkeypatch.setitem(translation._ROUNDS, Round[name], WRONG[name])
     assert differs()
 
 
 @pytest.mark.parametrize("name", ["WRAP", "SAT", "SAT_ZERO", "SAT_SYM"])
 def test_a_wrong_overflow_is_caught(monkeypatch, name):
     wrong = kernels.WRAP if name == "SAT_ZERO" else kernels.SAT_ZERO
-    monkeypatch.setitem(kernels._OVERFLOWS, Overflow[name], wrong)
+    monkeypatch.setitem(translation._OVERFLOWS, Overflow[name], wrong)
     assert differs()
 
 
@@ -444,10 +444,10 @@ def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
     fast = simulation.simulate(graph, raw, raw=True, trace=True)
 
     def refuse(program):
-        raise kernels.TooWide
+        raise translation.TooWide
 
     simulation._MACHINES.clear()
-    monkeypatch.setattr(kernels, "translate", refuse)
+    monkeypatch.setattr(translation, "translate", refuse)
     slow = simulation.simulate(graph, raw, raw=True, trace=True)
     simulation._MACHINES.clear()
     assert np.array_equal(fast.raw, slow.raw)
@@ -459,8 +459,8 @@ def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
 def test_a_wide_accumulator_is_too_wide():
     accum = Fixed(70, 66)
     program = cells.dense(kernel(np.random.default_rng(1), 2, 2, accum), Fixed(9, 5), Fixed(12, 4))
-    with pytest.raises(kernels.TooWide, match="wx"):
-        kernels.translate(program)
+    with pytest.raises(translation.TooWide, match="wx"):
+        translation.translate(program)
     raw = np.array([[[5, -7]] * STEPS])
     run = simulation.simulate(graph_of(program), raw, raw=True)
     assert run.raw.tolist() == [[step["y"] for step in reference.scan(program, raw[0].tolist())[0]]]

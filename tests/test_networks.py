@@ -64,6 +64,23 @@ def test_the_verilog_of_a_network_equals_the_simulator(case, tmp_path):
 
 
 @needs_shared
+@pytest.mark.long
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_yosys_accepts_every_network(case, tmp_path):
+    """No latch, no net without a driver or with two; folded products are DSP blocks, large tables block RAM."""
+    weights = None if case.weights is None else SHARED / case.weights
+    graph = fxsim.load(SHARED / case.model, weights=weights, precision="ap_fixed<16,6>")
+    ip = fxsim.export(graph, tmp_path / "ip", reuse=case.reuse, multipliers=case.multipliers, top=case.name)
+    found = fxsim.synth(tmp_path / "ip")
+    assert not [name for name in found["cells"] if name.startswith(("LD", "$")) and name != "$scopeinfo"]
+    assert found["bram"] > 0
+    if case.reuse or case.multipliers:
+        assert found["dsp"] == ip.plan.multipliers
+    else:
+        assert found["dsp"] <= ip.plan.multipliers
+
+
+@needs_shared
 @pytest.mark.parametrize(
     ("name", "reuse"),
     [
