@@ -108,6 +108,7 @@ def plan(
     """
     from rtl.folding import by_budget, by_reuse
 
+    _check_graph(graph)
     if sum(value is not None for value in (multipliers, latency, reuse)) != 1:
         raise FxsimError("a plan needs exactly one of multipliers, latency and reuse")
     if reuse is not None:
@@ -163,6 +164,7 @@ def export(
     """
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
+    _check_graph(graph)
     for name, value in (("interleave", interleave), ("unroll", unroll)):
         if type(value) is not int or value != 1:
             raise FxsimError(f"{name} must be 1 in this version, not {value!r}")
@@ -196,6 +198,11 @@ def export(
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)
+
+
+def _check_graph(graph: object) -> None:
+    if not isinstance(graph, Graph):
+        raise FxsimError(f"graph must be a Graph, as fxsim.load gives it, not {type(graph).__name__}")
 
 
 def _read_text(path: Path) -> str:

@@ -65,6 +65,8 @@ def save_array(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """The folder, made if it is not there; raises ``FxsimError`` where that is not possible."""
+    if not os.fspath(path):
+        raise FxsimError("the output folder must have a name")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ class Overflow(Enum):
 
 
 _NAME = re.compile(r"\s*(?:ap_)?(u?)(fixed|int)\s*<([^<>]*)>\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[0-9]+")  # int() also takes 1_6 and other alphabets' digits
 _LEGAL = "ap_fixed<W,I[,Q[,O]]>, ap_ufixed<W,I[,Q[,O]]>, ap_int<W> or ap_uint<W>"
 
 #: Formats wider than this are refused: far beyond any use, they only slow a machine down.
@@ -120,11 +121,10 @@ class Fixed:
         least, most = (2, 5) if kind.lower() == "fixed" else (1, 1)
         if not least <= len(fields) <= most or not all(fields):
             raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}")
-        try:
-            numbers = [int(field) for field in fields[:least]]
-            bits = int(fields[4]) if len(fields) > 4 else 0
-        except ValueError:
-            raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}") from None
+        if not all(_NUMBER.fullmatch(field) and len(field) < 20 for field in (*fields[:least], *fields[4:])):
+            raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}")
+        numbers = [int(field) for field in fields[:least]]
+        bits = int(fields[4]) if len(fields) > 4 else 0
         if bits != 0:
             raise FxsimError(f"precision {text!r}: the number of saturation bits must be 0, not {bits}")
         width, integer = numbers[0], numbers[-1]

@@ -25,6 +25,8 @@ def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     ``target`` may not exist, be empty, or be an earlier export, which is replaced whole. Raises ``FxsimError`` for
     anything else, and for places that cannot be written.
     """
+    if not os.fspath(target):
+        raise FxsimError("the output folder must have a name")
     place = Path(os.path.realpath(target))
     _refuse_foreign(place, target)
     above = place.parent

@@ -198,9 +198,14 @@ class Graph:
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses."""
+    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses.
+
+    A device, pipe or socket of that name is refused, for a rename would destroy it.
+    """
     target = Path(path)
     try:
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise FxsimError(f"{target}: is not a regular file, so it is left alone")
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

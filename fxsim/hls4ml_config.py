@@ -232,7 +232,7 @@ class Config:
         return layer in self._names
 
     def _check_model(self) -> None:
-        model = _mapping(self._hls.get("Model") or {}, "Model")
+        model = _mapping({} if self._hls.get("Model") is None else self._hls["Model"], "Model")
         _known(model, _MODEL_READ, _MODEL_ONLY, _MODEL_HARMLESS, "Model")
         self._model = model
         precision = model.get("Precision", DEFAULT)
@@ -255,7 +255,7 @@ class Config:
     def _layers(self, section: str) -> dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]]:
         """Values and precisions of each entry of a section, checked."""
         found = {}
-        for name, value in _mapping(self._hls.get(section) or {}, section).items():
+        for name, value in _mapping({} if self._hls.get(section) is None else self._hls[section], section).items():
             if section == "LayerName":
                 if name not in self._kinds:
                     raise FxsimError(f"LayerName must be one of {', '.join(self._kinds)}, not {name!r}")

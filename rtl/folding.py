@@ -100,6 +100,11 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
             raise FxsimError(f"folding names layer {name!r}; the hardware layers are {', '.join(names)}")
 
 
+def _check_clock(clock_mhz: float) -> None:
+    if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
+        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {clock_mhz!r}")
+
+
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
@@ -129,8 +134,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
-    if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
-        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {clock_mhz!r}")
+    _check_clock(clock_mhz)
     layers = tuple(lower(graph))
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     schedules: list[LayerSchedule | None] = []
@@ -190,6 +194,7 @@ def by_budget(
         raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
     layers = computing(graph)
     known = family(family_name)
+    _check_clock(clock_mhz)
     options: list[list[tuple[int, int, Fold]]] = []
     for layer in layers:
         assert layer.program is not None

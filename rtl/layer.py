@@ -113,7 +113,7 @@ class _Body:
         self.phases: list[Phase] = []
         self.taps: list[Tap] = []
         self._chosen: dict[tuple[str, int, int], list[Value]] = {}
-        self._ports: dict[tuple[Table, Fixed], list[Memory]] = {}
+        self._ports: dict[tuple[Table, Fixed, Fixed], list[Memory]] = {}
 
     # -- order of things -----------------------------------------------------------------------------------------------
     def build(self) -> None:
@@ -324,7 +324,8 @@ class _Body:
         m.d.comb += address.eq(Mux(low, 0, Mux(high, len(table.values.data) - 1, index - table.first)))
         entries = [int(v) for v in table.entries(op.type)]
         type = self.plan.bounds[op.name].narrow(op.type)
-        key = (table, op.type)
+        # Shared only by readers with the same proven range: it decides how many bits of an entry are kept.
+        key = (table, op.type, type)
         memories = self._ports.setdefault(key, [])
         if not memories or len(memories[-1].read_ports) == 2:
             # Entries that no input reads may not fit the narrow format; they are never seen.

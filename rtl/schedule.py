@@ -46,6 +46,8 @@ from .delays import Family
 
 LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Lookup)
 REDUCTIONS = (Total, Largest, OneHot)
+#: Most cycles that a beat may take; a counter of the gateware counts them.
+MOST_CYCLES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,11 @@ class Engine:
 
     @property
     def selected(self) -> bool:
-        """Whether weights and operands are chosen by a counter (a register stage before the multipliers)."""
-        return not self.constant
+        """Whether a counter says which product it is (a register stage before the multipliers).
+
+        It chooses weights and operands, and tells an ordered sum, even of one product, when to begin.
+        """
+        return self.ordered or not self.constant
 
     @property
     def accumulates(self) -> bool:
@@ -324,6 +329,8 @@ class _Scheduler:
             raise FxsimError(f"beats must be one of {', '.join(map(str, legal))}, not {fold.beats}")
         if fold.cycles < 1:
             raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
+        if fold.cycles > MOST_CYCLES:
+            raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
         self.program, self.fold, self.family = program, fold, family
         self.budget = family.budget(clock_mhz)
         if self.budget < family.multiplier(18):

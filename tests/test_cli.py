@@ -178,6 +178,7 @@ class TestRefuses:
         ("export {}/tiny.fx -o ip --top a__b", "top must be a Verilog identifier"),
         ("export {}/tiny.fx -o ip --top ../x", "top must be a Verilog identifier"),
         # Places
+        ("export {}/tiny.fx --output=", "the output folder must have a name"),
         ("export {}/tiny.fx -o {}/file", "file: is not a folder"),
         ("export {}/tiny.fx -o {}/file/sub", "file/sub: cannot write (Not a directory)"),
         ("export {}/tiny.fx -o {}/foreign", "foreign: is neither empty nor an earlier export, so it is left alone"),
@@ -223,6 +224,14 @@ class TestRefuses:
             )
         assert run.returncode == 2
         assert run.stderr == "fxsim: [Errno 28] No space left on device\n"
+
+
+def test_a_pipe_or_device_is_not_replaced(fx: Fx, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    status, _, err = fx("plan", str(MODEL), "--multipliers", "300", "-o", str(pipe))
+    assert (status, err) == (2, f"fxsim: {pipe}: is not a regular file, so it is left alone\n")
+    assert pipe.is_fifo()
 
 
 def environment() -> dict[str, str]:

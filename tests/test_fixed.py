@@ -157,6 +157,8 @@ def test_parse_and_print(text, type):
         ("ap_fixed<16,6,AP_RND,AP_WRAP,2>", r"the number of saturation bits must be 0, not 2"),
         ("ap_fixed<0,0>", r"the width must be from 1 to 1024"),
         ("ap_fixed<16,>", r"precision must look like"),
+        ("ap_fixed<1_6,6>", r"precision must look like"),
+        ("ap_fixed<1\u0663,6>", r"precision must look like"),
         (None, r"precision must look like .*, not None"),
     ],
 )

@@ -229,6 +229,8 @@ def named(**layers) -> dict:
         (named(out={"Precision": "ap_fixed<1,1>"}), r"^layer 'out_softmax': the input of softmax must have at least"),
         ({"LayerType": {"InputLayer": {"Precision": {"result": A}}}}, r"^LayerType InputLayer: result has no effect"),
         ({"Model": 3}, r"^Model must be a dictionary, not 3$"),
+        ({"Model": []}, r"^Model must be a dictionary, not \[\]$"),
+        ({"Model": {}, "LayerName": False}, r"^LayerName must be a dictionary, not False$"),
         (7, r"^the hls4ml configuration must be a dictionary, not 7$"),
     ],
 )

@@ -119,6 +119,12 @@ def test_budget_of_cycles():
         by_budget(graph, latency=3)
 
 
+@pytest.mark.parametrize("clock_mhz", [0, -5, float("nan"), 3000, "200", True])
+def test_a_budget_at_an_impossible_clock_is_refused(clock_mhz):
+    with pytest.raises(FxsimError, match=r"^clock must be from 1 to 2000 MHz, not"):
+        by_budget(network("lstm"), latency=500, clock_mhz=clock_mhz)
+
+
 def test_folding_files():
     graph = network("lstm", tail=(6,))
     folding = by_reuse(graph, 4)
@@ -138,6 +144,7 @@ def test_folding_files():
         ('{"lstm": {"reuse": "2"}}', r"^reuse of layer 'lstm' must be an integer from 1 to 64, not '2'$"),
         ('{"lstm": {"beats": 3, "cycles": 1}}', r"^layer 'lstm': beats must be one of 1, 2, 4, not 3$"),
         ('{"lstm": {"beats": 4, "cycles": 0}}', r"^layer 'lstm': cycles must be a positive integer, not 0$"),
+        ('{"lstm": {"beats": 4, "cycles": 99999999999999999999}}', r"^layer 'lstm': cycles must be at most 16777216"),
     ],
 )
 def test_bad_folding_files_are_refused(text, message):

@@ -54,6 +54,17 @@ def test_saturating_accumulators_keep_their_order(cell, seed):
     holds(network(cell, seed=seed, wrap=False, tail=(3,)), 1)
 
 
+@pytest.mark.parametrize(("cell", "seed"), [("lstm", 9), ("gru", 6), ("gru", 10)])
+def test_readers_of_one_table_with_different_ranges(cell, seed):
+    """A gate that is always positive needs fewer bits of the table than its neighbour, which reads the same one."""
+    holds(network(cell, seed=seed, units=1, features=1, steps=2, recurrent_activation="tanh"), 1)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_saturating_sums_of_one_product(cell):
+    holds(network(cell, seed=4, units=1, features=1, wrap=False, tail=(1,)), 1)
+
+
 @pytest.mark.parametrize("reuse", [1, 4, 16])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_sequences_flattened_into_a_dense(cell, reuse):
