@@ -19,6 +19,8 @@ from .program import Program
 
 #: Sequences in a block: enough to fill vector registers, few enough for the working memory to stay in cache.
 BLOCK = 128
+#: Narrower blocks leave vector registers empty.
+LEAST_BLOCK = 16
 #: A block that is traced keeps every op of every step; it is made narrower to stay under this many bytes.
 TRACE_BYTES = 64 << 20
 
@@ -92,8 +94,10 @@ def simulate(
     if wanted:
         _check_trace(graph, wanted)
     tracing = wanted is None or bool(wanted)
-    block = _block_size(graph) if tracing else BLOCK
     workers = _threads(threads)
+    # A batch of few blocks is cut finer, so that every thread has one.
+    share = max(LEAST_BLOCK, -(-batch // workers))
+    block = min(_block_size(graph) if tracing else BLOCK, share)
     starts = list(range(0, batch, block))
 
     def work(start: int) -> _Part:
