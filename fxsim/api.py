@@ -236,7 +236,9 @@ def check(
     seed: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Simulate the Verilog of an exported folder and compare every output bit and the cycles with the prediction.
+    """Simulate the Verilog of an exported folder; compare every output bit, inner ops and cycles with the prediction.
+
+    Inner ops are compared on the first sequences, outputs on all.
 
     Parameters
     ----------

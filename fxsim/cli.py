@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: made from the model's file name)")
     one.set_defaults(run=verbs.export)
 
-    one = _verb(verb, "check", "simulate the Verilog, compare every output bit and the cycles")
+    one = _verb(verb, "check", "simulate the Verilog; compare outputs, inner ops and cycles")
     one.add_argument("folder", metavar="DIR", help="an export")
     what = one.add_mutually_exclusive_group()
     what.add_argument("--inputs", metavar="X.npy", help="values, (batch, time, features)")

@@ -273,3 +273,9 @@ class TestSynth:
         with pytest.raises(fxsim.FxsimError, match=r"^family must be one of xc7, xcu, xcup, ecp5, not 'virtex'$"):
             fxsim.synth(place, family="virtex")
         assert not (place / "synth_xc7.json").exists()
+
+
+@pytest.mark.parametrize("verb", [lambda it: fxsim.plan(it, reuse=1), lambda it: fxsim.export(it, "ip")])
+def test_what_is_no_graph_is_refused(verb: Any) -> None:
+    with pytest.raises(fxsim.FxsimError, match=r"^graph must be a Graph, as fxsim\.load gives it, not str$"):
+        verb("model.keras")

@@ -485,3 +485,20 @@ def test_a_chain_is_saved_and_loaded(tmp_path):
     loaded = Graph.load(tmp_path / "chain.fx")
     assert loaded == chain()
     assert loaded.digest != graph_of(cell("lstm", ACCUM[0])).digest
+
+
+@pytest.mark.parametrize("batch", [1, 15, 16, 33, 300])
+def test_however_a_batch_is_cut(batch):
+    """Blocks depend on threads and batch, and a narrow last one is left over; sequences know nothing of each other."""
+    graph = chain()
+    raw = np.random.default_rng(batch).integers(X.min, X.max, (batch, STEPS, 3))
+    one = np.concatenate([simulation.simulate(graph, row[None], raw=True, threads=1).raw for row in raw])
+    for threads in (1, 2, 5):
+        done = []
+        run = simulation.simulate(
+            graph, raw, raw=True, threads=threads, progress=lambda n, of, done=done: done.append((n, of))
+        )
+        assert np.array_equal(run.raw, one)
+        assert done[-1] == (batch, batch)
+        if batch == 33 and threads == 2:
+            assert len(done) == 2
