@@ -36,7 +36,7 @@ ORDER = (
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
-    ("translation", "hls4ml_config"),
+    ("translation", "hls4ml_config", "hls4ml_layers"),
     ("kernels",),
     ("simulation",),
     ("exact", "hls4ml"),
