@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .fixed import Fixed, Overflow, Round
     from .floating import predict as predict_float
     from .graph import Graph, Layer
+    from .hls4ml_model import from_hls4ml
     from .quantization import quantize
     from .report import Profile, profile
     from .scans import ScanRow, scan
@@ -36,6 +37,7 @@ __all__ = [
     "ScanRow",
     "check",
     "export",
+    "from_hls4ml",
     "load",
     "plan",
     "predict",
@@ -54,6 +56,7 @@ _HOMES = {
     **dict.fromkeys(("FxsimError", "ModelError"), "errors"),
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
     **dict.fromkeys(("Graph", "Layer"), "graph"),
+    "from_hls4ml": "hls4ml_model",
     **dict.fromkeys(("Profile", "profile"), "report"),
     **dict.fromkeys(("ScanRow", "scan"), "scans"),
     **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),

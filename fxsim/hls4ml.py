@@ -165,10 +165,11 @@ class _Walk:
     def _activation(self, layer: SourceLayer, settings: Settings) -> Resolved:
         function = str(layer.options["function"])
         types = {"result": settings.type("result"), "table": settings.table("table_t", TABLE)}
-        if function == "hard_sigmoid":
+        if function in ("hard_sigmoid", "hard_tanh"):
             types |= {"slope": SLOPE_TYPE, "shift": SHIFT_TYPE}
-            # Whatever the model's are.
-            layer = replace(layer, options={"function": function, "slope": SLOPE, "shift": SHIFT})
+            # Whatever the model's slope is.
+            slope = SLOPE if function == "hard_sigmoid" else 0.5
+            layer = replace(layer, options={"function": function, "slope": slope, "shift": SHIFT})
         elif function == "thresholded_relu":
             types["param"] = settings.precision("param") or self.declared
         elif function in ("elu", "leaky_relu"):

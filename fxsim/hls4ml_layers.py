@@ -116,7 +116,7 @@ def _activation(one: Resolved, x: Fixed, stream: bool) -> Activation:
     layer = one.layer
     function = str(layer.options["function"])
     activation = _function(function, one)
-    if function == "hard_sigmoid":
+    if function in ("hard_sigmoid", "hard_tanh"):
         slope, shift = (_const(number(layer, key), one.types[key]) for key in ("slope", "shift"))
         return replace(activation, slope=slope, shift=shift)
     if function == "selu" and stream:

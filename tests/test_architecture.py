@@ -39,7 +39,7 @@ ORDER = (
     ("translation", "hls4ml_config", "hls4ml_layers"),
     ("kernels",),
     ("simulation",),
-    ("exact", "hls4ml"),
+    ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
     ("files", "folder", "terminal"),

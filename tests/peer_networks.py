@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random Keras networks with random hls4ml configurations, and hls4ml's compiled emulator of them.
+
+A case is made from its seed alone. What hls4ml 1.3.0 cannot compile, aborts on or computes wrongly is kept out by the
+rules below, each by its name; ``docs/hls4ml.md`` says what happens there:
+
+- *no simple cells*: SimpleRNN gives memory that was never written;
+- *reset after*: a GRU with ``reset_after=False`` is computed as one with True;
+- *concat*: other merge modes of Bidirectional write past their buffer;
+- *functions in cells*: relu, sigmoid and tanh alone compile;
+- *hard_tanh*: does not compile;
+- *parallel Bidirectional*: it does not compile with ``io_stream``;
+- *no bias in a Bidirectional GRU*: hls4ml's reader of Keras 3 fails on it;
+- *more than one weight to unroll*: Resource_unrolled fails on a product of one weight, and does not compile where the
+  reuse factor nearest to the one asked for is 1 (``aborts``);
+- *one format in an LSTM*: it compiles if its input, accumulator and result have one format (``one_format``);
+- *reuse factors that abort*: the kernel of one product is chosen by another's reuse factor (``aborts``);
+- *words that softmax addresses*: table sizes are powers of two, and ``inv_inp_t`` is no narrower than the address.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import multiprocessing
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
+OVERFLOWS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
+IN_CELLS = ("relu", "sigmoid", "tanh")
+FUNCTIONS = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "elu", "selu", "hard_sigmoid")
+SAMPLES = 40
+
+
+@dataclass
+class Case:
+    """A Keras model, an hls4ml configuration for it, ``io_parallel`` or ``io_stream``, inputs, and what it covers."""
+
+    model: Any
+    config: dict[str, Any]
+    io: str
+    x: np.ndarray
+    covers: set[str] = field(default_factory=set)
+
+
+class Dice:
+    """Random choices."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def one(self, *values: Any) -> Any:
+        return values[int(self.rng.integers(len(values)))]
+
+    def chance(self, probability: float) -> bool:
+        return bool(self.rng.random() < probability)
+
+    def size(self, low: int, high: int) -> int:
+        return int(self.rng.integers(low, high + 1))
+
+    def precision(self, low: int = 6, high: int = 22, *, plain: float = 0.3, unsigned: float = 0.05) -> str:
+        width = self.size(low, high)
+        integer = self.size(1, min(width, 8)) if self.chance(0.9) else self.size(-1, width + 1)
+        name = "ap_ufixed" if self.chance(unsigned) else "ap_fixed"
+        if self.chance(0.03):
+            return f"ap_int<{self.size(2, 10)}>"
+        if self.chance(plain):
+            return f"{name}<{width},{integer}>"
+        return f"{name}<{width},{integer},AP_{self.one(*ROUNDINGS)},AP_{self.one(*OVERFLOWS)}>"
+
+
+def case(seed: int) -> Case:
+    """The case of a seed."""
+    dice = Dice(seed)
+    io = "io_stream" if dice.chance(0.25) else "io_parallel"
+    covers: set[str] = {io}
+    model = network(dice, io, covers)
+    config = configuration(dice, model, covers)
+    shape = model.input_shape[1:]
+    x = dice.rng.normal(0, dice.one(0.5, 1.0, 4.0), (SAMPLES, *shape))
+    x[0], x[1] = 0.0, np.round(x[1])
+    if dice.chance(0.3):
+        x[2:4] *= 50
+    return one_format(Case(model, config, io, x, covers), dice)
+
+
+# --- Networks
+
+
+def network(dice: Dice, io: str, covers: set[str]) -> Any:
+    """A Keras model: one to three recurrent layers, activations and Dense over the sequence, a tail of Dense layers."""
+    import keras
+
+    steps, features = dice.size(2, 5), dice.size(1, 5)
+    layers = [keras.Input((steps, features), name="inp")]
+    count = dice.one(1, 1, 1, 2, 2, 3)
+    sequence = dice.chance(0.3)
+    for index in range(count):
+        keep = index + 1 < count or sequence
+        layers.append(recurrent(dice, f"rnn{index}", keep, io, covers))
+        if keep and dice.chance(0.25):
+            layers.append(dense(dice, f"seq{index}", covers, softmax=False))
+            covers.add("dense over a sequence")
+        if dice.chance(0.2):
+            layers.append(activation(dice, f"act{index}", covers))
+    flat = not sequence
+    if sequence and dice.chance(0.6):
+        layers.append(keras.layers.Flatten(name="flat"))
+        covers.add("flatten")
+        flat = True
+    for index in range(dice.one(0, 1, 1, 2)):
+        layers.append(dense(dice, f"dense{index}", covers, softmax=flat))
+        if dice.chance(0.2):
+            layers.append(activation(dice, f"tail{index}", covers))
+    if dice.chance(0.25) and layers[-1].name != "flat":
+        layers.append(keras.layers.Softmax(name="softmax"))
+        covers.add("softmax")
+    model = keras.Sequential(layers, name="net")
+    spread = dice.one(0.3, 0.6, 1.2)
+    for layer in model.layers:
+        layer.set_weights([dice.rng.normal(0, spread, w.shape).astype(np.float32) for w in layer.get_weights()])
+    return model
+
+
+def recurrent(dice: Dice, name: str, sequences: bool, io: str, covers: set[str]) -> Any:
+    import keras
+
+    kind = dice.one("LSTM", "GRU")
+    options: dict[str, Any] = {"use_bias": dice.chance(0.8), "return_sequences": sequences}
+    if dice.chance(0.3):
+        options |= {"activation": dice.one(*IN_CELLS), "recurrent_activation": dice.one(*IN_CELLS)}
+        covers.add("functions in cells")
+    if kind == "GRU":
+        options["reset_after"] = True
+    if sequences:
+        covers.add("return_sequences")
+    both = io == "io_parallel" and dice.chance(0.3)
+    if both and kind == "GRU":
+        options["use_bias"] = False
+    covers.add(f"Bidirectional {kind}" if both else kind)
+    make = {"LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}[kind]
+    if both:
+        return keras.layers.Bidirectional(make(dice.size(1, 5), **options), name=name)
+    return make(dice.size(1, 5), name=name, **options)
+
+
+def dense(dice: Dice, name: str, covers: set[str], softmax: bool) -> Any:
+    import keras
+
+    function = dice.one(*FUNCTIONS, *(("softmax",) * 3 if softmax else ()))
+    covers.add(function)
+    units = dice.size(2, 5)
+    return keras.layers.Dense(units, activation=function, use_bias=dice.chance(0.8), name=name)
+
+
+def activation(dice: Dice, name: str, covers: set[str]) -> Any:
+    import keras
+
+    kind = dice.one("ReLU", "LeakyReLU", "ELU", "Activation")
+    covers.add(kind)
+    if kind == "ReLU":
+        return keras.layers.ReLU(name=name)
+    if kind == "LeakyReLU":
+        return keras.layers.LeakyReLU(negative_slope=dice.one(0.25, 0.3, 0.7, 1.5), name=name)
+    if kind == "ELU":
+        return keras.layers.ELU(alpha=dice.one(1.0, 0.5, 0.3), name=name)
+    return keras.layers.Activation(dice.one(*FUNCTIONS[1:]), name=name)
+
+
+# --- Configurations
+
+
+def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
+    """What ``config_from_keras_model`` gives, with keys of it changed."""
+    import hls4ml
+
+    granularity = dice.one("model", "type", "name", "name")
+    covers.add(f"granularity {granularity}")
+    default = dice.one("ap_fixed<16,6>", "ap_fixed<18,8>", dice.precision(10, 20, unsigned=0))
+    options = {"max_precision": dice.precision(12, 24, plain=1, unsigned=0)} if dice.chance(0.25) else {}
+    if options:
+        covers.add("maximum")
+    config = hls4ml.utils.config_from_keras_model(
+        model, granularity=granularity, backend="Vivado", default_precision=default, **options
+    )
+    config = copy.deepcopy(config)
+    strategy = dice.one("Latency", "Resource", "Resource", "Resource_unrolled")
+    config["Model"] |= {"Strategy": strategy, "ReuseFactor": dice.one(1, 1, 2, 3, 4, 6)}
+    covers.add(strategy)
+    for section in ("LayerType", "LayerName"):
+        for name, entry in config.get(section, {}).items():
+            if section == "LayerName" or name in ("LSTM", "GRU", "Bidirectional", "Dense", "Softmax", "Activation"):
+                layer(dice, entry, covers)
+    return config
+
+
+def layer(dice: Dice, entry: dict[str, Any], covers: set[str]) -> None:
+    """Change some keys of one entry."""
+    precision = entry.get("Precision", {})
+    if "ReuseFactor" in entry:
+        entry["ReuseFactor"] = dice.one(1, 2, 2, 3, 4, 5, 8)
+        if dice.chance(0.4):
+            entry["Strategy"] = dice.one("Latency", "Resource", "Resource_unrolled")
+            covers.add(entry["Strategy"])
+    for variable in precision:
+        if not variable.endswith(("table", "inv_inp")) and dice.chance(0.5):
+            precision[variable] = dice.precision()
+    if "Implementation" in entry:
+        entry["Implementation"] = dice.one("stable", "stable", "latency", "legacy", "argmax")
+        covers.add(f"softmax {entry['Implementation']}")
+        for key in ("exp_table_t", "inv_table_t", "inv_inp_t"):
+            if dice.chance(0.4):
+                entry[key] = dice.precision(12, 22)
+        entry["TableSize"] = dice.one(256, 1024, 1024, 4096)
+    elif "TableSize" in entry:
+        entry["TableSize"] = dice.one(1024, 1024, 512, 777, 2048)
+        if dice.chance(0.5):
+            entry["table_t"] = dice.precision(8, 20)
+            covers.add("table formats")
+
+
+# --- What keeps hls4ml within its means
+
+
+def convert(case: Case, folder: Path | str) -> Any:
+    """The hls4ml model of a case, not compiled."""
+    import hls4ml
+
+    return hls4ml.converters.convert_from_keras_model(
+        case.model,
+        hls_config=copy.deepcopy(case.config),
+        output_dir=str(folder),
+        project_name="peer",
+        backend="Vivado",
+        io_type=case.io,
+    )
+
+
+def one_format(case: Case, dice: Dice) -> Case:
+    """Give each LSTM the format of its input for accumulator and result, and each softmax words it can address."""
+    for name in [layer.name for layer in case.model.layers]:
+        node = convert(case, "unused").graph.get(name)
+        if node is None or node.class_name != "LSTM":
+            continue
+        want = node.get_input_variable().type.precision
+        entry = case.config.setdefault("LayerName", {}).setdefault(name, {})
+        plain = entry.get("Precision")
+        entry["Precision"] = {"default": plain} if isinstance(plain, str) else dict(plain or {})
+        entry["Precision"] |= dict.fromkeys(("accum", "result"), f"ap_{want}".replace(",0>", ">"))
+    for _ in range(20):
+        graph = convert(case, "unused").graph
+        wrong = [node for node in graph.values() if aborts(node)]
+        if not wrong:
+            break
+        for node in wrong:
+            # A reuse factor of one is legal everywhere.
+            case.config.setdefault("LayerName", {}).setdefault(node.name, {})["ReuseFactor"] = 1
+    for node in graph.values():
+        if node.class_name == "Softmax" and int(node.get_attr("table_size")) > 1 << node.get_attr("inv_inp_t").precision.width:
+            case.config.setdefault("LayerName", {}).setdefault(node.name, {})["inv_inp_t"] = "ap_fixed<18,8,RND,SAT>"
+    return case
+
+
+def aborts(node: Any) -> bool:
+    """Whether the kernels that hls4ml picks for a recurrent layer's products contradict their reuse factors."""
+    strategy, at = node.get_attr("strategy"), node.get_attr
+    if strategy == "resource_unrolled" and at("reuse_factor") == 1:
+        return True
+    if node.class_name in ("LSTM", "GRU") and strategy == "resource":
+        units = at("n_out")
+        return (at("reuse_factor") <= units) != (at("recurrent_reuse_factor") <= units)
+    if node.class_name == "Bidirectional" and strategy == "resource":
+        for side in ("forward", "backward"):
+            units, chosen = at(f"{side}_n_states"), at(f"{side}_reuse_factor")
+            if at("reuse_factor") != chosen or (chosen <= units) != (at(f"{side}_recurrent_reuse_factor") <= units):
+                return True
+    return False
+
+
+def emulate(model: Any, x: np.ndarray) -> np.ndarray:
+    """The answers of the compiled emulator, in a process of its own: an assertion of its headers ends the process."""
+    model.write()
+    script = Path(model.config.get_output_dir()) / "build_lib.sh"
+    # Optimising takes longer than it saves for so few samples.
+    script.write_text(re.sub(r"-O3", "-O1", script.read_text()))
+    model._compile()
+    context = multiprocessing.get_context("fork")
+    size = int(np.prod(model.get_output_variables()[0].shape))
+    shared = context.Array(ctypes.c_double, len(x) * size, lock=False)
+
+    def work() -> None:
+        np.frombuffer(shared)[:] = np.asarray(model.predict(np.ascontiguousarray(x))).reshape(-1)
+
+    process = context.Process(target=work)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"the emulator ended with {process.exitcode}")
+    return np.frombuffer(shared).reshape(len(x), size)
