@@ -18,7 +18,19 @@ from .errors import FxsimError
 from .fixed import Fixed
 from .graph import Graph, Shape
 from .hls4ml_config import TABLE, Config, Settings
-from .hls4ml_layers import IMPLEMENTATIONS, NO_BIAS, SHIFT, SHIFT_TYPE, SLOPE, SLOPE_TYPE, Resolved, build, number, part
+from .hls4ml_layers import (
+    IMPLEMENTATIONS,
+    NO_BIAS,
+    SHIFT,
+    SHIFT_TYPE,
+    SLOPE,
+    SLOPE_TYPE,
+    Resolved,
+    build,
+    check_sequence_reuse,
+    number,
+    part,
+)
 from .importers.source import Source, SourceLayer
 
 _KINDS = {
@@ -51,6 +63,7 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
     project's dictionary with it under ``HLSConfig``. Layers have the model's names. A linear activation that a
     configuration names ``<dense>_linear`` is there if the configuration has it, as with Keras 2.
     """
+    source = _with_idle(source)
     steps = _steps(source)
     kinds = {source.input_name: "Input"}
     for layer, shape in steps:
@@ -68,6 +81,14 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
             behind = SourceLayer(linear, "activation", {"function": "linear"}, {})
             layers += walk.layer(behind, "Activation", (*shape[:-1], _int(layer, "units")), last=False)
     return build(source.name, source.shape, input, layers, read.stream)
+
+
+def _with_idle(source: Source) -> Source:
+    """The network with the linear activations that hls4ml has for layers such as Dropout."""
+    layers = list(source.layers)
+    for place, name in reversed(source.idle):
+        layers.insert(place, SourceLayer(name, "activation", {"function": "linear"}, {}))
+    return replace(source, layers=tuple(layers))
 
 
 def _linears(source: Source) -> dict[str, str]:
@@ -101,6 +122,8 @@ def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
 def _kind(layer: SourceLayer, shape: Shape) -> str:
     """hls4ml's class of a layer."""
     if layer.kind == "activation":
+        if layer.origin == "ReLU":
+            return "ParametrizedActivation"
         return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
     if layer.kind == "dense" and len(shape) > 1:
         return "PointwiseConv1D"
@@ -140,7 +163,7 @@ class _Walk:
                 return []
             one = self._softmax(layer, settings) if kind == "Softmax" else self._activation(layer, settings)
         elif layer.kind == "dense":
-            one = self._dense(layer, settings, shape)
+            one = self._dense(layer, settings)
         else:
             one = self._recurrent(layer, settings)
         if layer.kind != "flatten":
@@ -183,7 +206,7 @@ class _Walk:
         implementation: str = settings.choice("Implementation", "stable", IMPLEMENTATIONS)
         return Resolved(layer, types, entries, implementation=implementation)
 
-    def _dense(self, layer: SourceLayer, settings: Settings, shape: Shape) -> Resolved:
+    def _dense(self, layer: SourceLayer, settings: Settings) -> Resolved:
         inputs, units = layer.weights["kernel"].shape
         weight = settings.type("weight")
         # A Dense without bias gets a zero of one bit, which inference counts in.
@@ -193,8 +216,7 @@ class _Walk:
             exact = inferred(inputs, self.declared, weight, bias, settings.maximum)
             accum, result = accum or exact, result or exact
         types = {"weight": weight, "bias": bias, "accum": accum, "result": result}
-        stride = _stride(settings, inputs, units, unrolled=len(shape) == 1 or self.config.stream)
-        return Resolved(layer, types, strides={"weight": stride})
+        return Resolved(layer, types, strides={"weight": _stride(settings, inputs, units, self.config.stream)})
 
     def _recurrent(self, layer: SourceLayer, settings: Settings) -> Resolved:
         types = {"accum": settings.type("accum"), "result": settings.type("result")}
@@ -209,7 +231,7 @@ class _Walk:
                 inputs, outputs = cell.weights[matrix].shape
                 # hls4ml counts three gates in both directions of a Bidirectional, whatever the cell.
                 counted = 3 * _int(cell, "units") if prefix else outputs
-                strides[prefix + variable] = _stride(settings, inputs, counted, unrolled=not prefix)
+                strides[prefix + variable] = _stride(settings, inputs, counted, self.config.stream)
         return Resolved(layer, types, settings.table_size, strides)
 
 
@@ -238,18 +260,23 @@ def _constant_type(value: float) -> Fixed:
     return Fixed(width, width - (signed + integer), signed)
 
 
-def _stride(settings: Settings, inputs: int, outputs: int, unrolled: bool) -> int:
-    """The stride of a product's sum under the layer's strategy and effective reuse factor.
-
-    ``unrolled``: whether hls4ml has an unrolled form of the layer; else resource_unrolled means resource.
-    """
+def _stride(settings: Settings, inputs: int, outputs: int, stream: bool) -> int:
+    """The stride of a product's sum under the layer's strategy and effective reuse factor."""
     strategy, requested = settings.strategy, settings.reuse_factor
     if strategy == "latency" or requested == 1:
         return 1
-    legal = [n for n in range(1, inputs) if inputs % n == 0]
-    legal += [inputs * n for n in range(1, outputs + 1) if outputs % n == 0]
-    if strategy == "resource_unrolled" and unrolled and len(legal) > 1:
-        legal.pop()
-    # The nearest one, the smaller of two as near.
-    effective = min(legal, key=lambda factor: (abs(factor - requested), factor))
+    sequence = settings.kind == "PointwiseConv1D"
+    effective = requested
+    # hls4ml takes the nearest legal one, but leaves that which a Dense over a sequence has of its own as it is.
+    if not (sequence and settings.own_reuse):
+        legal = [n for n in range(1, inputs) if inputs % n == 0]
+        legal += [inputs * n for n in range(1, outputs + 1) if outputs % n == 0]
+        # Where it has no unrolled form of the layer, resource_unrolled means resource.
+        unrolled = settings.kind != "Bidirectional" and (stream or not sequence)
+        if strategy == "resource_unrolled" and unrolled and len(legal) > 1:
+            legal.pop()
+        # The smaller of two as near.
+        effective = min(legal, key=lambda factor: (abs(factor - requested), factor))
+    if sequence:
+        check_sequence_reuse(settings.where, effective, inputs, stream)
     return effective if effective < inputs else 1

@@ -148,6 +148,7 @@ class Settings:
     _precision: Callable[[str], Fixed | None]
     default: Fixed
     maximum: Fixed | None
+    own_reuse: bool  #: whether the layer has a ReuseFactor of its own
 
     def precision(self, variable: str) -> Fixed | None:
         """The format of a variable, or None where it is 'auto'."""
@@ -305,8 +306,8 @@ class Config:
                     return table[key]
             return self._default
 
-        where = f"layer {name!r}"
-        return Settings(name, kind, where, values, precision, self._default, self._model_precision.get("maximum"))
+        where, own = f"layer {name!r}", any(layer.get("ReuseFactor") for layer in (type_values, name_values))
+        return Settings(name, kind, where, values, precision, self._default, self._model_precision.get("maximum"), own)
 
 
 def _strategy(value: Any, where: str) -> str:

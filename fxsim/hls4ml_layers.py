@@ -25,6 +25,7 @@ from .cells import Activation, CellTypes, Kernel
 from .errors import FxsimError
 from .fixed import Fixed, IntArray, cast_float, cast_floats
 from .graph import Graph, Layer, Shape
+from .hls4ml_config import TABLE_SIZE
 from .importers.source import SourceLayer
 from .program import Const, Program
 from .tables import (
@@ -57,7 +58,7 @@ class Resolved:
 
     layer: SourceLayer
     types: Mapping[str, Fixed]
-    table_size: int = 1024
+    table_size: int = TABLE_SIZE
     strides: Mapping[str, int] = field(default_factory=dict)
     implementation: str = "stable"
 
@@ -89,7 +90,7 @@ def _layer(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
     if layer.kind != "activation":
         return _recurrent(one, x)
     if layer.options["function"] == "softmax":
-        return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x))]
+        return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x, stream))]
     program = cells.pointwise(_activation(one, x, stream), x, shape[-1], one.types["result"])
     return [Layer(layer.name, "activation", program)]
 
@@ -106,6 +107,13 @@ def part(layer: SourceLayer, side: str) -> SourceLayer:
     value = layer.options[side]
     assert isinstance(value, SourceLayer)
     return value
+
+
+def check_sequence_reuse(where: str, factor: int, inputs: int, stream: bool) -> None:
+    """Refuse a reuse factor of a Dense over a sequence on which hls4ml's emulator does not compile or aborts."""
+    if inputs % factor and (factor % inputs or not stream):
+        legal = f"divide {inputs}{' or be a multiple of it' if stream else ''}"
+        raise FxsimError(f"{where}: ReuseFactor of a Dense over a sequence must {legal}, not {factor}")
 
 
 # --- Layers without weights
@@ -143,11 +151,13 @@ def _function(function: str, one: Resolved) -> Activation:
     return Activation(function)
 
 
-def _softmax(one: Resolved, size: int, x: Fixed) -> Program:
+def _softmax(one: Resolved, size: int, x: Fixed, stream: bool) -> Program:
     result, entries = one.types["result"], one.table_size
     if one.implementation == "argmax":
         return cells.argmax(x, size, result)
     if one.implementation == "legacy":
+        # In a stream, hls4ml's legacy form does not know the layer's size of tables.
+        entries = TABLE_SIZE if stream else entries
         exp, inverse = legacy_exp_table(entries, _LEGACY), legacy_inverse_table(entries, _LEGACY)
         return cells.softmax_pairwise(x, size, result, exp, inverse, _LEGACY)
     accum, sum_in = one.types["accum"], one.types["inv_inp"]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .errors import FxsimError
 from .fixed import Fixed, Overflow, Round
 from .graph import Graph
-from .hls4ml_layers import IMPLEMENTATIONS, Resolved, build
+from .hls4ml_layers import IMPLEMENTATIONS, Resolved, build, check_sequence_reuse
 from .importers.gates import KERAS, PYTORCH, reorder
 from .importers.source import SourceLayer
 
@@ -126,8 +126,7 @@ def from_hls4ml(model: Any) -> Graph:
     turned = "PytorchModel" in project and options.get("ChannelsLastConversion") == "off"
     first, *nodes = _chain(model)
     layers = [_READERS[node.kind](node, turned) for node in nodes]
-    stream = project["IOType"] == "io_stream"
-    return build(model.config.get_project_name(), first.shape, first.format("result_t"), layers, stream)
+    return build(model.config.get_project_name(), first.shape, first.format("result_t"), layers, first.stream)
 
 
 class _Node:
@@ -139,6 +138,7 @@ class _Node:
         self.where = f"layer {self.name!r}"
         self.inputs: list[str] = list(node.inputs)
         self.outputs: list[str] = list(node.outputs)
+        self.stream = node.model.config.get_config_value("IOType") == "io_stream"
         if self.kind not in _CLASSES:
             raise FxsimError(f"{self.where}: its class must be one of {', '.join(_CLASSES)}, not {self.kind!r}")
         self._attributes: Mapping[str, Any] = node.attributes.attributes
@@ -209,8 +209,13 @@ class _Node:
         strategy = self.choice("strategy", ("latency", "resource", "resource_unrolled"))
         if strategy == "latency":
             return {}
-        reuse = {weight: int(self.get(factor)) for weight, factor in factors.items()}
-        return {weight: factor for weight, factor in reuse.items() if factor < inputs[weight]}
+        strides = {}
+        for weight, key in factors.items():
+            factor, rows = int(self.get(key)), inputs[weight]
+            if self.kind == "PointwiseConv1D":
+                check_sequence_reuse(self.where, factor, rows, self.stream)
+            strides[weight] = factor if factor < rows else 1
+        return strides
 
     @property
     def table_size(self) -> int:

@@ -13,8 +13,9 @@ rules below, each by its name; ``docs/hls4ml.md`` says what happens there:
 - *no bias in a Bidirectional GRU*: hls4ml's reader of Keras 3 fails on it;
 - *more than one weight to unroll*: Resource_unrolled fails on a product of one weight, and does not compile where the
   reuse factor nearest to the one asked for is 1 (``aborts``);
-- *one format in an LSTM*: it compiles if its input, accumulator and result have one format (``one_format``);
-- *reuse factors that abort*: the kernel of one product is chosen by another's reuse factor (``aborts``);
+- *one format in an LSTM*: it compiles if its input, accumulator and result have one format;
+- *reuse factors that abort*: the kernel of one product is chosen by another's reuse factor, and that of a Dense over a
+  sequence stays as asked for, legal or not (``aborts``);
 - *words that softmax addresses*: table sizes are powers of two, and ``inv_inp_t`` is no narrower than the address.
 """
 
@@ -39,11 +40,12 @@ SAMPLES = 40
 
 @dataclass
 class Case:
-    """A Keras model, an hls4ml configuration for it, ``io_parallel`` or ``io_stream``, inputs, and what it covers."""
+    """A Keras model, an hls4ml configuration and project for it, inputs, and what it covers."""
 
     model: Any
     config: dict[str, Any]
-    io: str
+    io: str  #: io_parallel or io_stream
+    backend: str  #: Vivado or Vitis
     x: np.ndarray
     covers: set[str] = field(default_factory=set)
 
@@ -78,7 +80,8 @@ def case(seed: int) -> Case:
     """The case of a seed."""
     dice = Dice(seed)
     io = "io_stream" if dice.chance(0.25) else "io_parallel"
-    covers: set[str] = {io}
+    backend = dice.one("Vivado", "Vivado", "Vivado", "Vitis")
+    covers: set[str] = {io, backend}
     model = network(dice, io, covers)
     config = configuration(dice, model, covers)
     shape = model.input_shape[1:]
@@ -86,7 +89,7 @@ def case(seed: int) -> Case:
     x[0], x[1] = 0.0, np.round(x[1])
     if dice.chance(0.3):
         x[2:4] *= 50
-    return one_format(Case(model, config, io, x, covers), dice)
+    return within_means(Case(model, config, io, backend, x, covers))
 
 
 # --- Networks
@@ -108,6 +111,8 @@ def network(dice: Dice, io: str, covers: set[str]) -> Any:
             covers.add("dense over a sequence")
         if dice.chance(0.2):
             layers.append(activation(dice, f"act{index}", covers))
+        if dice.chance(0.1):
+            layers.append(keras.layers.Dropout(0.5, name=f"drop{index}"))
     flat = not sequence
     if sequence and dice.chance(0.6):
         layers.append(keras.layers.Flatten(name="flat"))
@@ -190,18 +195,29 @@ def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
     )
     config = copy.deepcopy(config)
     strategy = dice.one("Latency", "Resource", "Resource", "Resource_unrolled")
+    if dice.chance(0.2):
+        maximum = {"maximum": options["max_precision"]} if options else {}
+        few = {dice.one("weight", "bias", "recurrent_weight"): dice.precision(unsigned=0)}
+        config["Model"]["Precision"] = {"default": default, **maximum, **few}
+        covers.add("precision of a variable")
     config["Model"] |= {"Strategy": strategy, "ReuseFactor": dice.one(1, 1, 2, 3, 4, 6)}
     covers.add(strategy)
     for section in ("LayerType", "LayerName"):
         for name, entry in config.get(section, {}).items():
+            # hls4ml reads the sections of other types under other names than it writes them.
             if section == "LayerName" or name in ("LSTM", "GRU", "Bidirectional", "Dense", "Softmax", "Activation"):
                 layer(dice, entry, covers)
+            if entry.get("Static") and "ForwardReuseFactor" not in entry and dice.chance(0.2):
+                entry["Static"] = False
+                covers.add("not static")
     return config
 
 
 def layer(dice: Dice, entry: dict[str, Any], covers: set[str]) -> None:
     """Change some keys of one entry."""
     precision = entry.get("Precision", {})
+    if "ParallelizationFactor" in entry:
+        entry["ParallelizationFactor"] = dice.one(1, 1, 2, 4)
     if "ReuseFactor" in entry:
         entry["ReuseFactor"] = dice.one(1, 2, 2, 3, 4, 5, 8)
         if dice.chance(0.4):
@@ -236,12 +252,12 @@ def convert(case: Case, folder: Path | str) -> Any:
         hls_config=copy.deepcopy(case.config),
         output_dir=str(folder),
         project_name="peer",
-        backend="Vivado",
+        backend=case.backend,
         io_type=case.io,
     )
 
 
-def one_format(case: Case, dice: Dice) -> Case:
+def within_means(case: Case) -> Case:
     """Give each LSTM the format of its input for accumulator and result, and each softmax words it can address."""
     for name in [layer.name for layer in case.model.layers]:
         node = convert(case, "unused").graph.get(name)
@@ -261,14 +277,21 @@ def one_format(case: Case, dice: Dice) -> Case:
             # A reuse factor of one is legal everywhere.
             case.config.setdefault("LayerName", {}).setdefault(node.name, {})["ReuseFactor"] = 1
     for node in graph.values():
-        if node.class_name == "Softmax" and int(node.get_attr("table_size")) > 1 << node.get_attr("inv_inp_t").precision.width:
+        if (
+            node.class_name == "Softmax"
+            and int(node.get_attr("table_size")) > 1 << node.get_attr("inv_inp_t").precision.width
+        ):
             case.config.setdefault("LayerName", {}).setdefault(node.name, {})["inv_inp_t"] = "ap_fixed<18,8,RND,SAT>"
     return case
 
 
 def aborts(node: Any) -> bool:
-    """Whether the kernels that hls4ml picks for a recurrent layer's products contradict their reuse factors."""
+    """Whether the kernels that hls4ml picks for a layer's products contradict their reuse factors."""
     strategy, at = node.get_attr("strategy"), node.get_attr
+    if node.class_name == "PointwiseConv1D" and strategy == "resource":
+        inputs, factor = at("n_chan"), at("reuse_factor")
+        stream = node.model.config.get_config_value("IOType") == "io_stream"
+        return inputs % factor != 0 and not (stream and factor % inputs == 0)
     if strategy == "resource_unrolled" and at("reuse_factor") == 1:
         return True
     if node.class_name in ("LSTM", "GRU") and strategy == "resource":

@@ -355,6 +355,19 @@ def test_reuse_factors_become_the_order_of_a_sum(strategy, reuse, want):
     assert [dot.stride for dot in dots(graph, "mid")] == [want]
 
 
+@pytest.mark.parametrize(("io", "legal"), [("io_parallel", (1, 2, 6, 12)), ("io_stream", (1, 4, 12, 24, 36))])
+def test_reuse_factors_of_a_dense_over_the_sequence(io, legal):
+    """hls4ml replaces the model's by the nearest legal one, but keeps the layer's own and fails on illegal ones."""
+    for reuse in legal:
+        config = {**named(seq={"Strategy": "Resource", "ReuseFactor": reuse}), "IOType": io}
+        assert [dot.stride for dot in dots(quantize(NET, config), "seq")] == [reuse if reuse < 12 else 1]
+    model = {"Model": {"Strategy": "Resource", "ReuseFactor": 5}, "IOType": io}
+    assert [dot.stride for dot in dots(quantize(NET, model), "seq")] == [4]
+    for reuse in (5, 25, *((24,) if io == "io_parallel" else ())):
+        with pytest.raises(FxsimError, match=rf"^layer 'seq': ReuseFactor of a Dense .* divide 12.*, not {reuse}$"):
+            quantize(NET, {**model, "LayerName": {"seq": {"ReuseFactor": reuse}}})
+
+
 # --- What hls4ml computes wrongly is computed as the model says
 
 
@@ -426,6 +439,13 @@ def test_selu_in_a_stream_has_its_slope_in_the_inputs_format():
     parallel, stream = (quantize(net, {"IOType": io}).layers[0].program for io in ("io_parallel", "io_stream"))
     assert str(parallel["y_slope"].type) == "ap_ufixed<16,1>"
     assert str(stream["y_slope"].type) == "ap_fixed<16,6>"
+
+
+@pytest.mark.parametrize(("io", "entries"), [("io_parallel", 256), ("io_stream", 1024)])
+def test_legacy_softmax_in_a_stream_has_tables_of_1024(io, entries):
+    config = {**named(act={"Implementation": "legacy", "TableSize": 256}), "IOType": io}
+    program = quantize(source(activation("act", "softmax")), config).layers[0].program
+    assert {op.table.values.shape for op in program if isinstance(op, Lookup)} == {(entries,)}
 
 
 @pytest.mark.parametrize(

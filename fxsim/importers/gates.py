@@ -29,9 +29,7 @@ def reorder(kind: str, order: str, values: NDArray[np.float64]) -> NDArray[np.fl
     if sorted(order) != sorted(want):
         raise ModelError(f"order of the gates must have each of {', '.join(want)} once, not {order!r}")
     if values.shape[-1] % len(want):
-        raise ModelError(
-            f"weights of {len(want)} gates must have a last axis of {len(want)} blocks, not {values.shape}"
-        )
+        raise ModelError(f"the last axis of {kind} weights must be a multiple of {len(want)}, not {values.shape[-1]}")
     blocks = np.split(values, len(want), axis=-1)
     ordered: NDArray[np.float64] = np.concatenate([blocks[order.index(gate)] for gate in want], axis=-1)
     ordered.setflags(write=False)

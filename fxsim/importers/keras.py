@@ -31,6 +31,7 @@ class Planned:
     shape: Shape
     expected: tuple[Expected, ...] = ()
     build: Callable[[Weights], list[SourceLayer]] = field(default=lambda weights: [])
+    idle: str = ""  #: name of a layer that Keras 3 keeps in a model though it does nothing at inference
 
 
 def source_from_contents(contents: Contents) -> Source:
@@ -47,16 +48,19 @@ def source_from_contents(contents: Contents) -> Source:
         shape = plan.shape
     arrays = read_all(contents.weights, needs)
     layers: list[SourceLayer] = []
+    idle: list[tuple[int, str]] = []
     for plan, values in zip(planned, arrays, strict=True):
+        if plan.idle:
+            idle.append((len(layers), plan.idle))
         layers += plan.build({want.key: value for want, value in zip(plan.expected, values, strict=True)})
     if not layers:
         raise ModelError("the model has no layer that computes anything")
     names = {model.input_name}
-    for layer in layers:
-        if layer.name in names:
-            raise ModelError(f"two layers are named {show(layer.name)}; names must be unique, those of activations too")
-        names.add(layer.name)
-    return Source(model.name, model.input_name, start, tuple(layers))
+    for name in [*(layer.name for layer in layers), *(name for _, name in idle)]:
+        if name in names:
+            raise ModelError(f"two layers are named {show(name)}; names must be unique, those of activations too")
+        names.add(name)
+    return Source(model.name, model.input_name, start, tuple(layers), tuple(idle))
 
 
 def _input_shape(where: str, batch_shape: object) -> Shape:
@@ -146,7 +150,9 @@ def _activation(options: Options, shape: Shape, generation: int) -> Planned:
         function = _function(options, "activation", generation)
     else:
         function = _ACTIVATION_LAYERS[options.class_name](options, len(shape))
-    layer = SourceLayer(options.name, "activation", function, {})
+    # hls4ml reads Keras 3's ReLU layer as one with a threshold.
+    origin = "ReLU" if options.class_name == "ReLU" and generation == 3 else ""
+    layer = SourceLayer(options.name, "activation", function, {}, origin)
     return Planned(shape, build=lambda weights: [layer])
 
 
@@ -329,8 +335,12 @@ def _flatten(options: Options, shape: Shape, generation: int) -> Planned:
     return Planned((size,), build=lambda weights: [layer])
 
 
+#: What hls4ml reads as a linear activation in a model of Keras 3.
+_DROPOUT = ("Dropout", "SpatialDropout1D", "GaussianDropout")
+
+
 def _nothing(options: Options, shape: Shape, generation: int) -> Planned:
-    return Planned(shape)
+    return Planned(shape, idle=options.name if options.class_name in _DROPOUT and generation == 3 else "")
 
 
 _PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {

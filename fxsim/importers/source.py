@@ -34,19 +34,23 @@ KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "f
 
 @dataclass(frozen=True, eq=False)
 class SourceLayer:
-    """One layer; `weights` are float64 and read-only, exactly the stored values."""
+    """One layer; `weights` are float64 and read-only, exactly the stored values.
+
+    `origin` is the framework's class of the layer where other tools treat it unlike others of its kind.
+    """
 
     name: str
     kind: str
     options: Mapping[str, object]
     weights: Mapping[str, NDArray[np.float64]]
+    origin: str = ""
 
     def __eq__(self, other: object) -> bool:
         # The generated one would compare arrays with `==`, whose truth value is an error.
         if not isinstance(other, SourceLayer):
             return NotImplemented
         return (
-            (self.name, self.kind, self.options) == (other.name, other.kind, other.options)
+            (self.name, self.kind, self.options, self.origin) == (other.name, other.kind, other.options, other.origin)
             and self.weights.keys() == other.weights.keys()
             and all(np.array_equal(value, other.weights[key]) for key, value in self.weights.items())
         )
@@ -58,12 +62,14 @@ class SourceLayer:
 class Source:
     """A float network that is one chain of layers.
 
-    `shape` is the input's, without the batch: (steps, features) or (features,).
+    `shape` is the input's, without the batch: (steps, features) or (features,). `idle` names layers that do nothing at
+    inference, each with the number of layers before it; other tools may round there.
     """
 
     name: str
     input_name: str
     shape: tuple[int, ...]
     layers: tuple[SourceLayer, ...]
+    idle: tuple[tuple[int, str], ...] = ()
 
     __hash__ = None  # type: ignore[assignment]
