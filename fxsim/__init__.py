@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .floating import predict as predict_float
     from .graph import Graph, Layer
     from .hls4ml_model import from_hls4ml
+    from .importers import from_pytorch
     from .quantization import quantize
     from .report import Profile, profile
     from .scans import ScanRow, scan
@@ -38,6 +39,7 @@ __all__ = [
     "check",
     "export",
     "from_hls4ml",
+    "from_pytorch",
     "load",
     "plan",
     "predict",
@@ -57,6 +59,7 @@ _HOMES = {
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
     **dict.fromkeys(("Graph", "Layer"), "graph"),
     "from_hls4ml": "hls4ml_model",
+    "from_pytorch": "importers",
     **dict.fromkeys(("Profile", "profile"), "report"),
     **dict.fromkeys(("ScanRow", "scan"), "scans"),
     **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),

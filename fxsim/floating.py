@@ -64,6 +64,9 @@ def _scan(layer: SourceLayer, x: Array) -> Array:
         raise FxsimError(f"layer {layer.name!r}: kind must be one of {', '.join(_CELLS)}, not {layer.kind!r}")
     units = layer.weights["recurrent_kernel"].shape[0]
     from_input = x @ layer.weights["kernel"] + layer.weights["bias"]
+    if layer.kind != "gru":
+        # A GRU has its in the product with the reset gate.
+        from_input += layer.weights.get("recurrent_bias", 0.0)
     h = c = np.zeros((len(x), units))
     states = np.empty((*x.shape[:2], units))
     for t in range(x.shape[1]):

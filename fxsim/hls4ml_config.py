@@ -103,14 +103,15 @@ _ONLY: dict[str, tuple[Any, ...]] = {
 
 _MODEL_READ = _words("Precision ReuseFactor Strategy")
 _MODEL_HARMLESS = _words(
-    "BramFactor TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback"
+    "BramFactor TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback "
+    "ChannelsLastConversion TransposeOutputs"
 )
 _MODEL_ONLY = _words("TargetCycles Compression BitExact")
 
 #: Keys of a whole hls4ml project, around its HLSConfig or beside Model. Backend and IOType are read.
 _PROJECT_HARMLESS = _words(
     "OutputDir ProjectName ProjectDir Part Board ClockPeriod ClockUncertainty Version Stamp KerasModel KerasJson "
-    "KerasH5 InputData OutputPredictions InputShape WriterConfig AcceleratorConfig FIFO"
+    "KerasH5 PytorchModel InputData OutputPredictions InputShape WriterConfig AcceleratorConfig FIFO"
 )
 _PROJECT_READ = {
     "Backend": ("Vivado", "Vitis", "VivadoAccelerator", "VitisAccelerator"),

@@ -19,7 +19,7 @@ from .errors import FxsimError
 from .fixed import Fixed, Overflow, Round
 from .graph import Graph
 from .hls4ml_layers import IMPLEMENTATIONS, Resolved, build, check_sequence_reuse
-from .importers.gates import KERAS, PYTORCH, reorder
+from .importers.gates import GATES, PYTORCH, reorder
 from .importers.source import SourceLayer
 
 #: The version whose attributes and arithmetic are known.
@@ -264,7 +264,7 @@ def _cell(node: _Node, kind: str, prefix: str, units: int) -> SourceLayer:
             f"{node.where}: its input must have the shape {(steps, features)}, not {node.input_shape}: hls4ml has "
             "turned it (a PyTorch model must be converted with channels_last_conversion 'off')"
         )
-    order = (PYTORCH if node.has("pytorch") and node.get("pytorch") else KERAS)[kind]
+    order = (PYTORCH if node.has("pytorch") and node.get("pytorch") else GATES)[kind]
     wide = len(order) * units
 
     def weight(name: str, *shape: int) -> NDArray[np.float64]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Sequence
 
     from fxsim.importers.source import Source
 
-__all__ = ["from_keras", "read_model"]
+__all__ = ["from_keras", "from_pytorch", "read_model"]
 
 
 def read_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> Source:
@@ -36,3 +37,21 @@ def from_keras(model: Any) -> Source:
     from fxsim.importers.keras_files import live_contents
 
     return source_from_contents(live_contents(model))
+
+
+def from_pytorch(
+    model: Any, shape: Sequence[int], layers: Sequence[str], *, name: str = "network", input_name: str = "x"
+) -> Source:
+    """Take the weights of a PyTorch model and the order of its layers, which stands in no file.
+
+    `model` is a module or its `state_dict()`; `shape` the input's, (steps, features) or (features,). `layers` names, in
+    order, each module with weights (LSTM, GRU, RNN of any depth, one or both directions; Linear), each activation
+    function ("relu", or "name: relu" to name the layer), and what happens to a sequence: "last" (`y[:, -1]`), "state"
+    (the final hidden states, of both directions side by side) or "flatten". An RNN is written "name: tanh" or "name:
+    relu". Raises ModelError if a layer has no weights, or weights are of no layer.
+    """
+    from fxsim.importers.pytorch import source_from_state
+
+    return source_from_state(
+        model.state_dict() if hasattr(model, "state_dict") else model, shape, layers, name, input_name
+    )

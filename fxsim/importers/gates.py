@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from fxsim.errors import ModelError
 
-__all__ = ["GATES", "KERAS", "PYTORCH", "reorder"]
+__all__ = ["GATES", "PYTORCH", "reorder"]
 
 #: The project's order, that of Keras: input, forget, candidate and output gate; update and reset gate and candidate.
 GATES = {"lstm": "ifgo", "gru": "zrh", "simple_rnn": "h"}
-KERAS = GATES
 #: PyTorch's, whose candidate of a GRU is called n there.
 PYTORCH = {"lstm": "ifgo", "gru": "rzh", "simple_rnn": "h"}
 

@@ -28,7 +28,8 @@ __all__ = ["KINDS", "Source", "SourceLayer"]
 #: flatten       none                                                           none
 #: ============= ============================================================== ====================================
 #:
-#: Without a bias its weights are zeros. Recurrent layers whose gates use hard_sigmoid have `hard_sigmoid_slope`.
+#: lstm and simple_rnn may have a recurrent_bias too. Without a bias its weights are zeros. Recurrent layers whose gates
+#: use hard_sigmoid have `hard_sigmoid_slope`.
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten")
 
 

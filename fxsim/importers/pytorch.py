@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PyTorch model's weights and the order of its layers -> a `Source`; all conventions of PyTorch end here.
+
+What a PyTorch model computes is code, which is not read: the caller names the layers in their order. Weights are found
+by the names that PyTorch gives them, and each must be used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsim.errors import ModelError
+from fxsim.importers.gates import PYTORCH, reorder
+from fxsim.importers.keras_options import ACTIVATIONS, MAX_AXIS, show
+from fxsim.importers.source import Source, SourceLayer
+
+__all__ = ["source_from_state"]
+
+Array = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+#: Functions with PyTorch's meaning. Its leaky_relu and hard_sigmoid differ from Keras' in their constants.
+FUNCTIONS: dict[str, dict[str, object]] = {
+    **{name: {} for name, parameters in ACTIVATIONS.items() if not parameters},
+    "elu": {"alpha": 1.0},
+    "leaky_relu": {"alpha": 0.01},
+    "hard_sigmoid": {"slope": 1 / 6, "shift": 0.5},
+}
+_CELLS = {4: "lstm", 3: "gru", 1: "simple_rnn"}
+_SUFFIXES = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias", "bias_hh": "recurrent_bias"}
+_STEPS = ("last", "state", "flatten")
+
+
+def source_from_state(
+    state: Mapping[str, Any], shape: Sequence[int], layers: Sequence[str], name: str, input_name: str
+) -> Source:
+    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says."""
+    size = tuple(shape)
+    if len(size) not in (1, 2) or any(type(n) is not int or not 1 <= n <= MAX_AXIS for n in size):
+        raise ModelError(f"shape must be (steps, features) or (features,), not {show(shape)}")
+    walk = _Walk({key: _array(key, value) for key, value in state.items()}, size)
+    for entry in layers:
+        walk.entry(entry)
+    if not walk.layers:
+        raise ModelError("layers must name at least one layer")
+    left = sorted(walk.state.keys() - walk.used)
+    if left:
+        raise ModelError(f"the weights {show(left[0])} belong to no layer of the list")
+    names = [input_name, *(layer.name for layer in walk.layers)]
+    for one in names:
+        if names.count(one) > 1:
+            raise ModelError(f"two layers are named {show(one)}; give one a name of its own, as in 'name: relu'")
+    return Source(name, input_name, size, tuple(walk.layers))
+
+
+def _array(key: str, value: Any) -> Array:
+    """A tensor or array as float64, read-only."""
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise ModelError(f"weights {show(key)} have type {show(str(array.dtype))}, expected float32 or float64")
+    array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ModelError(f"weights {show(key)} must be finite")
+    array.setflags(write=False)
+    return array
+
+
+class _Walk:
+    """Builds layers in order; ``shape`` is of what flows from one to the next."""
+
+    def __init__(self, state: Mapping[str, Array], shape: Shape) -> None:
+        self.state, self.shape = state, shape
+        self.used: set[str] = set()
+        self.layers: list[SourceLayer] = []
+
+    def entry(self, entry: str) -> None:
+        """One entry of the list: a step, a layer with weights, a function, or a name and a function."""
+        if not isinstance(entry, str):
+            raise ModelError(f"an entry of layers must be a text, not {show(entry)}")
+        name, _, function = (part.strip() for part in entry.partition(":"))
+        if entry in _STEPS:
+            self._step(entry)
+        elif f"{name}.weight_ih_l0" in self.state:
+            self._recurrent(name, function)
+        elif f"{name}.weight" in self.state and not function:
+            self._linear(name)
+        elif (function or name) in FUNCTIONS:
+            self._function(name, function or name)
+        else:
+            legal = ", ".join((*_STEPS, *FUNCTIONS))
+            raise ModelError(f"layer {show(entry)} must have weights in the model or be one of {legal}")
+
+    def _step(self, step: str) -> None:
+        if len(self.shape) != 2:
+            raise ModelError(f"{step!r} must come while there is a sequence, not at shape {self.shape}")
+        if step == "flatten":
+            self.layers.append(SourceLayer("flatten", "flatten", {}, {}))
+            self.shape = (math.prod(self.shape),)
+            return
+        before = self.layers[-1] if self.layers else None
+        if before is None or "return_sequences" not in before.options:
+            raise ModelError(f"{step!r} must come behind a recurrent layer")
+        if step == "last" and before.kind == "bidirectional":
+            # The last step of the backward direction is its first, which no layer gives.
+            raise ModelError("'last' must be 'state' behind a bidirectional layer: the final states of both directions")
+        options = {**before.options, "return_sequences": False}
+        for side in ("forward", "backward"):
+            inner = before.options.get(side)
+            if isinstance(inner, SourceLayer):
+                cell = {**inner.options, "return_sequences": False}
+                options[side] = SourceLayer(inner.name, inner.kind, cell, inner.weights)
+        self.layers[-1] = SourceLayer(before.name, before.kind, options, before.weights)
+        self.shape = self.shape[1:]
+
+    def _function(self, name: str, function: str) -> None:
+        names = {layer.name for layer in self.layers}
+        behind = next(n for n in (name, *(f"{name}_{k}" for k in range(1, len(names) + 2))) if n not in names)
+        self.layers.append(SourceLayer(behind, "activation", {"function": function, **FUNCTIONS[function]}, {}))
+
+    def _weights(self, key: str, shape: Shape) -> Array:
+        if key not in self.state:
+            raise ModelError(f"weights {show(key)} are missing")
+        if self.state[key].shape != shape:
+            raise ModelError(f"weights {show(key)} must have shape {shape}, not {self.state[key].shape}")
+        self.used.add(key)
+        return self.state[key]
+
+    def _linear(self, name: str) -> None:
+        units = self.state[f"{name}.weight"].shape[0]
+        kernel = self._weights(f"{name}.weight", (units, self.shape[-1]))
+        biased = f"{name}.bias" in self.state
+        bias = self._weights(f"{name}.bias", (units,)) if biased else np.zeros(units)
+        weights = {"kernel": kernel.T, "bias": bias}
+        self.layers.append(SourceLayer(name, "dense", {"units": units, "use_bias": biased}, weights))
+        self.shape = (*self.shape[:-1], units)
+
+    def _recurrent(self, name: str, function: str) -> None:
+        """An LSTM, GRU or RNN module with all its layers and directions, told apart by their numbers of gates."""
+        if len(self.shape) != 2:
+            raise ModelError(f"layer {show(name)}: its input must be (steps, features), not {self.shape}")
+        rows, units = (*self.state.get(f"{name}.weight_hh_l0", np.zeros((0, 0))).shape, 0)[:2]
+        kind = _CELLS.get(rows // units if units and rows % units == 0 else 0)
+        if kind is None:
+            raise ModelError(
+                f"layer {show(name)}: weight_hh_l0 must have 4, 3 or 1 rows a unit, not {rows} for {units}"
+            )
+        legal = ("tanh", "relu") if kind == "simple_rnn" else ("",)
+        if function not in legal:
+            # An RNN's weights do not tell its function, which the others have fixed.
+            wanted = f"'{name}: tanh' or '{name}: relu'" if kind == "simple_rnn" else repr(name)
+            raise ModelError(f"layer {show(name)} is of kind {kind}: its entry must be {wanted}")
+        depth = 0
+        while f"{name}.weight_ih_l{depth}" in self.state:
+            both = f"{name}.weight_ih_l{depth}_reverse" in self.state
+            plain = name if f"{name}.weight_ih_l1" not in self.state else f"{name}_l{depth}"
+            sides = ("", "_reverse") if both else ("",)
+            cells = [self._cell(name, f"l{depth}{side}", kind, units, function, plain + side) for side in sides]
+            if both:
+                options = {"merge_mode": "concat", "return_sequences": True, "forward": cells[0], "backward": cells[1]}
+                self.layers.append(SourceLayer(plain, "bidirectional", options, {}))
+            else:
+                self.layers.append(cells[0])
+            self.shape = (self.shape[0], units * len(sides))
+            depth += 1
+
+    def _cell(self, module: str, place: str, kind: str, units: int, function: str, name: str) -> SourceLayer:
+        wide = len(PYTORCH[kind]) * units
+        biased = f"{module}.bias_ih_{place}" in self.state
+        shapes = {"kernel": (wide, self.shape[1]), "recurrent_kernel": (wide, units)}
+        weights = {}
+        for prefix, key in _SUFFIXES.items():
+            found = np.zeros(wide)
+            if key in shapes or biased:
+                found = self._weights(f"{module}.{prefix}_{place}", shapes.get(key, (wide,)))
+            weights[key] = reorder(kind, PYTORCH[kind], found.T)
+        options: dict[str, object] = {"units": units, "use_bias": biased, "return_sequences": True}
+        options["activation"] = function or "tanh"
+        if kind != "simple_rnn":
+            options["recurrent_activation"] = "sigmoid"
+        if kind == "gru":
+            options["reset_after"] = True
+        return SourceLayer(name, kind, options, weights)
