@@ -124,9 +124,18 @@ def from_hls4ml(model: Any) -> Graph:
     # PyTorch's weights are (out, in), and hls4ml turns them only where it converts the model to channels last.
     options = (project.get("HLSConfig") or {}).get("Model") or {}
     turned = "PytorchModel" in project and options.get("ChannelsLastConversion") == "off"
+    _check_lost(project.get("KerasModel"))
     first, *nodes = _chain(model)
     layers = [_READERS[node.kind](node, turned) for node in nodes]
     return build(model.config.get_project_name(), first.shape, first.format("result_t"), layers, first.stream)
+
+
+def _check_lost(keras: Any) -> None:
+    """Refuse options of the Keras model that hls4ml ignores, so that no node has them."""
+    for layer in getattr(keras, "layers", ()):
+        for key in ("go_backwards", "stateful"):
+            if getattr(layer, key, False) is True:
+                raise FxsimError(f"layer {layer.name!r}: {key} must be False, which hls4ml ignores")
 
 
 class _Node:
