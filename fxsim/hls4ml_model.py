@@ -29,7 +29,9 @@ _BACKENDS = ("Vivado", "Vitis", "VivadoAccelerator", "VitisAccelerator")
 #: Functions that hls4ml's cells have, and those of its activation layers by its names.
 _IN_CELLS = ("relu", "sigmoid", "tanh")
 _PLAIN = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "selu")
-_WITH_PARAMETER = {"leakyrelu": "leaky_relu", "thresholdedrelu": "thresholded_relu", "elu": "elu"}
+_WITH_PARAMETER = {
+    "leakyrelu": "leaky_relu", "leaky_relu": "leaky_relu", "thresholdedrelu": "thresholded_relu", "elu": "elu",
+}  # fmt: skip
 _HARD = ("hard_sigmoid", "hard_tanh")
 
 

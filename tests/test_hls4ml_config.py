@@ -491,6 +491,24 @@ def test_a_linear_activation_that_only_the_configuration_has():
         quantize(active, named(d_linear={"Precision": A}))
 
 
+def test_layers_that_are_idle_at_inference_are_linear_activations():
+    net = Source("net", "inp", (STEPS, FEATURES), (dense("d", FEATURES, 2),), idle=((0, "before"), (1, "drop")))
+    fine = {"LayerName": {"d": {"Precision": A}}}
+    assert [f"{one.name} {type}" for one, *_, type in quantize(net, fine).flow()] == [f"d {A}", "drop ap_fixed<16,6>"]
+    assert [layer.name for layer in quantize(net, {}).layers] == ["d"]
+    named_too = {"LayerName": {"before": {"Precision": A}}}
+    assert [layer.name for layer in quantize(net, named_too).layers] == ["before", "d"]
+    by_type = {"LayerType": {"Activation": {"Precision": A}}}
+    assert [layer.name for layer in quantize(net, by_type).layers] == ["before", "d", "drop"]
+
+
+def test_relu_layers_of_keras_3_are_of_another_type():
+    types = {"LayerType": {"Activation": {"Precision": A}, "ParametrizedActivation": {"Precision": "ap_fixed<9,4>"}}}
+    for origin, want in (("", A), ("ReLU", "ap_fixed<9,4>")):
+        layer = SourceLayer("act", "activation", {"function": "relu"}, {}, origin)
+        assert str(quantize(source(layer), types).output) == want
+
+
 # --- Weights
 
 

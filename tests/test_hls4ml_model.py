@@ -104,6 +104,25 @@ def test_integers_truncate_toward_zero():
     assert graph.output == Fixed(9, 0, True, Round.TRN_ZERO)
 
 
+@pytest.mark.parametrize(
+    ("activation", "function", "negative"),
+    [("leakyrelu", "leaky_relu", -0.5), ("leaky_relu", "leaky_relu", -0.5), ("thresholdedrelu", "thresholded_relu", 0)],
+)
+def test_functions_with_a_parameter(activation, function, negative):
+    node = stand.node("act", "ParametrizedActivation", "inp", (4, 3), activation=activation, activ_param=0.5,
+                      param_t=T, **TABLE)  # fmt: skip
+    got = fxsim.predict(fxsim.from_hls4ml(stand.model(first(), node)), np.full((1, 4, 3), [-1.0, 0.25, 2.0]))
+    assert got[0, 0].tolist() == [negative, 0.25 if function == "leaky_relu" else 0.0, 2.0]
+
+
+def test_hard_functions_have_the_nodes_own_line():
+    for function, want in (("hard_sigmoid", [0.0, 0.625, 1.0]), ("hard_tanh", [-1.0, 0.25, 1.0])):
+        node = stand.node("act", "HardActivation", "inp", (4, 3), activation=function, slope=0.5, shift=0.5,
+                          slope_t=T, shift_t=T, **TABLE)  # fmt: skip
+        got = fxsim.predict(fxsim.from_hls4ml(stand.model(first(), node)), np.full((1, 4, 3), [-1.0, 0.25, 2.0]))
+        assert got[0, 0].tolist() == want
+
+
 def test_names_and_shape():
     graph = fxsim.from_hls4ml(stand.model(first(), gru(), act(), io="io_stream"))
     assert (graph.name, graph.shape, graph.output_shape) == ("network", (4, 3), (2,))

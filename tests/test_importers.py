@@ -303,6 +303,28 @@ def test_layers_that_do_nothing_are_left_out_and_wrappers_opened() -> None:
     assert {entry.kind for entry in source.layers} < set(KINDS)
 
 
+@pytest.mark.parametrize(("generation", "idle"), [(2, ()), (3, ((0, "first"), (1, "drop"), (2, "last")))])
+def test_idle_layers_of_keras_3_are_remembered(generation: int, idle: tuple[tuple[int, str], ...]) -> None:
+    config = sequential(
+        layer("SpatialDropout1D", "first", rate=0.5),
+        layer("ReLU", "r", max_value=None, negative_slope=0.0, threshold=0.0),
+        layer("Dropout", "drop", rate=0.5),
+        layer("Activation", "a", activation="relu"),
+        layer("GaussianNoise", "noise", stddev=1.0),
+        layer("GaussianDropout", "last", rate=0.5),
+    )
+    source = live(config, generation)
+    assert source.idle == idle
+    assert [entry.origin for entry in source.layers] == ["ReLU" if generation == 3 else "", ""]
+
+
+def test_names_of_idle_layers_must_be_unique() -> None:
+    config = sequential(dense("d", activation="relu"), layer("Dropout", "d_relu", rate=0.5))
+    refused(
+        "two layers are named 'd_relu'; names must be unique, those of activations too", config, 3, d=dense_weights(3)
+    )
+
+
 def test_archive_numbers_layers_by_class_in_order(tmp_path: Path) -> None:
     # Names and numbers cross on purpose: the first Dense is named dense_1.
     config = sequential(dense("dense_1", 2), dense("dense", 2), layer("Dropout", "d"), dense("x", 2), shape=(2,))
