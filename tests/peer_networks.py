@@ -16,15 +16,15 @@ rules below, each by its name; ``docs/hls4ml.md`` says what happens there:
 - *one format in an LSTM*: it compiles if its input, accumulator and result have one format;
 - *reuse factors that abort*: the kernel of one product is chosen by another's reuse factor, and that of a Dense over a
   sequence stays as asked for, legal or not (``aborts``);
+- *no integers from fractions*: ``ap_int`` makes +1 of a number between -1/2 and 0, so inputs and tables have others;
+- *no ternary weights*: those of ``ap_int<2>`` are multiplied as -1, 0 or 1, so that -2 counts as 1;
 - *words that softmax addresses*: table sizes are powers of two, and ``inv_inp_t`` is no narrower than the address.
 """
 
 from __future__ import annotations
 
 import copy
-import ctypes
 import multiprocessing
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,12 @@ def activation(dice: Dice, name: str, covers: set[str]) -> Any:
 # --- Configurations
 
 
+def fractional(precision: str) -> str:
+    """The precision as ``ap_fixed``, if it is an ``ap_int``."""
+    width = precision.removeprefix("ap_int<").removesuffix(">")
+    return f"ap_fixed<{width},{width}>" if precision.startswith("ap_int") else precision
+
+
 def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
     """What ``config_from_keras_model`` gives, with keys of it changed."""
     import hls4ml
@@ -187,6 +193,7 @@ def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
     granularity = dice.one("model", "type", "name", "name")
     covers.add(f"granularity {granularity}")
     default = dice.one("ap_fixed<16,6>", "ap_fixed<18,8>", dice.precision(10, 20, unsigned=0))
+    default = fractional(default)
     options = {"max_precision": dice.precision(12, 24, plain=1, unsigned=0)} if dice.chance(0.25) else {}
     if options:
         covers.add("maximum")
@@ -197,7 +204,9 @@ def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
     strategy = dice.one("Latency", "Resource", "Resource", "Resource_unrolled")
     if dice.chance(0.2):
         maximum = {"maximum": options["max_precision"]} if options else {}
-        few = {dice.one("weight", "bias", "recurrent_weight"): dice.precision(unsigned=0)}
+        few = {
+            dice.one("weight", "bias", "recurrent_weight"): dice.precision(unsigned=0).replace("ap_int<2>", "ap_int<3>")
+        }
         config["Model"]["Precision"] = {"default": default, **maximum, **few}
         covers.add("precision of a variable")
     config["Model"] |= {"Strategy": strategy, "ReuseFactor": dice.one(1, 1, 2, 3, 4, 6)}
@@ -225,18 +234,21 @@ def layer(dice: Dice, entry: dict[str, Any], covers: set[str]) -> None:
             covers.add(entry["Strategy"])
     for variable in precision:
         if not variable.endswith(("table", "inv_inp")) and dice.chance(0.5):
-            precision[variable] = dice.precision()
+            precision[variable] = dice.precision().replace("ap_int<2>", "ap_int<3>")
+    if set(precision) == {"result"}:
+        # Of the input, or of a Reshape, which has no arithmetic.
+        precision["result"] = fractional(precision["result"])
     if "Implementation" in entry:
         entry["Implementation"] = dice.one("stable", "stable", "latency", "legacy", "argmax")
         covers.add(f"softmax {entry['Implementation']}")
         for key in ("exp_table_t", "inv_table_t", "inv_inp_t"):
             if dice.chance(0.4):
-                entry[key] = dice.precision(12, 22)
+                entry[key] = fractional(dice.precision(12, 22))
         entry["TableSize"] = dice.one(256, 1024, 1024, 4096)
     elif "TableSize" in entry:
         entry["TableSize"] = dice.one(1024, 1024, 512, 777, 2048)
         if dice.chance(0.5):
-            entry["table_t"] = dice.precision(8, 20)
+            entry["table_t"] = fractional(dice.precision(8, 20))
             covers.add("table formats")
 
 
@@ -305,23 +317,51 @@ def aborts(node: Any) -> bool:
     return False
 
 
-def emulate(model: Any, x: np.ndarray) -> np.ndarray:
-    """The answers of the compiled emulator, in a process of its own: an assertion of its headers ends the process."""
+def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
+    """The compiled emulator's output of every layer by its name, (samples, elements), and the outputs as ``""``.
+
+    It runs in a process of its own, which an assertion of its headers may end.
+    """
+    for node in model.get_layers():
+        node.set_attr("trace", node.class_name != "Input")
+    model.config.trace_output = True
     model.write()
-    script = Path(model.config.get_output_dir()) / "build_lib.sh"
+    folder = Path(model.config.get_output_dir())
+    script = folder / "build_lib.sh"
     # Optimising takes longer than it saves for so few samples.
-    script.write_text(re.sub(r"-O3", "-O1", script.read_text()))
+    script.write_text(script.read_text().replace("-O3", "-O1"))
     model._compile()
-    context = multiprocessing.get_context("fork")
-    size = int(np.prod(model.get_output_variables()[0].shape))
-    shared = context.Array(ctypes.c_double, len(x) * size, lock=False)
 
     def work() -> None:
-        np.frombuffer(shared)[:] = np.asarray(model.predict(np.ascontiguousarray(x))).reshape(-1)
+        outputs, traces = model.trace(np.ascontiguousarray(x))
+        answers = {"": np.asarray(outputs), **traces}
+        np.savez(folder / "answers.npz", **{f"of {key}": value for key, value in answers.items()})
 
-    process = context.Process(target=work)
+    process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the emulator ended with {process.exitcode}")
-    return np.frombuffer(shared).reshape(len(x), size)
+    with np.load(folder / "answers.npz") as answers:
+        return {key.removeprefix("of "): answers[key].reshape(len(x), -1) for key in answers}
+
+
+def differences(graph: Any, x: np.ndarray, want: dict[str, np.ndarray]) -> list[str]:
+    """Layers of a graph whose outputs are not those of the emulator, ``""`` for the whole network."""
+    from fxsim.fixed import to_float
+    from fxsim.simulation import simulate
+
+    ends = {layer.name: [f"{prefix}.{program.output}" for prefix, program in layer.programs.items()]
+            for layer in graph.layers}  # fmt: skip
+    run = simulate(graph, x, trace=[name for names in ends.values() for name in names])
+    assert want.keys() - {""} <= ends.keys()
+    got = {"": run.values}
+    for layer in graph.layers:
+        parts = []
+        for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
+            values = to_float(run.trace[f"{prefix}.{program.output}"], program.type)
+            # Without return_sequences, the last step, which is the first one backwards.
+            parts.append(values if layer.return_sequences else values[:, :1] if backward else values[:, -1:])
+        if parts:
+            got[layer.name] = np.concatenate(parts, axis=-1)
+    return [name for name, values in want.items() if not np.array_equal(got[name].reshape(values.shape), values)]
