@@ -3,26 +3,35 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import kernels, reference, translation
+from . import blocks, kernels, reference
+from .engine import host
 from .errors import FxsimError
-from .fixed import IntArray, cast_floats, to_float
-from .graph import Graph, Layer
+from .fixed import Fixed, IntArray, cast_floats, to_float
+from .frame import Wanted
+from .graph import Graph, Layer, Shape
+from .kernels import Kernel
 from .program import Program
+from .words import TooWide
 
-#: Sequences in a block: enough to fill vector registers, few enough for the working memory to stay in cache.
-BLOCK = 128
-#: Narrower blocks leave vector registers empty.
-LEAST_BLOCK = 16
-#: A block that is traced keeps every op of every step; it is made narrower to stay under this many bytes.
+#: Sequences that a thread takes at a time: enough to forget the cost of Python, few enough for the cache and for
+#: progress to be seen.
+CHUNK = 2048
+#: A chunk that is traced keeps every op of every step; it is made smaller to stay under this many bytes.
 TRACE_BYTES = 64 << 20
+#: Kernels kept for graphs that may come again.
+_KEPT = 64
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +42,8 @@ class Run:
 
     ``raw``: raw integers of the output, (batch, *output shape). ``values``: the same as float64. ``state``: states
     after the last step by ``layer.state``, (batch, elements). ``overflows``: by ``layer.op``, how often a cast left
-    its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch.
+    its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch; ops
+    that are proven never to do so are left out. ``overflow_counts``: the same by sequence, (batch,).
     ``trace``: by ``layer.op``, (batch, steps, elements), if asked for.
     """
 
@@ -41,6 +51,7 @@ class Run:
     values: NDArray[np.float64]
     state: dict[str, IntArray]
     overflows: dict[str, int]
+    overflow_counts: dict[str, IntArray]
     trace: dict[str, IntArray]
 
 
@@ -50,23 +61,30 @@ def quantize_inputs(graph: Graph, x: ArrayLike, raw: bool = False) -> IntArray:
     ``x`` are values, or with ``raw`` raw integers. Raises ``FxsimError`` for another shape, NaN, infinity, or raw
     integers outside the format.
     """
+    array = _check_inputs(graph, x, raw)
+    if raw:
+        return array.astype(np.int64)
+    try:
+        return cast_floats(array, graph.input)
+    except FxsimError as error:
+        raise FxsimError(f"input {error}") from None
+
+
+def _check_inputs(graph: Graph, x: ArrayLike, raw: bool) -> NDArray[Any]:
+    """The batch as an array of the right shape; raw integers also of the right range."""
     array = np.asarray(x)
     shape = "(batch, " + ", ".join(map(str, graph.shape)) + ")"
     if array.dtype.kind not in "fiub":
         raise FxsimError(f"input must be numbers of shape {shape}, not {array.dtype}")
     if array.ndim != 1 + len(graph.shape) or array.shape[1:] != graph.shape:
         raise FxsimError(f"input must have shape {shape}, not {array.shape}")
-    if not raw:
-        try:
-            return cast_floats(array, graph.input)
-        except FxsimError as error:
-            raise FxsimError(f"input {error}") from None
-    if array.dtype.kind not in "iu":
-        raise FxsimError(f"raw input must be integers, not {array.dtype}")
-    low, high = graph.input.min, graph.input.max
-    if array.size and (int(array.min()) < low or int(array.max()) > high):
-        raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
-    return array.astype(np.int64)
+    if raw:
+        if array.dtype.kind not in "iu":
+            raise FxsimError(f"raw input must be integers, not {array.dtype}")
+        low, high = graph.input.min, graph.input.max
+        if array.size and (int(array.min()) < low or int(array.max()) > high):
+            raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
+    return array
 
 
 def simulate(
@@ -87,40 +105,62 @@ def simulate(
     integers; others start from their initial values. ``progress`` is called with sequences done and all. Raises
     ``FxsimError`` for inputs of another shape, not finite, or states that do not exist.
     """
-    inputs = quantize_inputs(graph, x, raw)
-    batch = inputs.shape[0]
-    given = _check_state(graph, state or {}, batch)
-    wanted = None if trace is True else frozenset() if trace is False else frozenset(trace)
-    if wanted:
-        _check_trace(graph, wanted)
-    tracing = wanted is None or bool(wanted)
-    workers = _threads(threads)
-    # A batch of few blocks is cut finer, so that every thread has one.
-    share = max(LEAST_BLOCK, -(-batch // workers))
-    block = min(_block_size(graph) if tracing else BLOCK, share)
-    starts = list(range(0, batch, block))
-
-    def work(start: int) -> _Part:
-        stop = min(start + block, batch)
-        part = _Part(wanted, overflows, {name: value[start:stop] for name, value in given.items()})
-        _block(graph, inputs[start:stop], part)
-        return part
-
-    if workers == 1 or len(starts) <= 1:
-        return _join(graph, _collect(map(work, starts), starts, block, batch, progress))
-    pool = ThreadPoolExecutor(workers)
-    try:
-        return _join(graph, _collect(pool.map(work, starts), starts, block, batch, progress))
-    finally:
-        # An interrupt must not wait for the blocks that have not begun.
-        pool.shutdown(cancel_futures=True)
+    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace))
+    return _simulate(graph, x, raw, wanted, state or {}, threads, progress)
 
 
 def predict(
     graph: Graph, x: ArrayLike, *, threads: int | None = None, progress: Progress | None = None
 ) -> NDArray[np.float64]:
     """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`."""
-    return simulate(graph, x, overflows=False, threads=threads, progress=progress).values
+    return _simulate(graph, x, False, Wanted(), {}, threads, progress).values
+
+
+def _simulate(
+    graph: Graph,
+    x: ArrayLike,
+    raw: bool,
+    wanted: Wanted,
+    state: Mapping[str, ArrayLike],
+    threads: int | None,
+    progress: Progress | None,
+) -> Run:
+    array = _check_inputs(graph, x, raw)
+    batch = array.shape[0]
+    given = _check_state(graph, state, batch)
+    workers = _threads(threads)
+    share = max(1, -(-batch // workers))
+    # A narrow block for a few sequences: the lanes of a wide one would be empty.
+    lanes = host().lanes
+    width = lanes if share <= 2 * lanes else 4 * lanes
+    most = _most(graph, wanted, width)
+    rounds = -(-share // most)
+    chunk = -(-share // (rounds * width)) * width
+    stretches = _stretches(graph, wanted, width)
+    flat = array.reshape(batch, math.prod(graph.shape))
+
+    def work(start: int) -> _Part:
+        stop = min(start + chunk, batch)
+        part = _Part(graph, stop - start, {name: value[start:stop] for name, value in given.items()})
+        try:
+            flow = _inputs(graph, flat[start:stop], raw, width)
+        except FxsimError:
+            quantize_inputs(graph, array, raw)  # names the place in the whole batch
+            raise
+        for stretch in stretches:
+            flow = stretch.run(flow, wanted, part)
+        part.out = blocks.gather(flow, part.sequences)
+        return part
+
+    starts = range(0, batch, chunk)
+    if workers == 1 or len(starts) <= 1:
+        return _join(graph, _collect(map(work, starts), chunk, batch, progress))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        return _join(graph, _collect(pool.map(work, starts), chunk, batch, progress))
+    finally:
+        # An interrupt must not wait for the chunks that have not begun.
+        pool.shutdown(cancel_futures=True)
 
 
 def _threads(threads: int | None) -> int:
@@ -131,57 +171,20 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-@dataclass
-class _Part:
-    """One block: what is wanted of it, and what came of it."""
-
-    wanted: frozenset[str] | None  # ops to trace, None for all
-    counting: bool
-    given: Mapping[str, IntArray]  # states before the first step
-    out: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # (sequences, *output shape)
-    state: dict[str, IntArray] = field(default_factory=dict)
-    overflows: dict[str, int] = field(default_factory=dict)
-    trace: dict[str, IntArray] = field(default_factory=dict)
-
-    def traced(self, prefix: str, program: Program) -> list[str]:
-        """Ops of a program to trace."""
-        return [op.name for op in program.ops if self.wanted is None or f"{prefix}.{op.name}" in self.wanted]
-
-    def count(self, prefix: str, counts: Iterable[tuple[str, int]]) -> None:
-        """Add overflows of a program's ops."""
-        for name, count in counts:
-            key = f"{prefix}.{name}"
-            self.overflows[key] = self.overflows.get(key, 0) + int(count)
-
-
-def _collect(
-    results: Iterable[_Part], starts: list[int], block: int, batch: int, progress: Progress | None
-) -> list[_Part]:
-    parts = []
-    for start, part in zip(starts, results, strict=True):
-        parts.append(part)
-        if progress:
-            progress(min(start + block, batch), batch)
-    return parts
-
-
-def _join(graph: Graph, parts: list[_Part]) -> Run:
-    if not parts:
-        raw = np.zeros((0, *graph.output_shape), np.int64)
-        return Run(raw, to_float(raw, graph.output), {}, {}, {})
-    raw = np.concatenate([part.out for part in parts])
-    counts: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.overflows.items():
-            counts[name] = counts.get(name, 0) + count
-    first = parts[0]
-    return Run(
-        raw,
-        to_float(raw, graph.output),
-        {name: np.concatenate([part.state[name] for part in parts]) for name in first.state},
-        counts,
-        {name: np.concatenate([part.trace[name] for part in parts]) for name in first.trace},
-    )
+def _traced(graph: Graph, trace: bool | Iterable[str]) -> frozenset[str]:
+    """Full names of the ops to trace; raises ``FxsimError`` for those that do not exist."""
+    known = {
+        f"{prefix}.{op.name}"
+        for layer in graph.layers
+        for prefix, program in layer.programs.items()
+        for op in program.ops
+    }
+    if isinstance(trace, bool):
+        return frozenset(known if trace else ())
+    wanted = frozenset(trace)
+    for name in sorted(wanted - known):
+        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {name!r}")
+    return wanted
 
 
 def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> dict[str, IntArray]:
@@ -206,132 +209,191 @@ def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> di
     return given
 
 
-def _check_trace(graph: Graph, wanted: frozenset[str]) -> None:
-    known = {
-        f"{prefix}.{op.name}"
-        for layer in graph.layers
-        for prefix, program in layer.programs.items()
-        for op in program.ops
-    }
-    for name in sorted(wanted - known):
-        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {name!r}")
-
-
-def _block_size(graph: Graph) -> int:
+def _most(graph: Graph, wanted: Wanted, width: int) -> int:
+    """Sequences in the largest chunk."""
+    if not wanted.trace:
+        return CHUNK
     rows = 1
     for layer, shape, _, _, _ in graph.flow():
         steps = shape[0] if len(shape) == 2 else 1
-        for program in layer.programs.values():
-            rows = max(rows, steps * sum(program.sizes.values()))
-    return max(1, min(BLOCK, TRACE_BYTES // (8 * rows)))
+        for prefix, program in layer.programs.items():
+            rows += steps * sum(size for name, size in program.sizes.items() if f"{prefix}.{name}" in wanted.trace)
+    return max(width, min(CHUNK, TRACE_BYTES // (8 * rows)))
 
 
-# Keyed by identity: a Program hashes by its weights' bytes, which would cost more than a small run.
-_MACHINES: dict[int, tuple[Program, translation.Machine | None]] = {}
+@dataclass
+class _Part:
+    """A chunk of the batch, and what comes of it."""
+
+    graph: Graph
+    sequences: int
+    given: Mapping[str, IntArray]  # states before the first step
+    out: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # (sequences, rows)
+    state: dict[str, IntArray] = field(default_factory=dict)
+    overflows: dict[str, IntArray] = field(default_factory=dict)
+    trace: dict[str, IntArray] = field(default_factory=dict)
 
 
-def _machine(program: Program) -> translation.Machine | None:
-    """The translated program, or None if only the reference can compute it."""
-    found = _MACHINES.get(id(program))
-    if found is None or found[0] is not program:
-        try:
-            machine = translation.translate(program)
-        except translation.TooWide:
-            machine = None
-        if len(_MACHINES) > 4096:
-            _MACHINES.clear()
-        found = _MACHINES[id(program)] = (program, machine)
-    return found[1]
+def _collect(results: Iterable[_Part], chunk: int, batch: int, progress: Progress | None) -> list[_Part]:
+    parts = []
+    for i, part in enumerate(results):
+        parts.append(part)
+        if progress:
+            progress(min((i + 1) * chunk, batch), batch)
+    return parts
 
 
-def _block(graph: Graph, inputs: IntArray, part: _Part) -> None:
-    """One block through all layers; arrays between layers are (steps, elements, sequences)."""
-    batch = inputs.shape[0]
-    flow = inputs.reshape(batch, -1, graph.shape[-1]).transpose(1, 2, 0)
-    for layer in graph.layers:
-        flow = _layer(layer, np.ascontiguousarray(flow), part)
-    part.out = np.ascontiguousarray(flow.transpose(2, 0, 1)).reshape(batch, *graph.output_shape)
+def _join(graph: Graph, parts: list[_Part]) -> Run:
+    if not parts:
+        raw = np.zeros((0, *graph.output_shape), np.int64)
+        return Run(raw, to_float(raw, graph.output), {}, {}, {}, {})
+
+    def whole(part: str) -> dict[str, IntArray]:
+        return {name: np.concatenate([getattr(p, part)[name] for p in parts]) for name in getattr(parts[0], part)}
+
+    raw = np.concatenate([part.out for part in parts]).reshape(-1, *graph.output_shape)
+    counts = whole("overflows")
+    totals = {name: int(count.sum()) for name, count in counts.items()}
+    return Run(raw, to_float(raw, graph.output), whole("state"), totals, counts, whole("trace"))
 
 
-def _layer(layer: Layer, x: IntArray, part: _Part) -> IntArray:
-    steps, elements, batch = x.shape
-    if layer.program is None:
-        return x.reshape(1, steps * elements, batch)
-    kept = steps if layer.return_sequences else 1
-    outs = []
-    for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
-        machine = _machine(program)
-        if machine is None:
-            outs.append(_run_reference(program, prefix, x, kept, reverse, part))
-        else:
-            outs.append(_run_machine(machine, prefix, x, kept, reverse, part))
-    return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
+# --- Layers
 
 
-def _run_machine(
-    machine: translation.Machine, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part
-) -> IntArray:
-    program = machine.program
-    steps, _, batch = x.shape
-    mem = translation.first_state(machine, batch)
-    for op in program.states:
-        value = part.given.get(f"{prefix}.{op.name}")
-        if value is not None:
-            place = machine.places[op.name]
-            mem[place : place + op.elements] = value.T
-    names = part.traced(prefix, program)
-    tracing = bool(names)
-    trace = np.empty((steps, *mem.shape) if tracing else (1, 1, 1), np.int64)
-    counts = np.zeros((max(1, len(machine.counted)), batch), np.int64)
-    out = np.empty((kept, program.elements, batch), np.int64)
-    kernels.run(
-        machine.code, machine.data, machine.data32, machine.loads, machine.updates, mem,
-        machine.places[program.input.name], x, machine.places[program.output], out, reverse,
-        counts, part.counting, trace, tracing,
-    )  # fmt: skip
-    for op in program.states:
-        place = machine.places[op.name]
-        part.state[f"{prefix}.{op.name}"] = mem[place : place + op.elements].T.copy()
-    if part.counting:
-        part.count(prefix, zip(machine.counted, counts.sum(axis=1), strict=False))
-    if tracing:
-        for name in names:
-            place, size = machine.places[name], program.sizes[name]
-            part.trace[f"{prefix}.{name}"] = trace[:, place : place + size].transpose(2, 0, 1).copy()
+def _inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int) -> NDArray[Any]:
+    """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers."""
+    sequences, rows = flat.shape
+    out = np.zeros((-(-sequences // width), rows, width), kernels.dtype(graph.input))
+    if raw:
+        blocks.spread(flat, out)
+    else:
+        blocks.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out)
     return out
 
 
-def _run_reference(program: Program, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part) -> IntArray:
-    """The same by Python integers, for results wider than a machine word. Slow, and equally exact."""
-    steps, _, batch = x.shape
-    rows: dict[str, list[list[list[int]]]] = {}
+@dataclass(frozen=True)
+class _Stretch:
+    """Layers that one kernel computes, or one that only the reference can."""
+
+    layers: tuple[tuple[Layer, Shape, Fixed], ...]
+    kernel: Kernel | None
+
+    def run(self, flow: NDArray[Any], wanted: Wanted, part: _Part) -> NDArray[Any]:
+        """The layers' results on blocks (blocks, rows, width), as such blocks."""
+        if self.kernel is not None:
+            return self._compiled(self.kernel, flow, part)
+        layer, shape, type = self.layers[0]
+        return _reference(layer, shape, type, flow, wanted, part)
+
+    def _compiled(self, kernel: Kernel, flow: NDArray[Any], part: _Part) -> NDArray[Any]:
+        states = {}
+        for layer, _, _ in self.layers:
+            for prefix, program in layer.programs.items():
+                for op in program.states:
+                    name = f"{prefix}.{op.name}"
+                    if name not in kernel.states:
+                        continue
+                    states[name] = kernel.states[name].array(flow.shape[0], kernel.width)
+                    if name in part.given:
+                        blocks.spread(part.given[name], states[name][:, 0])
+                    elif op.init is not None:
+                        states[name][:] = op.init.data[:, None]
+        result = kernel.run(flow, states)
+        n = part.sequences
+        part.state |= {name: blocks.gather(value[:, 0], n) for name, value in result.states.items()}
+        part.overflows |= {name: blocks.gather(value[:, 0], n)[:, 0] for name, value in result.counts.items()}
+        for name, value in result.trace.items():
+            steps, rows = value.shape[1:3]
+            flat = value.reshape(value.shape[0], steps * rows, kernel.width)
+            part.trace[name] = blocks.gather(flat, n).reshape(n, steps, rows)
+        return result.out
+
+
+_KERNELS: OrderedDict[tuple[int, Wanted, int], tuple[Graph, list[_Stretch]]] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def _stretches(graph: Graph, wanted: Wanted, width: int) -> list[_Stretch]:
+    """The graph's layers, compiled; kept for the next time."""
+    # By identity: a graph hashes by its weights' bytes, which would cost more than a small run.
+    key = (id(graph), wanted, width)
+    with _LOCK:
+        found = _KERNELS.get(key)
+        if found is None or found[0] is not graph:
+            found = _KERNELS[key] = (graph, _compile(graph, wanted, width))
+        _KERNELS.move_to_end(key)
+        while len(_KERNELS) > _KEPT:
+            _KERNELS.popitem(last=False)
+    return found[1]
+
+
+def _compile(graph: Graph, wanted: Wanted, width: int) -> list[_Stretch]:
+    layers = tuple((layer, shape, type) for layer, shape, type, _, _ in graph.flow())
+    # Flatten changes nothing: steps and elements stand behind one another.
+    real = tuple(one for one in layers if one[0].program is not None)
+    if not real:
+        return []
+    try:
+        return [_Stretch(real, kernels.build(layers, wanted, width))]
+    except TooWide:
+        return [_Stretch((one,), _kernel_or_none(one, wanted, width)) for one in real]
+
+
+def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int) -> Kernel | None:
+    try:
+        return kernels.build([layer], wanted, width)
+    except TooWide:
+        return None
+
+
+def _reference(
+    layer: Layer, shape: Shape, type: Fixed, flow: NDArray[Any], wanted: Wanted, part: _Part
+) -> NDArray[Any]:
+    """A layer by Python integers, for results wider than a machine word. Slow, and equally exact."""
+    steps, elements = (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
+    x = blocks.gather(flow, part.sequences).reshape(-1, steps, elements)
+    kept = steps if layer.return_sequences else 1
+    both = []
+    for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
+        both.append(_run_reference(program, prefix, x, kept, backward, wanted, part))
+    result = np.concatenate(both, axis=2)
+    out = np.zeros((flow.shape[0], result[0].size, flow.shape[2]), kernels.dtype(layer.result(shape, type)[1]))
+    blocks.spread(result.reshape(len(result), -1), out)
+    return out
+
+
+def _run_reference(
+    program: Program, prefix: str, x: IntArray, kept: int, backward: bool, wanted: Wanted, part: _Part
+) -> IntArray:
+    steps = x.shape[1]
+    names = [op.name for op in program.ops if f"{prefix}.{op.name}" in wanted.trace]
+    rows: dict[str, list[list[list[int]]]] = {name: [] for name in names}
     after: dict[str, list[list[int]]] = {op.name: [] for op in program.states}
-    overflowed: dict[str, int] = {}
-    result = np.empty((kept, program.elements, batch), object)
-    for b in range(batch):
+    counts: list[dict[str, int]] = []
+    results = []
+    for b, sequence in enumerate(x.tolist()):
         now = reference.initial_state(program)
-        now |= {
-            op.name: part.given[f"{prefix}.{op.name}"][b].tolist()
-            for op in program.states
-            if f"{prefix}.{op.name}" in part.given
-        }
-        order = x[::-1, :, b] if reverse else x[:, :, b]
-        trace, now = reference.scan(program, order.tolist(), now, overflowed if part.counting else None)
-        if reverse:
+        for op in program.states:
+            if f"{prefix}.{op.name}" in part.given:
+                now[op.name] = part.given[f"{prefix}.{op.name}"][b].tolist()
+        count: dict[str, int] = {}
+        trace, now = reference.scan(
+            program, sequence[::-1] if backward else sequence, now, count if wanted.counts else None
+        )
+        counts.append(count)
+        last = trace[-1][program.output]
+        if backward:
             trace = trace[::-1]
+        results.append([step[program.output] for step in trace] if kept == steps else [last])
         for name, value in now.items():
             after[name].append(value)
-        last = trace[0 if reverse else -1][program.output]
-        for t in range(kept):
-            result[t, :, b] = trace[t][program.output] if kept == steps else last
-        for op_name in part.traced(prefix, program):
-            rows.setdefault(op_name, []).append([values[op_name] for values in trace])
-    part.count(prefix, overflowed.items())
+        for name in names:
+            rows[name].append([values[name] for values in trace])
     try:
-        for name, vectors in after.items():
-            part.state[f"{prefix}.{name}"] = np.array(vectors, np.int64)
-        for name, steps_of in rows.items():
-            part.trace[f"{prefix}.{name}"] = np.array(steps_of, object)
-        return result.astype(np.int64)
+        part.overflows |= {f"{prefix}.{name}": np.array([c[name] for c in counts]) for name in counts[0]}
+        if wanted.states:
+            part.state |= {f"{prefix}.{name}": np.array(vectors, np.int64) for name, vectors in after.items()}
+        part.trace |= {f"{prefix}.{name}": np.array(vectors, object) for name, vectors in rows.items()}
+        return np.array(results, object).astype(np.int64)
     except OverflowError:
         raise FxsimError(f"layer {prefix!r}: a result is wider than 64 bits; give it a narrower precision") from None
