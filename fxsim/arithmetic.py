@@ -91,4 +91,25 @@ def index(code: Code, op: Lookup, arg: Vec, frac: int, span: Span) -> Vec:
     if table.scale != 1:
         value = code.binary("mul", value, code.constant(table.scale, bits))
     value = code.round(value, shift, ROUNDS[table.round], magnitude(*scaled))
-    return code.resize(code.plus(code.clamp(value, table.first, table.last), -table.first), 32)
+    return _entry(code, op, value)
+
+
+def _entry(code: Code, op: Lookup, index: Vec) -> Vec:
+    first, last = op.table.first, op.table.last
+    return code.resize(code.plus(code.clamp(index, first, last), -first), 32)
+
+
+def index_of_sum(code: Code, op: Lookup, upper: Vec, lower: Vec, split: int, other: Vec, left: int, shift: int) -> Vec:
+    """:func:`index` for ``upper * 2**split + lower + other * 2**left``, all of 32 bits, without wider words.
+
+    ``shift``, more than ``split``, takes the sum to the table's grid; rounding is toward minus infinity or to nearest.
+    """
+    if left >= split:
+        upper = code.add(upper, code.shift("shl", other, left - split))
+    else:
+        upper = code.add(upper, code.shift("ashr", other, split - left))
+        rest = code.binary("and", other, code.constant((1 << (split - left)) - 1, 32))
+        lower = code.add(lower, code.shift("shl", rest, left))
+    # What is left of ``split`` bits under the floor is less than one and cannot change the floors after it.
+    total = code.add(upper, code.shift("ashr", lower, split))
+    return _entry(code, op, code.round(total, shift - split, ROUNDS[op.table.round], 31))

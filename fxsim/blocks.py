@@ -12,7 +12,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixed import Fixed, IntArray, Overflow, Round, cast_floats
+from .fixed import Fixed, Overflow, Round, cast_floats
 
 _ROUNDS = {mode: i for i, mode in enumerate(Round)}
 _TRN, _TRN_ZERO, _RND, _RND_ZERO, _RND_INF, _RND_MIN_INF, _RND_CONV = range(7)
@@ -24,47 +24,62 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
     """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes); False where that is not plain."""
     sequences, rows = x.shape
     lanes = out.shape[2]
-    raw = np.empty(rows, np.int64)
+    raw = np.empty((lanes, rows), np.int64)
     plain = True
-    for b in range(sequences):
-        values = x[b]
-        for r in range(rows):
-            # Scaling by a power of two is exact unless it meets denormals; below 2**52 floor and rest are exact too.
-            v = values[r] * scale
-            size = abs(v)
-            plain &= (size < 4503599627370496.0) & ((size > 1e-290) | (values[r] == 0.0))
-            floor = np.floor(v)
-            rest = v - floor
-            if mode == _TRN:
-                up = False
-            elif mode == _TRN_ZERO:
-                up = (v < 0.0) & (rest != 0.0)
-            elif mode == _RND:
-                up = rest >= 0.5
-            elif mode == _RND_MIN_INF:
-                up = rest > 0.5
-            elif mode == _RND_ZERO:
-                up = (rest > 0.5) | ((rest == 0.5) & (v < 0.0))
-            elif mode == _RND_INF:
-                up = (rest > 0.5) | ((rest == 0.5) & (v >= 0.0))
-            else:
-                up = (rest > 0.5) | ((rest == 0.5) & (np.floor(0.5 * floor) != 0.5 * floor))
-            raw[r] = np.int64(floor) + np.int64(up)
-        if not plain:
-            return False
-        for r in range(rows):
-            v = raw[r]
+    for start in range(0, sequences, lanes):
+        count = min(lanes, sequences - start)
+        for b in range(count):
+            values = x[start + b]
+            for r in range(rows):
+                # Scaling by a power of two is exact unless it meets denormals; below 2**52 floor and rest are too.
+                v = values[r] * scale
+                size = abs(v)
+                plain &= (size < 4503599627370496.0) & ((size > 1e-290) | (values[r] == 0.0))
+                floor = np.floor(v)
+                rest = v - floor
+                if mode == _TRN:
+                    up = False
+                elif mode == _TRN_ZERO:
+                    up = (v < 0.0) & (rest != 0.0)
+                elif mode == _RND:
+                    up = rest >= 0.5
+                elif mode == _RND_MIN_INF:
+                    up = rest > 0.5
+                elif mode == _RND_ZERO:
+                    up = (rest > 0.5) | ((rest == 0.5) & (v < 0.0))
+                elif mode == _RND_INF:
+                    up = (rest > 0.5) | ((rest == 0.5) & (v >= 0.0))
+                else:
+                    up = (rest > 0.5) | ((rest == 0.5) & (np.floor(0.5 * floor) != 0.5 * floor))
+                raw[b, r] = np.int64(floor) + np.int64(up)
+            if not plain:
+                return False
+            row = raw[b]
             if over == 0:
-                raw[r] = min(max(v, low), high)
+                for r in range(rows):
+                    row[r] = min(max(row[r], low), high)
             elif over == 1:
-                raw[r] = v if low <= v <= high else 0
+                for r in range(rows):
+                    row[r] = row[r] if low <= row[r] <= high else 0
             elif width < 64:
-                kept = v & ((np.int64(1) << width) - 1)
-                raw[r] = kept - ((kept << 1) & (np.int64(1) << width)) if low < 0 else kept
-        block, lane = b // lanes, b % lanes
-        for r in range(rows):
-            out[block, r, lane] = raw[r]
+                mask = (np.int64(1) << width) - 1
+                sign = (np.int64(1) << width) if low < 0 else np.int64(0)
+                for r in range(rows):
+                    kept = row[r] & mask
+                    row[r] = kept - ((kept << 1) & sign)
+        _turn(raw[:count], out[start // lanes])
     return True
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _turn(x: Any, out: Any) -> None:
+    """``out[r, b] = x[b, r]``, some rows at a time so that lines of cache are used whole."""
+    count, rows = x.shape
+    for first in range(0, rows, 16):
+        for r in range(first, min(first + 16, rows)):
+            row = out[r]
+            for b in range(count):
+                row[b] = x[b, r]
 
 
 def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
@@ -82,15 +97,22 @@ def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
 
 @nb.njit(nogil=True, cache=True)
 def spread(raw: Any, out: Any) -> None:
-    """Integers (sequences, rows) into blocks (blocks, rows, lanes)."""
+    """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
-    for b in range(raw.shape[0]):
-        block, lane = b // lanes, b % lanes
-        for r in range(raw.shape[1]):
-            out[block, r, lane] = raw[b, r]
+    for start in range(0, raw.shape[0], lanes):
+        _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
 
-def gather(blocks: NDArray[Any], sequences: int) -> IntArray:
-    """Blocks (blocks, rows, lanes) as int64 (sequences, rows)."""
-    rows = blocks.shape[1]
-    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(-1, rows)[:sequences].astype(np.int64)
+@nb.njit(nogil=True, cache=True)
+def gather(blocks: Any, out: Any) -> None:
+    """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
+    lanes = blocks.shape[2]
+    for start in range(0, out.shape[0], lanes):
+        block = blocks[start // lanes]
+        count = min(lanes, out.shape[0] - start)
+        for first in range(0, block.shape[0], 64):
+            last = min(first + 64, block.shape[0])
+            for b in range(count):
+                row = out[start + b, first:last]
+                for r in range(last - first):
+                    row[r] = block[first + r, b]

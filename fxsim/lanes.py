@@ -226,12 +226,17 @@ class Code:
         return self.binary("or", under, over)
 
     def lookup(self, table: str, bits: int, index: Vec) -> Vec:
-        """Entries of a table in memory; 32-bit indices, not negative and within it."""
+        """Entries of a table in memory; an even number of 32-bit indices, not negative and within it."""
         result = Vec("poison", bits, index.lanes)
+        # Indices leave the vector two at a time: that is what it has the fewest ports for.
+        pairs = self.op(f"bitcast {index.type} {index.name} to <{index.lanes // 2} x i64>")
         for lane in range(index.lanes):
-            one = self.op(f"extractelement {index.type} {index.name}, i32 {lane}")
-            wide = self.op(f"zext nneg i32 {one} to i64")
-            place = self.op(f"getelementptr i{bits}, ptr {table}, i64 {wide}")
+            if lane % 2 == 0:
+                two = self.op(f"extractelement <{index.lanes // 2} x i64> {pairs}, i32 {lane // 2}")
+                one = self.op(f"and i64 {two}, {0xFFFFFFFF}")
+            else:
+                one = self.op(f"lshr i64 {two}, 32")
+            place = self.op(f"getelementptr i{bits}, ptr {table}, i64 {one}")
             entry = self.op(f"load i{bits}, ptr {place}, align {bits // 8}")
             inserted = self.op(f"insertelement {result.type} {result.name}, i{bits} {entry}, i32 {lane}")
             result = Vec(inserted, bits, index.lanes)

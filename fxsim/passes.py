@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import arithmetic, products
-from .fixed import cast
+from .fixed import Round, cast
 from .frame import WORDS, Frame, Kept, Rows
 from .lanes import Var, Vec, fits, magnitude, word
 from .program import (
@@ -302,15 +302,21 @@ class Pass:
         counted = [op.name for op in ops if op.name in self.counted]
         spread = any(sizes[name] < size and self.number(name) is None for op in ops for name in op.args)
         apart = spread or bool(counted)
+        sums = self.split_sums(ops)
         with code.loop(self.frame.vectors if apart else 1) as v, self.tallies(counted, v) as tallies:
             with code.loop(size if apart else size * self.frame.vectors) as j:
                 at = self.position(j, v) if apart else j
                 known: dict[str, Vec] = {}
                 for op in ops:
-                    for name in op.args:
-                        if name not in known:
-                            known[name] = self.argument(name, v if sizes[name] < size else at)
-                    result = self.apply(op, [known[name] for name in op.args], tallies.get(op.name))
+                    if op.name in sums:
+                        continue
+                    if isinstance(op, Lookup) and op.arg in sums:
+                        result = self.read(op, self.index_of_sum(op, sums[op.arg], at))
+                    else:
+                        for name in op.args:
+                            if name not in known:
+                                known[name] = self.argument(name, v if sizes[name] < size else at)
+                        result = self.apply(op, [known[name] for name in op.args], tallies.get(op.name))
                     known[op.name] = code.resize(result, max(32, self.bits(op.name)))
                     if op.name in self.stored:
                         self.put(known[op.name], self.places[op.name], at)
@@ -327,11 +333,62 @@ class Pass:
         code = self.code
         if not isinstance(op, Lookup):
             return arithmetic.apply(code, op, args, self.program, self.bounds, tally)
-        arg, entries = self.bounds[op.arg], op.table.entries(op.type)
+        arg = self.bounds[op.arg]
+        index = arithmetic.index(code, op, args[0], self.program[op.arg].type.frac, (arg.low, arg.high))
+        return self.read(op, index)
+
+    def read(self, op: Lookup, index: Vec) -> Vec:
+        """Entries of the op's table."""
+        entries = op.table.entries(op.type)
         bits = word(int(entries.min()), int(entries.max()))
         table = self.frame.constants(entries.astype(WORDS[bits]))
-        index = arithmetic.index(code, op, args[0], self.program[op.arg].type.frac, (arg.low, arg.high))
-        return code.resize(code.lookup(table, bits, index), max(32, bits))
+        return self.code.resize(self.code.lookup(table, bits, index), max(32, bits))
+
+    def split_sums(self, ops: list[Op]) -> dict[str, str]:
+        """Sums of which only a table's index is wanted, with the operand that stands in memory in two parts.
+
+        The gates of a recurrent cell: their index needs no word that holds the sum.
+        """
+        found = {}
+        for op in ops:
+            add = self.program[op.arg] if isinstance(op, Lookup) else None
+            if not isinstance(op, Lookup) or not isinstance(add, Add) or add not in ops or add.name in self.stored:
+                continue
+            users = [one for one in self.program.ops if add.name in one.args]
+            plain = op.table.scale == 1 and op.table.round in (Round.TRN, Round.RND)
+            known = self.bounds[add.name]
+            if users == [op] and plain and not known.overflows and known.exact_frac == add.type.frac:
+                inside = {one.name for one in ops}
+                parts = [name for name in add.args if self.is_part_of_sum(name, op, add, inside)]
+                if parts:
+                    found[add.name] = parts[0]
+        return found
+
+    def is_part_of_sum(self, name: str, op: Lookup, add: Add, inside: set[str]) -> bool:
+        """Whether an operand is in two parts, and 32-bit words hold all that the index of its sum takes."""
+        other = add.b if name == add.a else add.a
+        sizes, known = self.program.sizes, self.bounds[add.name]
+        outside = not {name, other} & inside and sizes[name] == sizes[other] and self.number(name) is None
+        if not outside or not self.place(name).split or self.program[name].type.frac != add.type.frac:
+            return False
+        split, shift = self.place(name).split, add.type.frac - op.table.frac
+        if not split < shift < split + 30 or self.bits(other) > 32:
+            return False
+        half = 1 << (shift - split - 1)
+        return fits((known.low >> split) - half, (known.high >> split) + half, 32)
+
+    def index_of_sum(self, op: Lookup, name: str, at: str) -> Vec:
+        """Index of a sum whose operand ``name`` is in two parts."""
+        code, add, rows = self.code, self.program[op.arg], self.place(name)
+        assert isinstance(add, Add)
+        other = add.b if name == add.a else add.a
+        step = code.lanes * rows.bits // 8
+        upper, lower = (
+            code.load(code.address(rows.base, rows.offset + apart, (at, step)), rows.bits) for apart in (0, rows.apart)
+        )
+        left = add.type.frac - self.program[other].type.frac
+        shift = add.type.frac - op.table.frac
+        return arithmetic.index_of_sum(code, op, upper, lower, rows.split, self.argument(other, at), left, shift)
 
     @contextmanager
     def tallies(self, names: Iterable[str], v: str) -> Iterator[dict[str, Var]]:

@@ -153,7 +153,8 @@ def _exact(plain: Product, x: Bounds, holds: Callable[[int], bool]) -> Product |
             continue
         parts = np.concatenate([upper, lower], axis=-2)
         biases = np.concatenate([bias >> split, bias & ((1 << split) - 1)])
-        if ((np.abs(parts) * most).sum(axis=-1) + np.abs(biases) < 1 << 31).all():
+        # Room for a few bits more: see arithmetic.index_of_sum.
+        if ((np.abs(parts) * most).sum(axis=-1) + np.abs(biases) < (1 << 31) - (1 << split)).all():
             return replace(one, weights=parts, bias=biases, split=split)
     return None
 

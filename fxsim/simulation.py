@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from .words import TooWide
 #: progress to be seen.
 CHUNK = 2048
 #: A chunk that is traced keeps every op of every step; it is made smaller to stay under this many bytes.
-TRACE_BYTES = 64 << 20
+TRACE_BYTES = 8 << 20
 #: Kernels kept for graphs that may come again.
 _KEPT = 64
 
@@ -126,7 +126,7 @@ def _simulate(
     progress: Progress | None,
 ) -> Run:
     array = _check_inputs(graph, x, raw)
-    batch = array.shape[0]
+    batch = int(array.shape[0])
     given = _check_state(graph, state, batch)
     workers = _threads(threads)
     share = max(1, -(-batch // workers))
@@ -139,9 +139,11 @@ def _simulate(
     stretches = _stretches(graph, wanted, width)
     flat = array.reshape(batch, math.prod(graph.shape))
 
-    def work(start: int) -> _Part:
+    results = _Results(batch, math.prod(graph.output_shape))
+
+    def work(start: int) -> int:
         stop = min(start + chunk, batch)
-        part = _Part(graph, stop - start, {name: value[start:stop] for name, value in given.items()})
+        part = _Part(results, start, stop, {name: value[start:stop] for name, value in given.items()})
         try:
             flow = _inputs(graph, flat[start:stop], raw, width)
         except FxsimError:
@@ -149,18 +151,26 @@ def _simulate(
             raise
         for stretch in stretches:
             flow = stretch.run(flow, wanted, part)
-        part.out = blocks.gather(flow, part.sequences)
-        return part
+        blocks.gather(flow, results.raw[start:stop])
+        return stop
 
     starts = range(0, batch, chunk)
     if workers == 1 or len(starts) <= 1:
-        return _join(graph, _collect(map(work, starts), chunk, batch, progress))
+        _follow(map(work, starts), batch, progress)
+        return results.run(graph)
     pool = ThreadPoolExecutor(workers)
     try:
-        return _join(graph, _collect(pool.map(work, starts), chunk, batch, progress))
+        _follow(pool.map(work, starts), batch, progress)
     finally:
         # An interrupt must not wait for the chunks that have not begun.
         pool.shutdown(cancel_futures=True)
+    return results.run(graph)
+
+
+def _follow(ends: Iterable[int], batch: int, progress: Progress | None) -> None:
+    for end in ends:
+        if progress:
+            progress(end, batch)
 
 
 def _threads(threads: int | None) -> int:
@@ -221,40 +231,47 @@ def _most(graph: Graph, wanted: Wanted, width: int) -> int:
     return max(width, min(CHUNK, TRACE_BYTES // (8 * rows)))
 
 
-@dataclass
+class _Results:
+    """Arrays of the whole batch, of which every chunk writes its part."""
+
+    def __init__(self, batch: int, rows: int) -> None:
+        self.batch = batch
+        self.raw = np.empty((batch, rows), np.int64)
+        self.state: dict[str, IntArray] = {}
+        self.counts: dict[str, IntArray] = {}
+        self.trace: dict[str, IntArray] = {}
+        self.lock = threading.Lock()
+
+    def array(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The array of a name, made when first asked for."""
+        with self.lock:
+            if name not in of:
+                of[name] = np.empty((self.batch, *shape), np.int64)
+            return of[name]
+
+    def run(self, graph: Graph) -> Run:
+        raw = self.raw.reshape(-1, *graph.output_shape)
+        counts = {name: count[:, 0] for name, count in self.counts.items()}
+        totals = {name: int(count.sum()) for name, count in counts.items()}
+        return Run(raw, to_float(raw, graph.output), self.state, totals, counts, self.trace)
+
+
+@dataclass(frozen=True)
 class _Part:
-    """A chunk of the batch, and what comes of it."""
+    """A chunk of the batch: the sequences from ``start`` to ``stop``."""
 
-    graph: Graph
-    sequences: int
+    results: _Results
+    start: int
+    stop: int
     given: Mapping[str, IntArray]  # states before the first step
-    out: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # (sequences, rows)
-    state: dict[str, IntArray] = field(default_factory=dict)
-    overflows: dict[str, IntArray] = field(default_factory=dict)
-    trace: dict[str, IntArray] = field(default_factory=dict)
 
+    @property
+    def sequences(self) -> int:
+        return self.stop - self.start
 
-def _collect(results: Iterable[_Part], chunk: int, batch: int, progress: Progress | None) -> list[_Part]:
-    parts = []
-    for i, part in enumerate(results):
-        parts.append(part)
-        if progress:
-            progress(min((i + 1) * chunk, batch), batch)
-    return parts
-
-
-def _join(graph: Graph, parts: list[_Part]) -> Run:
-    if not parts:
-        raw = np.zeros((0, *graph.output_shape), np.int64)
-        return Run(raw, to_float(raw, graph.output), {}, {}, {}, {})
-
-    def whole(part: str) -> dict[str, IntArray]:
-        return {name: np.concatenate([getattr(p, part)[name] for p in parts]) for name in getattr(parts[0], part)}
-
-    raw = np.concatenate([part.out for part in parts]).reshape(-1, *graph.output_shape)
-    counts = whole("overflows")
-    totals = {name: int(count.sum()) for name, count in counts.items()}
-    return Run(raw, to_float(raw, graph.output), whole("state"), totals, counts, whole("trace"))
+    def place(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The chunk's part of a result."""
+        return self.results.array(of, name, *shape)[self.start : self.stop]
 
 
 # --- Layers
@@ -299,13 +316,14 @@ class _Stretch:
                     elif op.init is not None:
                         states[name][:] = op.init.data[:, None]
         result = kernel.run(flow, states)
-        n = part.sequences
-        part.state |= {name: blocks.gather(value[:, 0], n) for name, value in result.states.items()}
-        part.overflows |= {name: blocks.gather(value[:, 0], n)[:, 0] for name, value in result.counts.items()}
+        whole = part.results
+        for of, found in ((whole.state, result.states), (whole.counts, result.counts)):
+            for name, value in found.items():
+                blocks.gather(value[:, 0], part.place(of, name, value.shape[2]))
         for name, value in result.trace.items():
             steps, rows = value.shape[1:3]
             flat = value.reshape(value.shape[0], steps * rows, kernel.width)
-            part.trace[name] = blocks.gather(flat, n).reshape(n, steps, rows)
+            blocks.gather(flat, part.place(whole.trace, name, steps, rows).reshape(-1, steps * rows))
         return result.out
 
 
@@ -351,7 +369,8 @@ def _reference(
 ) -> NDArray[Any]:
     """A layer by Python integers, for results wider than a machine word. Slow, and equally exact."""
     steps, elements = (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
-    x = blocks.gather(flow, part.sequences).reshape(-1, steps, elements)
+    x = np.empty((part.sequences, steps, elements), np.int64)
+    blocks.gather(flow, x.reshape(part.sequences, -1))
     kept = steps if layer.return_sequences else 1
     both = []
     for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
@@ -389,11 +408,15 @@ def _run_reference(
             after[name].append(value)
         for name in names:
             rows[name].append([values[name] for values in trace])
+    whole = part.results
     try:
-        part.overflows |= {f"{prefix}.{name}": np.array([c[name] for c in counts]) for name in counts[0]}
-        if wanted.states:
-            part.state |= {f"{prefix}.{name}": np.array(vectors, np.int64) for name, vectors in after.items()}
-        part.trace |= {f"{prefix}.{name}": np.array(vectors, object) for name, vectors in rows.items()}
+        for name in counts[0]:
+            part.place(whole.counts, f"{prefix}.{name}", 1)[:] = [[c[name]] for c in counts]
+        for name, vectors in after.items() if wanted.states else ():
+            part.place(whole.state, f"{prefix}.{name}", len(vectors[0]))[:] = vectors
+        for name, steps_of in rows.items():
+            place = whole.trace.setdefault(f"{prefix}.{name}", np.empty((whole.batch, *np.shape(steps_of[0])), object))
+            place[part.start : part.stop] = steps_of
         return np.array(results, object).astype(np.int64)
     except OverflowError:
         raise FxsimError(f"layer {prefix!r}: a result is wider than 64 bits; give it a narrower precision") from None

@@ -648,3 +648,37 @@ def test_states_beyond_what_a_run_from_the_start_reaches():
         start = {op.name: [op.type.min] * op.elements for op in program.states}
         trace, _ = reference.scan(program, sequence, start)
         assert run.raw[b].tolist() == [step[program.output] for step in trace]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_index_without_a_word_for_its_sum(seed):
+    """Sums of a product in two parts and another operand that only a table reads, over grids, tables and roundings."""
+    rng = np.random.default_rng(seed)
+    for left, rounding, table_frac in itertools.product((0, 3, 12), (Round.TRN, Round.RND, Round.RND_CONV), (-8, 3)):
+        x, w, other = Fixed(16, 10), Fixed(16, 12), Fixed(24, 22 - left)
+        inputs = int(rng.integers(3, 12))
+        weights = Const(rng.choice([w.min, w.max, 77, -1], (inputs, 6)), w)
+        table = Table("t", table_frac, rounding, -40, Const(rng.integers(-500, 500, 81), Fixed(12, 3)))
+        program = Program(
+            (
+                Input(name="x", type=x, elements=inputs),
+                Dot(name="wide", type=Fixed(44, 22), arg="x", weights=weights),
+                Constant(name="more", type=other, values=Const(rng.integers(other.min, other.max, 6), other)),
+                Add(name="sum", type=Fixed(60, 22), a="wide", b="more"),
+                Lookup(name="y", type=Fixed(12, 3), arg="sum", table=table),
+            ),
+            "y",
+        )
+        raw = rng.choice([x.min, x.max, 0, 1, -1, 50, -300], (30, STEPS, inputs))
+        assert compare(graph_of(program), raw)
+
+
+def test_an_index_that_forgets_a_carry_is_caught(monkeypatch):
+    right = arithmetic.index_of_sum
+
+    def mistaken(code, op, upper, lower, split, other, left, shift):
+        return right(code, op, upper, code.constant(0, 32), split, other, left, shift)
+
+    monkeypatch.setattr(arithmetic, "index_of_sum", mistaken)
+    with pytest.raises(AssertionError):
+        test_an_index_without_a_word_for_its_sum(0)
