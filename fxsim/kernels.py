@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Compiled, Host, host
+from .engine import Compiled, Host
 from .fixed import Fixed
 from .frame import WORDS, Frame, Kept, Wanted, aligned
 from .graph import Layer, Shape
@@ -72,13 +72,13 @@ class Result:
     trace: Mapping[str, NDArray[np.generic]]
 
 
-def build(layers: Sequence[Placed], wanted: Wanted, width: int, machine: Host | None = None) -> Kernel:
+def build(layers: Sequence[Placed], wanted: Wanted, width: int, machine: Host) -> Kernel:
     """The kernel of some layers in a row, each with the shape and format of its input; one at least has a program.
 
     ``width`` is a multiple of the machine's lanes. Raises :class:`~fxsim.words.TooWide` where 64 bits do not hold a
     result.
     """
-    frame = Frame(wanted, width, machine or host())
+    frame = Frame(wanted, width, machine)
     code, memory = frame.code, frame.memory
     flows = [(layer, _flow(layer, shape, type)) for layer, shape, type in layers if layer.program is not None]
     # All that is kept must be known before the first address into it is written.

@@ -9,14 +9,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import blocks, kernels, reference
-from .engine import host
+from .engine import Host, host
 from .errors import FxsimError
 from .fixed import Fixed, IntArray, cast_floats, to_float
 from .frame import Wanted
@@ -130,13 +131,11 @@ def _simulate(
     given = _check_state(graph, state, batch)
     workers = _threads(threads)
     share = max(1, -(-batch // workers))
-    # A narrow block for a few sequences: the lanes of a wide one would be empty.
-    lanes = host().lanes
-    width = lanes if share <= 2 * lanes else 4 * lanes
+    machine, width = _cut(share)
     most = _most(graph, wanted, width)
     rounds = -(-share // most)
     chunk = -(-share // (rounds * width)) * width
-    stretches = _stretches(graph, wanted, width)
+    stretches = _stretches(graph, wanted, width, machine)
     flat = array.reshape(batch, math.prod(graph.shape))
 
     results = _Results(batch, math.prod(graph.output_shape))
@@ -165,6 +164,14 @@ def _simulate(
         # An interrupt must not wait for the chunks that have not begun.
         pool.shutdown(cancel_futures=True)
     return results.run(graph)
+
+
+def _cut(sequences: int) -> tuple[Host, int]:
+    """Lanes to use, and the width of blocks: narrow ones for a few sequences, for whom a wide one's lanes are empty."""
+    machine = host()
+    if sequences <= 4:
+        return replace(machine, lanes=4), 4
+    return machine, machine.lanes if sequences <= 2 * machine.lanes else 4 * machine.lanes
 
 
 def _follow(ends: Iterable[int], batch: int, progress: Progress | None) -> None:
@@ -198,6 +205,8 @@ def _traced(graph: Graph, trace: bool | Iterable[str]) -> frozenset[str]:
 
 
 def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> dict[str, IntArray]:
+    if not state:
+        return {}
     known = {
         f"{prefix}.{op.name}": op
         for layer in graph.layers
@@ -295,6 +304,12 @@ class _Stretch:
     layers: tuple[tuple[Layer, Shape, Fixed], ...]
     kernel: Kernel | None
 
+    @cached_property
+    def initial(self) -> dict[str, IntArray]:
+        """States before the first step, other than zero."""
+        programs = [part for layer, _, _ in self.layers for part in layer.programs.items()]
+        return {f"{prefix}.{op.name}": op.init.data for prefix, program in programs for op in program.states if op.init}
+
     def run(self, flow: NDArray[Any], wanted: Wanted, part: _Part) -> NDArray[Any]:
         """The layers' results on blocks (blocks, rows, width), as such blocks."""
         if self.kernel is not None:
@@ -303,18 +318,12 @@ class _Stretch:
         return _reference(layer, shape, type, flow, wanted, part)
 
     def _compiled(self, kernel: Kernel, flow: NDArray[Any], part: _Part) -> NDArray[Any]:
-        states = {}
-        for layer, _, _ in self.layers:
-            for prefix, program in layer.programs.items():
-                for op in program.states:
-                    name = f"{prefix}.{op.name}"
-                    if name not in kernel.states:
-                        continue
-                    states[name] = kernel.states[name].array(flow.shape[0], kernel.width)
-                    if name in part.given:
-                        blocks.spread(part.given[name], states[name][:, 0])
-                    elif op.init is not None:
-                        states[name][:] = op.init.data[:, None]
+        states = {name: kept.array(flow.shape[0], kernel.width) for name, kept in kernel.states.items()}
+        for name, value in states.items():
+            if name in part.given:
+                blocks.spread(part.given[name], value[:, 0])
+            elif name in self.initial:
+                value[:] = self.initial[name][:, None]
         result = kernel.run(flow, states)
         whole = part.results
         for of, found in ((whole.state, result.states), (whole.counts, result.counts)):
@@ -327,39 +336,39 @@ class _Stretch:
         return result.out
 
 
-_KERNELS: OrderedDict[tuple[int, Wanted, int], tuple[Graph, list[_Stretch]]] = OrderedDict()
+_KERNELS: OrderedDict[tuple[int, Wanted, int, Host], tuple[Graph, list[_Stretch]]] = OrderedDict()
 _LOCK = threading.Lock()
 
 
-def _stretches(graph: Graph, wanted: Wanted, width: int) -> list[_Stretch]:
+def _stretches(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[_Stretch]:
     """The graph's layers, compiled; kept for the next time."""
     # By identity: a graph hashes by its weights' bytes, which would cost more than a small run.
-    key = (id(graph), wanted, width)
+    key = (id(graph), wanted, width, machine)
     with _LOCK:
         found = _KERNELS.get(key)
         if found is None or found[0] is not graph:
-            found = _KERNELS[key] = (graph, _compile(graph, wanted, width))
+            found = _KERNELS[key] = (graph, _compile(graph, wanted, width, machine))
         _KERNELS.move_to_end(key)
         while len(_KERNELS) > _KEPT:
             _KERNELS.popitem(last=False)
     return found[1]
 
 
-def _compile(graph: Graph, wanted: Wanted, width: int) -> list[_Stretch]:
+def _compile(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[_Stretch]:
     layers = tuple((layer, shape, type) for layer, shape, type, _, _ in graph.flow())
     # Flatten changes nothing: steps and elements stand behind one another.
     real = tuple(one for one in layers if one[0].program is not None)
     if not real:
         return []
     try:
-        return [_Stretch(real, kernels.build(layers, wanted, width))]
+        return [_Stretch(real, kernels.build(layers, wanted, width, machine))]
     except TooWide:
-        return [_Stretch((one,), _kernel_or_none(one, wanted, width)) for one in real]
+        return [_Stretch((one,), _kernel_or_none(one, wanted, width, machine)) for one in real]
 
 
-def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int) -> Kernel | None:
+def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int, machine: Host) -> Kernel | None:
     try:
-        return kernels.build([layer], wanted, width)
+        return kernels.build([layer], wanted, width, machine)
     except TooWide:
         return None
 

@@ -236,6 +236,22 @@ def test_random_programs(block):
     assert compared > 5000
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("block", range(100))
+def test_ten_thousand_random_programs(block):
+    """A campaign of the same: `pytest -m long -n auto tests/test_kernels.py`."""
+    programs, seed = 0, 1_000_000 * (block + 1)
+    while programs < 100:
+        seed += 1
+        draw = Random(seed, most=(7, 12, 16, 20, 34)[seed % 5])
+        program = draw.program()
+        graph = graph_of(program, last=draw.flip(), both=draw.flip())
+        try:
+            programs += bool(compare(graph, draw.inputs(program.input.type, program.input.elements)))
+        except words.TooWide:
+            continue
+
+
 def test_random_programs_draw_every_kind_and_mode():
     programs = [Random(seed).program() for seed in range(400)]
     ops = [op for program in programs for op in program]
@@ -533,7 +549,6 @@ def test_however_a_batch_is_cut(batch):
 def test_other_machines_give_the_same_bits(monkeypatch, lanes, registers):
     """Lanes and registers only decide how loops are cut; LLVM splits vectors that a processor does not have."""
     monkeypatch.setattr(simulation, "host", lambda: engine.Host(lanes, registers))
-    monkeypatch.setattr(kernels, "host", lambda: engine.Host(lanes, registers))
     compared = 0
     for seed in range(12):
         draw = Random(7000 + seed, most=(12, 16)[seed % 2])
