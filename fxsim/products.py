@@ -67,9 +67,10 @@ def choose(op: Dot, frac: int, x: Bounds, known: Bounds, exact: bool) -> Product
     shift = frac + op.weights.type.frac - to.frac
     weights = np.ascontiguousarray(np.swapaxes(op.weights.data, -1, -2)) << max(0, -shift)
     bias = np.array([cast(int(v), op.bias.type.frac, to) for v in op.bias.data] if op.bias else [0] * weights.shape[-2])
-    plain = Product(PLAIN, 64, weights, bias, max(shift, 0), ROUNDS[to.round], magnitude(*known.product))
+    product = (known.product[0] << max(0, -shift), known.product[1] << max(0, -shift))
+    plain = Product(PLAIN, 64, weights, bias, max(shift, 0), ROUNDS[to.round], magnitude(*product))
     if known.overflows and to.overflow is not Overflow.WRAP:
-        return _saturating(op, plain, x, known)
+        return _saturating(op, plain, x, product)
     final = known.exact if known.overflows else (known.low, known.high)
     modulo = known.overflows and not exact
 
@@ -85,7 +86,7 @@ def choose(op: Dot, frac: int, x: Bounds, known: Bounds, exact: bool) -> Product
     if to.round is Round.TRN and shift <= 16 and small and holds(16):
         return _halves(plain, x)
     half = 1 << (shift - 1) if shift < 32 else 0
-    products = (known.product[0] - half, known.product[1] + half)
+    products = (product[0] - half, product[1] + half)
     if shift < 32 and holds(32) and all(fits(*span, 32) for span in (products, (low, high), (x.low, x.high))):
         return replace(plain, bits=32)
     return plain
@@ -169,13 +170,17 @@ def _halves(plain: Product, x: Bounds) -> Product:
     return replace(plain, kind=FUNNEL, bits=16)
 
 
-def _saturating(op: Dot, plain: Product, x: Bounds, known: Bounds) -> Product:
+def _saturating(op: Dot, plain: Product, x: Bounds, span: tuple[int, int]) -> Product:
     """Products and sums that saturate one after another, in the op's order."""
     to = op.type
     order = op.order()
     half = 1 << plain.shift >> 1 if plain.shift < 32 else 0
-    product = (known.product[0] - half, known.product[1] + half)
-    spans = [product, (x.low, x.high), (int(plain.weights.min()), int(plain.weights.max())), (2 * to.min, 2 * to.max)]
+    spans = [
+        (span[0] - half, span[1] + half),
+        (x.low, x.high),
+        (int(plain.weights.min()), int(plain.weights.max())),
+        (2 * to.min, 2 * to.max),
+    ]
     bits = 32 if plain.shift < 32 and all(fits(*span, 32) for span in spans) else 64
     limits = (to.min, to.max, to.overflow is Overflow.SAT_ZERO)
     return replace(plain, bits=bits, weights=plain.weights[..., order], order=tuple(order), saturate=limits)
