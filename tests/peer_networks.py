@@ -318,12 +318,12 @@ def aborts(node: Any) -> bool:
 
 
 def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    """The compiled emulator's output of every layer by its name, (samples, elements), and the outputs as ``""``.
+    """The compiled emulator's output of every layer that computes by its name, (samples, elements), and the outputs as ``""``.
 
     It runs in a process of its own, which an assertion of its headers may end.
     """
     for node in model.get_layers():
-        node.set_attr("trace", node.class_name != "Input")
+        node.set_attr("trace", node.class_name not in ("Input", "Reshape", "Repack"))
     model.config.trace_output = True
     model.write()
     folder = Path(model.config.get_output_dir())
