@@ -318,9 +318,9 @@ def aborts(node: Any) -> bool:
 
 
 def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
-    """The compiled emulator's output of every layer that computes by its name, (samples, elements), and the outputs as ``""``.
+    """What the compiled emulator gives for every layer that computes, by its name, and for the network as ``""``.
 
-    It runs in a process of its own, which an assertion of its headers may end.
+    Arrays are (samples, elements). It runs in a process of its own, which an assertion of its headers may end.
     """
     for node in model.get_layers():
         node.set_attr("trace", node.class_name not in ("Input", "Reshape", "Repack"))
