@@ -52,11 +52,12 @@ class Compiled:
     """
 
     def __init__(self, text: str, pointers: int, integers: int) -> None:
-        with _LOCK:  # LLVM's global context
+        with _LOCK:
             target = llvm.Target.from_default_triple()
             cpu, features = llvm.get_host_cpu_name(), _features().flatten()
             machine = target.create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
-            module = llvm.parse_assembly(text)
+            context = llvm.create_context()  # what a module leaves behind goes with its context
+            module = llvm.parse_assembly(text, context)
             key = "\n".join((llvmlite.__version__, cpu, features, text))
             path = folder() / hashlib.sha256(key.encode()).hexdigest()
             code = _read(path)
@@ -67,6 +68,7 @@ class Compiled:
                 builder = llvm.create_pass_builder(machine, options)
                 builder.getModulePassManager().run(module, builder)
             self._engine = llvm.create_mcjit_compiler(module, machine)
+            self._context = context  # set after the engine, and so freed after it
             self._engine.set_object_cache(lambda _, made: _write(path, made), lambda _: code)
             self._engine.finalize_object()
             address = self._engine.get_function_address("run")

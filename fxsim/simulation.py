@@ -32,7 +32,7 @@ CHUNK = 2048
 #: A chunk that is traced keeps every op of every step; it is made smaller to stay under this many bytes.
 TRACE_BYTES = 8 << 20
 #: Kernels kept for graphs that may come again.
-_KEPT = 64
+_KEPT = 16
 
 Progress = Callable[[int, int], None]
 

@@ -189,6 +189,11 @@ def expected(graph: Graph, raw, prefix: str = "layer"):
     return values, {op.name: [state[op.name] for state in states] for op in program.states}, overflows
 
 
+def few(seed: int, raw):
+    """Every other time so few sequences that they get vectors of four lanes."""
+    return raw[: 3 if seed % 2 else None]
+
+
 def compare(graph: Graph, raw) -> int:
     """Number of values compared; asserts that the compiled fold equals the reference in all of them."""
     check(graph)
@@ -230,7 +235,7 @@ def test_random_programs(block):
         program = draw.program()
         graph = graph_of(program, last=draw.flip(), both=draw.flip())
         try:
-            compared += compare(graph, draw.inputs(program.input.type, program.input.elements))
+            compared += compare(graph, few(seed, draw.inputs(program.input.type, program.input.elements)))
         except words.TooWide:
             continue
     assert compared > 5000
@@ -246,7 +251,7 @@ def campaign(seed: int) -> bool:
     program = draw.program()
     graph = graph_of(program, last=draw.flip(), both=draw.flip())
     try:
-        return bool(compare(graph, draw.inputs(program.input.type, program.input.elements)))
+        return bool(compare(graph, few(seed // 5, draw.inputs(program.input.type, program.input.elements))))
     except words.TooWide:
         return False
 
@@ -266,6 +271,15 @@ def test_ten_thousand_random_programs(block):
         programs += campaign(seed)
 
 
+def test_a_lane_beside_one_that_is_known():
+    """LLVM took four indices of 17 to 20 out of a vector without cutting their neighbours off."""
+    draw = Random(101)
+    program = draw.program()
+    raw = draw.inputs(program.input.type, program.input.elements)
+    for count in (1, 3, 5):
+        assert compare(graph_of(program), raw[:count])
+
+
 def test_random_programs_draw_every_kind_and_mode():
     programs = [Random(seed).program() for seed in range(400)]
     ops = [op for program in programs for op in program]
@@ -282,7 +296,7 @@ def test_wide_formats_are_computed_or_left_to_the_reference():
         draw = Random(seed, most=63)
         program = draw.program()
         try:
-            compared += compare(graph_of(program), draw.inputs(program.input.type, program.input.elements))
+            compared += compare(graph_of(program), few(seed, draw.inputs(program.input.type, program.input.elements)))
         except words.TooWide:
             too_wide += 1
     assert compared > 5000
@@ -568,7 +582,7 @@ def test_other_machines_give_the_same_bits(monkeypatch, lanes, registers):
         draw = Random(7000 + seed, most=(12, 16)[seed % 2])
         program = draw.program()
         try:
-            compared += compare(graph_of(program), draw.inputs(program.input.type, program.input.elements))
+            compared += compare(graph_of(program), few(seed, draw.inputs(program.input.type, program.input.elements)))
         except words.TooWide:
             continue
     for accum in ACCUM[:2]:
