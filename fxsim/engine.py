@@ -56,8 +56,8 @@ class Compiled:
             target = llvm.Target.from_default_triple()
             cpu, features = llvm.get_host_cpu_name(), _features().flatten()
             machine = target.create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
-            context = llvm.create_context()  # what a module leaves behind goes with its context
-            module = llvm.parse_assembly(text, context)
+            # What a module leaves behind goes with its context.
+            module = llvm.parse_assembly(text, llvm.create_context())
             key = "\n".join((llvmlite.__version__, cpu, features, text))
             path = folder() / hashlib.sha256(key.encode()).hexdigest()
             code = _read(path)
@@ -68,10 +68,12 @@ class Compiled:
                 builder = llvm.create_pass_builder(machine, options)
                 builder.getModulePassManager().run(module, builder)
             self._engine = llvm.create_mcjit_compiler(module, machine)
-            self._context = context  # set after the engine, and so freed after it
             self._engine.set_object_cache(lambda _, made: _write(path, made), lambda _: code)
             self._engine.finalize_object()
             address = self._engine.get_function_address("run")
+            # The machine code is the engine's; the text it came from is some thousand times larger.
+            self._engine.remove_module(module)
+            module.close()
         types = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * integers
         #: ctypes lets other threads run meanwhile.
         self.call = ctypes.CFUNCTYPE(None, *types)(address)
