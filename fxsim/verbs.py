@@ -150,7 +150,7 @@ def scan(given: Namespace) -> None:
 def plan(given: Namespace) -> None:
     """Show foldings from fast to small, and the chosen one among them."""
     from rtl.folding import by_reuse, computing, make_plan
-    from rtl.schedule import products
+    from rtl.folds import products
 
     graph = _load(given)
     wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "reuse")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal, Value
 
-from .schedule import Fold
+from .folds import Fold
 
 
 class Registers:

@@ -12,16 +12,9 @@ from fxsim.errors import FxsimError
 from fxsim.graph import Graph
 
 from .delays import Family, family
+from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
 from .lower import HardLayer, lower
-from .schedule import (
-    Fold,
-    LayerSchedule,
-    fold_for_reuse,
-    fold_multipliers,
-    least_reuse,
-    products,
-    schedule,
-)
+from .schedule import LayerSchedule, schedule
 from .timing import Stage, Timing, timing
 
 
@@ -149,7 +142,8 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     depths, stages = [], []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
-        interval, latency = (1, 1) if plan is None else (plan.interval, plan.latency)
+        interval, latency = (1, 0) if plan is None else (plan.interval, plan.latency)
+        latency += layer is layers[-1]  # the last buffer's output is registered
         spacing = max(spacing, interval)
         if not layer.return_sequences:
             spacing *= layer.steps

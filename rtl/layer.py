@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 
 from fxsim.errors import FxsimError
@@ -37,9 +37,10 @@ from fxsim.program import (
 )
 
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, rounded, shape, shifted
+from .fixed import cast, limited, rounded, shape, shifted, split
+from .folds import REDUCTIONS
 from .matvec import MatVec, rom_style
-from .schedule import REDUCTIONS, LayerSchedule
+from .schedule import LayerSchedule
 from .stream import Beat, Buffer, elements
 
 
@@ -59,20 +60,21 @@ class Tap:
 class LayerCore(wiring.Component):
     """A layer: takes one step's vector, gives one step's (or, without ``return_sequences``, one sequence's) vector.
 
-    Latency: ``plan.latency`` edges from the one that takes a token to the first at which its result stands; a token
-    enters every ``plan.interval`` cycles as long as the buffer behind has room.
+    Latency: ``plan.latency`` edges from the one that takes a token to the first at which its result stands, 1 more if
+    ``registered``; a token enters every ``plan.interval`` cycles as long as the buffer behind has room.
 
     Parameters
     ----------
     plan: the schedule. return_sequences: whether every step's result leaves. depth: beats the output buffer holds.
+    registered: whether the output comes from that buffer's registers alone.
 
     Members
     -------
     i : In(stream.Signature(Beat(...))), o : Out(stream.Signature(Beat(...)))
     """
 
-    def __init__(self, plan: LayerSchedule, return_sequences: bool, depth: int) -> None:
-        self.plan, self.return_sequences, self.depth = plan, return_sequences, depth
+    def __init__(self, plan: LayerSchedule, return_sequences: bool, depth: int, registered: bool) -> None:
+        self.plan, self.return_sequences, self.depth, self.registered = plan, return_sequences, depth, registered
         program = plan.program
         self.bits_in = program.input.elements * program.input.type.width
         self.bits_out = program.elements * program.type.width
@@ -81,7 +83,7 @@ class LayerCore(wiring.Component):
         )
         # Built here, so that the taps are known to whoever instantiates the layer.
         self._module = m = Module()
-        m.submodules.buffer = buffer = Buffer(self.bits_out, self.depth)
+        m.submodules.buffer = buffer = Buffer(self.bits_out, self.depth, registered)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         body = _Body(m, plan, self.i, buffer, return_sequences)
         body.build()
@@ -110,10 +112,11 @@ class _Body:
         self.registers = Registers()
         self.flows: dict[str, _Flow] = {}
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
+        self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.phases: list[Phase] = []
         self.taps: list[Tap] = []
         self._chosen: dict[tuple[str, int, int], list[Value]] = {}
-        self._ports: dict[tuple[Table, Fixed, Fixed], list[Memory]] = {}
+        self._ports: dict[tuple[Table, Fixed, Fixed, bool], list[Memory]] = {}
 
     # -- order of things -----------------------------------------------------------------------------------------------
     def build(self) -> None:
@@ -159,6 +162,8 @@ class _Body:
             init = op.init.data.tolist() if op.init else [0] * op.elements
             kind = shape(self.plan.bounds[op.name].narrow(op.type))
             self.kept[op.name] = [Signal(kind, name=f"{op.name}{k}", init=int(v)) for k, v in enumerate(init)]
+            if op.name in self.plan.opened:
+                self.opened[op.name] = [Signal(kind, name=f"{op.name}_next{k}") for k in range(op.elements)]
         for name in sorted(self.plan.collected):
             kind = shape(self.plan.bounds[name].narrow(self.program[name].type))
             self.kept[name] = [
@@ -256,7 +261,10 @@ class _Body:
         unit = MatVec(op, plan.bounds[op.name], engine, self.fold, plan.units, arg.type, plan.bounds[op.arg])
         m.submodules[op.name] = unit
         phase, start = self.phases[segment], self.local(segment, engine.start)
-        if op.arg in self.kept:
+        x: list[Value]
+        if op.arg in self.opened:
+            x = list(self.opened[op.arg])
+        elif op.arg in self.kept:
             x = self.kept[op.arg]
         else:
             x = self.values(op.arg, segment, engine.start)
@@ -269,65 +277,106 @@ class _Body:
         slot = plan.slots[op.name]
         size = self.program.sizes[op.name]
         count = size // self.fold.beats if size == plan.units else size
-        operands = [self.values(arg, segment, slot.start) for arg in op.args]
+        operands = [self.operand(op, arg, segment) for arg in op.args]
         kind = shape(plan.bounds[op.name].narrow(op.type))
         results: list[Value] = []
         for u in range(count):
             args = [values[u] if len(values) > 1 else values[0] for values in operands]
             result = Signal(kind, name=f"{op.name}_{u}")
             if isinstance(op, Lookup):
-                m.d.comb += result.eq(self.lookup(op, args[0]))
+                value = self.lookup(op, args[0])
             else:
-                m.d.comb += result.eq(self.compute(op, args, f"{op.name}_exact{u}"))
+                exact, frac = self.exact(op, args, f"{op.name}_exact{u}")
+                for stage in range(slot.start, slot.cycle):
+                    # A held op keeps its last register until the next step.
+                    last = op.name in plan.held and stage == slot.cycle - 1
+                    exact = self.later(exact, f"{op.name}_product{u}", segment, stage if last else None)
+                value = cast(exact, frac, op.type)
+            m.d.comb += result.eq(value)
             results.append(result)
         return _Flow(self.registers, op.name, slot.cycle, results)
 
-    def compute(self, op: Op, args: list[Value], name: str) -> Value:
-        """The cast result of an element-wise op."""
-        fracs = [self.program[arg].type.frac for arg in op.args]
-        if isinstance(op, Mul):
-            return self.fitted(op, args[0] * args[1], sum(fracs), name)
-        if isinstance(op, Cast):
-            return self.fitted(op, args[0], fracs[0], name)
-        frac = max(fracs)
-        grid = [shifted(value, frac - f) for value, f in zip(args, fracs, strict=True)]
-        if isinstance(op, Add):
-            return self.fitted(op, grid[0] + grid[1], frac, name)
-        if isinstance(op, Sub):
-            return self.fitted(op, grid[0] - grid[1], frac, name)
-        if isinstance(op, Max):
-            return self.fitted(op, Mux(grid[0] > grid[1], grid[0], grid[1]), frac, name)
-        if isinstance(op, Min):
-            return self.fitted(op, Mux(grid[0] < grid[1], grid[0], grid[1]), frac, name)
-        assert isinstance(op, Select)
-        return self.fitted(op, Mux(args[0] > 0, grid[1], grid[2]), frac, name)
+    def operand(self, op: Op, arg: str, segment: int) -> list[Value]:
+        """An operand of a lane op; that of a held one stays until the next step, if it is not held itself."""
+        start = self.plan.slots[op.name].start
+        apart = op.name in self.plan.held and start == self.plan.slots[op.name].cycle
+        if not apart or arg in self.plan.held or isinstance(self.program[arg], Constant):
+            return self.values(arg, segment, start)
+        before = self.values(arg, segment, start - 1)
+        return [self.later(v, f"{op.name}_{arg}_held{u}", segment, start - 1) for u, v in enumerate(before)]
 
-    def fitted(self, op: Op, value: Value, frac: int, name: str) -> Value:
-        """The exact result, in no more bits than its bounds need, cast: what cannot overflow has no limiter.
+    def later(self, value: Value, name: str, segment: int, when: int | None) -> Value:
+        """``value`` one cycle later; with ``when``, that of the last step's cycle ``when``."""
+        register = Signal(value.shape(), name=name, reset_less=True)
+        if when is None:
+            self.registers.add(register, value)
+        else:
+            with self.m.If(self.phases[segment].strobe(self.local(segment, when))):
+                self.m.d.sync += register.eq(value)
+        return register
 
-        It stands in a signal of its own, for the cast looks at its bits many times.
+    def exact(self, op: Op, args: list[Value], name: str) -> tuple[Value, int]:
+        """The exact result of an element-wise op, in no more bits than its bounds need, and its grid.
+
+        It stands in a signal of its own, for the cast looks at its bits many times; what never overflows has no limiter.
         """
+        fracs = [self.program[arg].type.frac for arg in op.args]
+        frac = sum(fracs) if isinstance(op, Mul) else max(fracs)
+        grid = [shifted(value, max(fracs) - f) for value, f in zip(args, fracs, strict=True)]
+        if isinstance(op, Mul):
+            value = args[0] * args[1]
+        elif isinstance(op, Cast):
+            value = args[0]
+        elif isinstance(op, Add):
+            value = grid[0] + grid[1]
+        elif isinstance(op, Sub):
+            value = grid[0] - grid[1]
+        elif isinstance(op, Max):
+            value = Mux(grid[0] > grid[1], grid[0], grid[1])
+        elif isinstance(op, Min):
+            value = Mux(grid[0] < grid[1], grid[0], grid[1])
+        else:
+            assert isinstance(op, Select)
+            value = Mux(args[0] > 0, grid[1], grid[2])
         low, high = self.plan.bounds[op.name].exact
         exact = Signal(shape(smallest(low, high, frac)), name=name)
         self.m.d.comb += exact.eq(value)
-        return cast(exact, frac, op.type)
+        return exact, frac
 
     def lookup(self, op: Lookup, x: Value) -> Value:
-        """Read a table: index now, entry one cycle later. Two readers share a memory with two ports."""
-        m, table = self.m, op.table
-        frac = self.program[op.arg].type.frac
+        """Read a table: index now, entry one (or two) cycles later."""
+        m, table, slot = self.m, op.table, self.plan.slots[op.name]
+        shift = self.program[op.arg].type.frac - table.frac
         scaled = x if table.scale == 1 else x * Const(table.scale)
-        index = rounded(scaled, frac - table.frac, table.round)
-        address = Signal(range(len(table.values.data)))
-        low = index < table.first
-        high = index > table.last
-        m.d.comb += address.eq(Mux(low, 0, Mux(high, len(table.values.data) - 1, index - table.first)))
-        entries = [int(v) for v in table.entries(op.type)]
+        if slot.doubled:
+            index, up = split(scaled, shift, table.round)
+        else:
+            index, up = rounded(scaled, shift, table.round), Const(0, 0)
+        whole = Signal(index.shape(), name=f"{op.name}_whole")
+        place = Signal(range(len(table.values.data)), name=f"{op.name}_index")
+        low, high = whole < table.first, whole > table.last
+        m.d.comb += whole.eq(index)
+        m.d.comb += place.eq(Mux(low, 0, Mux(high, table.last - table.first, whole - table.first)))
+        # What lies below a doubled table reads its first entry, however it rounds.
+        address: Value = Cat(Mux(low, 0, up), place) if slot.doubled else place
+        if slot.cycle - slot.start == 2:
+            address = self.kept_value(op, address)
         type = self.plan.bounds[op.name].narrow(op.type)
+        port = self.table(op, slot.doubled, type)
+        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
+        data: Value = port.data
+        return data.as_signed() if type.signed else data
+
+    def table(self, op: Lookup, doubled: bool, type: Fixed) -> ReadPort.Signature:
+        """A port of a memory with a lookup's entries; two readers share one with two ports."""
         # Shared only by readers with the same proven range: it decides how many bits of an entry are kept.
-        key = (table, op.type, type)
+        key = (op.table, op.type, type, doubled)
         memories = self._ports.setdefault(key, [])
         if not memories or len(memories[-1].read_ports) == 2:
+            entries = [int(v) for v in op.table.entries(op.type)]
+            if doubled:
+                # For each index the entry, and that of the next index, which is the one that it rounds up to.
+                entries = [entry for pair in zip(entries, entries[1:] + entries[-1:], strict=True) for entry in pair]
             # Entries that no input reads may not fit the narrow format; they are never seen.
             mask = (1 << type.width) - 1
             memory = Memory(
@@ -336,12 +385,9 @@ class _Body:
                 init=[v & mask for v in entries],
                 attrs=rom_style(len(entries), type.width),
             )
-            m.submodules[f"table_{op.name}{len(memories)}"] = memory
+            self.m.submodules[f"table_{op.name}{len(memories)}"] = memory
             memories.append(memory)
-        port = memories[-1].read_port()
-        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
-        data: Value = port.data
-        return data.as_signed() if type.signed else data
+        return memories[-1].read_port()
 
     def reduction(self, op: Op, segment: int) -> _Flow:
         """A tree with a register after every level."""
@@ -430,8 +476,8 @@ class _Body:
                     for g in range(self.fold.beats - 1):
                         with self.m.Case(g):
                             self.m.d.sync += [waiting[g * lanes + u].eq(flow.values[u]) for u in range(lanes)]
-            self.kept[key] = waiting + flow.values
-        return self.kept[key]
+            self.kept[key] = waiting
+        return self.kept[key] + flow.values
 
     def update(self, state: State) -> None:
         """Give a state its next value; the last step of a sequence gives it its initial one."""
@@ -441,6 +487,9 @@ class _Body:
         segment, flow = self.plan.segment[state.update], self.flows[state.update]
         init = state.init.data.tolist() if state.init else [0] * state.elements
         registers = self.kept[state.name]
+        if state.name in self.opened:
+            self.open_state(state, flow, segment, init)
+            return
         read_whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
         if self.fold.beats == 1 or not read_whole:
             self.store(registers, flow, segment, init)
@@ -454,14 +503,26 @@ class _Body:
                 for register, v, value in zip(registers, init, values, strict=True)
             ]
 
+    def open_state(self, state: State, flow: _Flow, segment: int, init: list[int]) -> None:
+        """A state as it stands in the cycle in which it is new; its register only follows, for those who read later.
+
+        The held registers that it is made of keep the last step's; the first step of a sequence has its initial value.
+        """
+        phase, time = self.phases[segment], self.local(segment, flow.cycle - 1)
+        begins = Signal(name=f"{state.name}_begins", init=1)
+        with self.m.If(phase.strobe(time)):
+            self.m.d.sync += begins.eq(phase.ends(time))
+        now, copy = self.opened[state.name], self.kept[state.name]
+        for signal, register, v, value in zip(now, copy, init, flow.values, strict=True):
+            self.m.d.comb += signal.eq(Mux(begins, Const(v, signal.shape()), value))
+            self.registers.add(register, signal)
+
     def emit(self) -> None:
         """Put the result of each step, or of each whole sequence, into the output buffer."""
         m, program, name = self.m, self.program, self.program.output
         segment = self.plan.segment[name]
-        if name not in self.flows:
-            cycle = self.cycle(name, segment)
-            self.flows[name] = _Flow(self.registers, name, cycle, self.values(name, segment, cycle))
-        flow = self.flows[name]
+        cycle = self.plan.result
+        flow = _Flow(self.registers, name, cycle, self.values(name, segment, cycle))
         phase, time = self.phases[segment], self.local(segment, flow.cycle)
         ends, broken = phase.ends(time), phase.broken(time)
         type = program.type

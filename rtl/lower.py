@@ -18,7 +18,7 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.graph import Graph, Layer, Shape
 from fxsim.program import Add, Const, Dot, Input, Op, Program, State
 
-from .schedule import is_ordered, known_bounds, regular
+from .folds import is_ordered, known_bounds, regular
 
 
 @dataclass(frozen=True)

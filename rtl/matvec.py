@@ -16,7 +16,8 @@ from fxsim.ranges import Bounds
 
 from .control import Delay, Phase, Registers
 from .fixed import cast, limited, rounded, shape
-from .schedule import Engine, Fold
+from .folds import Fold
+from .schedule import Engine
 from .stream import elements
 
 
@@ -162,9 +163,9 @@ class MatVec(Elaboratable):
         for i, (weight, operand) in enumerate(zip(weights, operands, strict=True)):
             if isinstance(weight, int) and weight == 0:
                 continue
-            product = operand * weight
-            kept = Signal(product.shape(), name=f"p{p}_{i}", reset_less=True)
-            m.d.sync += kept.eq(product)
+            kept: Value = operand * weight
+            for stage in range(e.stages):
+                kept = self.register(m, kept, f"p{p}_{i}_{stage}")
             # A sum that cannot saturate is right modulo its width, so that products need only be rounded.
             term = cast(kept, frac, op.type) if e.ordered else rounded(kept, frac - op.type.frac, op.type.round)
             terms.append(self.resized(m, term, f"t{p}_{i}"))

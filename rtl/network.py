@@ -18,20 +18,21 @@ from .stream import Beat, Buffer
 class Collect(wiring.Component):
     """Joins the ``steps`` vectors of a sequence into one (Flatten), first step low.
 
-    Latency: 1 edge from the last step to the result; a step is taken every cycle while there is room for a result.
+    Latency: none from the last step to the result, or 1 if ``registered``; a step is taken every cycle while there is
+    room for a result.
 
     Members
     -------
     i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(steps * bits)))
     """
 
-    def __init__(self, steps: int, bits: int, depth: int) -> None:
-        self.steps, self.bits, self.depth = steps, bits, depth
+    def __init__(self, steps: int, bits: int, depth: int, registered: bool) -> None:
+        self.steps, self.bits, self.depth, self.registered = steps, bits, depth, registered
         super().__init__({"i": In(stream.Signature(Beat(bits))), "o": Out(stream.Signature(Beat(steps * bits)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth)
+        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth, self.registered)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         room = Signal(range(self.depth + 1), init=self.depth)
         step = Signal(range(self.steps))
@@ -80,10 +81,11 @@ class Network(wiring.Component):
         bits = graph.shape[-1] * graph.input.width
         for layer, schedule, depth in zip(plan.layers, plan.schedules, plan.depths, strict=True):
             part: LayerCore | Collect
+            registered = layer is plan.layers[-1]
             if schedule is None:
-                part = Collect(layer.steps, bits, depth)
+                part = Collect(layer.steps, bits, depth, registered)
             else:
-                part = LayerCore(schedule, layer.return_sequences, depth)
+                part = LayerCore(schedule, layer.return_sequences, depth, registered)
             self.parts.append((layer, part))
             bits = layer.elements * layer.type.width
         first = plan.graph.shape[-1] * plan.graph.input.width

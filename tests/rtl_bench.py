@@ -10,8 +10,8 @@ from amaranth.sim import Simulator
 
 from fxsim.graph import Graph
 from rtl.folding import Folding, Plan, by_reuse, computing, make_plan
+from rtl.folds import least_reuse, products
 from rtl.network import Network
-from rtl.schedule import least_reuse, products
 
 
 @dataclass

@@ -13,8 +13,8 @@ from fxsim.graph import Graph, Layer
 from fxsim.simulation import simulate
 from rtl.delays import FAMILIES, family
 from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
+from rtl.folds import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
 from rtl.lower import lower
-from rtl.schedule import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
 from rtl.timing import Stage, Timing, timing
 
 
