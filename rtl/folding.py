@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import floor
 
 from fxsim.errors import FxsimError
@@ -24,9 +24,9 @@ class Folding:
 
     folds: Mapping[str, Fold]
 
-    def to_json(self) -> dict[str, dict[str, int]]:
+    def to_json(self) -> dict[str, dict[str, object]]:
         """As written to a folding file and the manifest."""
-        return {name: {"beats": fold.beats, "cycles": fold.cycles} for name, fold in self.folds.items()}
+        return {name: asdict(fold) for name, fold in self.folds.items()}
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ def computing(graph: Graph) -> list[HardLayer]:
     return [layer for layer in lower(graph) if layer.program is not None]
 
 
-def by_reuse(graph: Graph, reuse: int | Mapping[str, int]) -> Folding:
+def by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
     """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
 
-    A layer with fewer products than that has one multiplier an engine. Raises ``FxsimError`` naming the legal values.
+    A layer with fewer products than that has one multiplier an engine. ``multiplier`` says which constant products need
+    none (``constants.CHOICES``). Raises ``FxsimError`` naming the legal values.
     """
     layers = computing(graph)
     if isinstance(reuse, Mapping):
@@ -75,7 +76,7 @@ def by_reuse(graph: Graph, reuse: int | Mapping[str, int]) -> Folding:
         if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
             raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {value!r}")
         try:
-            chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))))
+            chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))), multiplier)
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
     return Folding(chosen)
@@ -101,7 +102,8 @@ def _check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Layers that are not named are fully parallel. Raises ``FxsimError`` for anything else.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut. Layers that are not named are fully parallel.
+    Raises ``FxsimError`` for anything else.
     """
     try:
         data = json.loads(text)
@@ -116,8 +118,10 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     for name, value in data.items():
         if set(value) == {"reuse"}:
             reuse[name] = value["reuse"]
-        elif set(value) == {"beats", "cycles"} and all(type(v) is int for v in value.values()):
-            chosen[name] = Fold(value["beats"], value["cycles"])
+        elif set(value) - {"multiplier"} == {"beats", "cycles"} and all(
+            type(v) is (str if key == "multiplier" else int) for key, v in value.items()
+        ):
+            chosen[name] = Fold(**value)
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
     rest = by_reuse(graph, reuse)

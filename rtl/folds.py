@@ -32,6 +32,8 @@ from fxsim.program import (
 )
 from fxsim.ranges import Bounds, bounds
 
+from .constants import digit_counts, most_digits
+
 LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Lookup)
 REDUCTIONS = (Total, Largest, OneHot)
 #: Most cycles that a beat may take; a counter of the gateware counts them.
@@ -40,10 +42,14 @@ MOST_CYCLES = 1 << 24
 
 @dataclass(frozen=True)
 class Fold:
-    """How a layer's work is spread over time: ``beats`` groups of units, ``cycles`` clock cycles each."""
+    """How a layer's work is spread over time: ``beats`` groups of units, ``cycles`` clock cycles each.
+
+    ``multiplier``: which products by constants are made without one, a key of ``constants.CHOICES``.
+    """
 
     beats: int = 1
     cycles: int = 1
+    multiplier: str = "auto"
 
     @property
     def reuse(self) -> int:
@@ -120,21 +126,22 @@ def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def engine_shape(op: Dot, rows: int, beats: int, cycles: int, ordered: bool) -> tuple[int, int] | None:
-    """(passes, width) with the fewest multipliers that finishes a beat in ``cycles``; None if none does."""
-    inputs = op.weights.shape[-2]
+def engine_shape(op: Dot, rows: int, fold: Fold, ordered: bool) -> tuple[int, int] | None:
+    """(passes, width) with the fewest multipliers that finishes a beat in the fold's cycles; None if none does."""
+    cycles, inputs = fold.cycles, op.weights.shape[-2]
     best: tuple[int, int, int] | None = None
     for passes in _divisors(rows):
         if passes > cycles:
             break
         room = cycles // passes
-        width = 1 if ordered else ceil(inputs / min(room, inputs))
-        if ceil(inputs / width) > room:
-            continue
-        # Of equal cost, fewer passes: results come together.
-        cost = rows // passes * width
-        if best is None or cost < best[0]:
-            best = (cost, passes, width)
+        # As narrow as time allows, or all at once, where constants may need fewer multipliers.
+        for width in (1,) if ordered else (ceil(inputs / min(room, inputs)), inputs):
+            if ceil(inputs / width) > room:
+                continue
+            # Of equal cost, fewer passes: results come together.
+            cost = engine_multipliers(op, rows, passes, width, fold.multiplier)
+            if best is None or cost < best[0]:
+                best = (cost, passes, width)
     return None if best is None else best[1:]
 
 
@@ -143,7 +150,14 @@ def rows_of(program: Program, op: Dot, fold: Fold) -> int:
     return program.sizes[op.name] // fold.beats
 
 
-def fold_for_reuse(program: Program, reuse: int) -> Fold:
+def engine_multipliers(op: Dot, rows: int, passes: int, width: int, multiplier: str) -> int:
+    """Multipliers of an engine; with one weight for ever, only those that its constants need."""
+    if rows == op.weights.shape[-1] and passes == 1 and width == op.weights.shape[-2] and op.weights.data.ndim == 2:
+        return int((digit_counts(op.weights.data) > most_digits(multiplier)).sum())
+    return rows // passes * width
+
+
+def fold_for_reuse(program: Program, reuse: int, multiplier: str = "auto") -> Fold:
     """The folding with the fewest multipliers whose engines work at most ``reuse`` cycles a step.
 
     Raises ``FxsimError`` with the legal values if ``reuse`` is outside them.
@@ -154,7 +168,8 @@ def fold_for_reuse(program: Program, reuse: int) -> Fold:
             f"reuse must be at least {least}, not {reuse}: a saturating accumulator adds one product a cycle, in order"
         )
     # Of equal multipliers the faster one; of equal speed more beats, whose results need fewer and narrower registers.
-    return min(folds(program, reuse), key=lambda fold: (fold_multipliers(program, fold), fold.reuse, -fold.beats))
+    legal = folds(program, reuse, multiplier)
+    return min(legal, key=lambda fold: (fold_multipliers(program, fold), fold.reuse, -fold.beats))
 
 
 def least_reuse(program: Program) -> int:
@@ -163,7 +178,7 @@ def least_reuse(program: Program) -> int:
     return max((op.weights.shape[-2] for op in program.dots if is_ordered(op, known[op.name])), default=1)
 
 
-def folds(program: Program, reuse: int) -> Iterator[Fold]:
+def folds(program: Program, reuse: int, multiplier: str) -> Iterator[Fold]:
     """The useful foldings of at most ``reuse`` cycles: for each number of beats, the one that uses them best."""
     known = known_bounds(program)
     for beats in legal_beats(program):
@@ -172,13 +187,13 @@ def folds(program: Program, reuse: int) -> Iterator[Fold]:
         cycles = reuse // beats
         busy = 1
         for op in program.dots:
-            rows = rows_of(program, op, Fold(beats))
-            shape = engine_shape(op, rows, beats, cycles, is_ordered(op, known[op.name]))
+            fold = Fold(beats, cycles, multiplier)
+            shape = engine_shape(op, rows_of(program, op, fold), fold, is_ordered(op, known[op.name]))
             if shape is None:
                 break
             busy = max(busy, shape[0] * ceil(op.weights.shape[-2] / shape[1]))
         else:
-            yield Fold(beats, busy)
+            yield Fold(beats, busy, multiplier)
 
 
 def fold_multipliers(program: Program, fold: Fold) -> int:
@@ -187,7 +202,7 @@ def fold_multipliers(program: Program, fold: Fold) -> int:
     total = lane_multipliers(program, fold, units_of(program))
     for op in program.dots:
         rows = rows_of(program, op, fold)
-        shape = engine_shape(op, rows, fold.beats, fold.cycles, is_ordered(op, known[op.name]))
+        shape = engine_shape(op, rows, fold, is_ordered(op, known[op.name]))
         assert shape is not None
-        total += rows // shape[0] * shape[1]
+        total += engine_multipliers(op, rows, *shape, fold.multiplier)
     return total

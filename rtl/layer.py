@@ -318,7 +318,7 @@ class _Body:
     def exact(self, op: Op, args: list[Value], name: str) -> tuple[Value, int]:
         """The exact result of an element-wise op, in no more bits than its bounds need, and its grid.
 
-        It stands in a signal of its own, for the cast looks at its bits many times; what never overflows has no limiter.
+        It stands in a signal of its own, for a cast looks at its bits many times; what never overflows is not limited.
         """
         fracs = [self.program[arg].type.frac for arg in op.args]
         frac = sum(fracs) if isinstance(op, Mul) else max(fracs)

@@ -14,6 +14,7 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.program import Dot
 from fxsim.ranges import Bounds
 
+from .constants import digits
 from .control import Delay, Phase, Registers
 from .fixed import cast, limited, rounded, shape
 from .folds import Fold
@@ -163,7 +164,7 @@ class MatVec(Elaboratable):
         for i, (weight, operand) in enumerate(zip(weights, operands, strict=True)):
             if isinstance(weight, int) and weight == 0:
                 continue
-            kept: Value = operand * weight
+            kept = self.product(operand, weight)
             for stage in range(e.stages):
                 kept = self.register(m, kept, f"p{p}_{i}_{stage}")
             # A sum that cannot saturate is right modulo its width, so that products need only be rounded.
@@ -195,6 +196,17 @@ class MatVec(Elaboratable):
         after = before + term
         m.d.sync += total.eq(limited(after, op.type) if e.ordered else after)
         return total
+
+    def product(self, operand: Value, weight: Value | int) -> Value:
+        """A product; by a constant of few signed digits as a sum of shifted operands."""
+        if not isinstance(weight, int) or not self.engine.constant or len(digits(weight)) > self.engine.digits:
+            return operand * weight
+        # Pairs, then pairs of pairs: as many levels as the schedule has counted.
+        parts: list[Value] = [operand << shift if sign > 0 else -(operand << shift) for sign, shift in digits(weight)]
+        while len(parts) > 1:
+            odd = parts[len(parts) & ~1 :]
+            parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd
+        return parts[0]
 
     def bias(self, m: Module, bias: list[int], p: int, slot: _Slots | None, time: int) -> Value:
         """The bias of row position ``p`` for the pass whose cycle ``time`` it is."""

@@ -37,12 +37,14 @@ from fxsim.program import (
 )
 from fxsim.ranges import Bounds
 
+from .constants import digit_counts, most_digits
 from .delays import Family
 from .folds import (
     LANE,
     MOST_CYCLES,
     REDUCTIONS,
     Fold,
+    engine_multipliers,
     engine_shape,
     is_ordered,
     known_bounds,
@@ -62,6 +64,7 @@ class Engine:
     ``start`` is the cycle of its first slot; ``ready`` and ``offset`` the cycle and the delay (ns) within it at which
     beat 0's results stand. ``stages``: registers behind each multiplier. ``registers[i]``: whether a register stands
     before adder level i (the last one: before the accumulator). ``ordered``: a saturating sum, one product at a time.
+    ``digits``: constants of up to so many signed digits need no multiplier; ``multipliers``: how many are left.
     """
 
     op: str
@@ -73,7 +76,9 @@ class Engine:
     beats: int
     ordered: bool
     registers: tuple[bool, ...]
-    stages: int = 1
+    stages: int
+    digits: int
+    multipliers: int
     start: int = 0
     ready: int = 0
     offset: float = 0.0
@@ -105,11 +110,6 @@ class Engine:
     def accumulates(self) -> bool:
         """Whether partial sums are kept from cycle to cycle."""
         return self.depth > 1 or self.ordered
-
-    @property
-    def multipliers(self) -> int:
-        """Products a cycle."""
-        return self.rows // self.passes * self.width
 
     @property
     def product_cycle(self) -> int:
@@ -295,13 +295,18 @@ class _Scheduler:
         """Delay from an engine's operand to its first register."""
         if engine.selected:
             return self.family.choice(engine.depth)
-        return self.family.product(self.width(engine.op))[0]
+        op = self.program[engine.op]
+        assert isinstance(op, Dot)
+        counts = digit_counts(op.weights.data)
+        shifted = int(counts.max(where=counts <= engine.digits, initial=1))
+        added = self.family.adder(sum(self.widths(engine.op))) * (shifted - 1).bit_length()
+        return max(added, self.family.product(max(self.widths(engine.op)))[0] if engine.multipliers else 0.0)
 
-    def width(self, name: str) -> int:
-        """Bits of the wider factor of a product."""
+    def widths(self, name: str) -> list[int]:
+        """Bits of an op's operands, or of the factors of a matrix product."""
         op = self.program[name]
         widths = [self.known[arg].narrow(self.program[arg].type).width for arg in op.args]
-        return max([*widths, op.weights.type.width] if isinstance(op, Dot) else widths)
+        return [*widths, op.weights.type.width] if isinstance(op, Dot) else widths
 
     def engine(self, op: Dot) -> Engine:
         """The engine of a product, as if it started in cycle 0."""
@@ -309,14 +314,18 @@ class _Scheduler:
         known = self.known[op.name]
         ordered = is_ordered(op, known)
         rows = rows_of(self.program, op, fold)
-        shape = engine_shape(op, rows, fold.beats, fold.cycles, ordered)
+        shape = engine_shape(op, rows, fold, ordered)
         if shape is None:
             raise FxsimError(f"op {op.name!r}: {fold.cycles} cycles are not enough for its products, in order")
         passes, width = shape
         steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
-        into, stages = family.product(self.width(op.name))
-        pipeline.from_place(Place(0, 0.0), into, "a product")
-        engine = Engine(op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (), stages)
+        engine = Engine(
+            op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
+            stages=family.product(max(self.widths(op.name)))[1],
+            digits=most_digits(fold.multiplier),
+            multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
+        )  # fmt: skip
+        pipeline.from_place(Place(0, 0.0), self.into(engine), "a product")
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
         arg_frac = self.program[op.arg].type.frac
@@ -393,7 +402,7 @@ class _Scheduler:
         at = max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
         if isinstance(op, Lookup):
             return self.lookup(op, at)
-        width = self.width(op.name)
+        width = max(self.widths(op.name))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
             return pipeline.product(at, width, cast, name)

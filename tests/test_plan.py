@@ -2,6 +2,7 @@
 """Lowering, folding and timing: pure Python, before any gateware."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from rtl_bench import random_raw
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
 from fxsim.simulation import simulate
+from rtl.constants import CHOICES, digit_counts, digits
 from rtl.delays import FAMILIES, family
 from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
 from rtl.folds import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
@@ -188,3 +190,22 @@ def test_plans_name_unknown_layers():
 def test_every_computing_layer_has_a_fold():
     graph = network("lstm", tail=(6,))
     assert list(by_reuse(graph, 2).folds) == [layer.name for layer in computing(graph)]
+
+
+def test_signed_digits():
+    values = np.arange(-3000, 3001)
+    for value, count in zip(values, digit_counts(values), strict=True):
+        found = digits(int(value))
+        assert sum(sign << shift for sign, shift in found) == value
+        assert len(found) == count
+        # Canonical: no two digits beside each other, hence none fewer.
+        assert all(b - a > 1 for (_, a), (_, b) in pairwise(found))
+
+
+def test_constants_of_few_digits_need_no_multiplier():
+    program = network("lstm", units=4, features=3).layers[0].program
+    counts = np.concatenate([digit_counts(op.weights.data).ravel() for op in program.dots])
+    for choice, most in CHOICES.items():
+        assert fold_multipliers(program, Fold(1, 1, choice)) == (counts > most).sum() + 3 * 4
+    with pytest.raises(FxsimError, match=r"^multiplier must be one of auto, dsp, lut, not 'ram'$"):
+        fold_multipliers(program, Fold(1, 1, "ram"))

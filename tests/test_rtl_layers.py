@@ -129,6 +129,12 @@ def test_tables_that_round_their_index_by_an_entry_more(rounding):
         assert rtl_run(plan, raw).outputs.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("choice", ["auto", "dsp", "lut"])
+def test_constant_products_by_block_or_by_adding(choice):
+    graph = network("gru", seed=7, tail=(4,))
+    agrees(make_plan(graph, Folding({name: Fold(1, 1, choice) for name in ("gru", "dense0_relu0")})))
+
+
 def test_products_of_several_blocks_have_two_registers():
     graph = network("lstm", seed=2)
     ops = [replace(op, weights=Const(op.weights.data, Fixed(24, 8))) if op.name == "uh" else op
