@@ -140,7 +140,7 @@ def export(
     latency: int | None = None,
     clock_mhz: float = 200.0,
     family: str = "xc7",
-    interleave: int = 1,
+    interleave: int | None = None,
     unroll: int = 1,
     top: str | None = None,
 ) -> Ip:
@@ -157,7 +157,9 @@ def export(
         Without any, every layer is as parallel as it can be.
     clock_mhz, family
         What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
-    interleave, unroll : int
+    interleave : int, optional
+        How many sequences take turns in the recurrent layers; that of the folding, or 1, by default.
+    unroll : int
         Only 1 in this version.
     top : str, optional
         Name of the top module; made from the graph's name by default.
@@ -165,9 +167,8 @@ def export(
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
-    for name, value in (("interleave", interleave), ("unroll", unroll)):
-        if type(value) is not int or value != 1:
-            raise FxsimError(f"{name} must be 1 in this version, not {value!r}")
+    if type(unroll) is not int or unroll != 1:
+        raise FxsimError(f"unroll must be 1 in this version, not {unroll!r}")
     chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency}
     given = [name for name, value in chosen.items() if value is not None]
     if len(given) > 1:
@@ -183,6 +184,8 @@ def export(
             )
         else:
             folding = by_reuse(graph, {})
+    if interleave is not None:
+        folding = replace(folding, interleave=interleave)
     planned = make_plan(graph, folding, clock_mhz, family)
     try:
         from rtl.verilog import manifest, to_verilog, top_name

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     one = _model(verb, "export", "Verilog, manifest, graph and golden vectors")
     one.add_argument("-o", "--output", metavar="DIR", required=True, help="new, empty, or an earlier export")
     _folding(one).add_argument("--folding", metavar="FILE", help="a folding of each layer, as plan -o writes it")
-    one.add_argument("--interleave", metavar="K", type=int, default=1, help="1 in this version")
+    one.add_argument("--interleave", metavar="K", type=int, help="sequences that take turns in a recurrent layer")
     one.add_argument("--unroll", metavar="U", type=int, default=1, help="1 in this version")
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: made from the model's file name)")
     one.set_defaults(run=verbs.export)

@@ -17,30 +17,43 @@ from .lower import HardLayer, lower
 from .schedule import LayerSchedule, schedule
 from .timing import Stage, Timing, timing
 
+#: Most sequences that take turns.
+MOST_WAYS = 64
+
 
 @dataclass(frozen=True)
 class Folding:
-    """A fold for each hardware layer that computes, by its name."""
+    """A fold for each hardware layer that computes, by its name.
+
+    ``interleave``: how many sequences take turns in the recurrent layers.
+    """
 
     folds: Mapping[str, Fold]
+    interleave: int = 1
 
-    def to_json(self) -> dict[str, dict[str, object]]:
+    def to_json(self) -> dict[str, object]:
         """As written to a folding file and the manifest."""
-        return {name: asdict(fold) for name, fold in self.folds.items()}
+        text: dict[str, object] = {name: asdict(fold) for name, fold in self.folds.items()}
+        return text | {"interleave": self.interleave} if self.interleave > 1 else text
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A network with its folding: schedules, buffer depths, timing and cost."""
+    """A network with its folding: schedules, the timing model's stages, timing and cost."""
 
     graph: Graph
     layers: tuple[HardLayer, ...]
     folding: Folding
     schedules: tuple[LayerSchedule | None, ...]
-    depths: tuple[int, ...]
+    stages: tuple[Stage, ...]
     timing: Timing
     family: Family
     clock_mhz: float
+
+    @property
+    def ways(self) -> int:
+        """Sequences that take turns in the recurrent layers."""
+        return self.folding.interleave
 
     @property
     def multipliers(self) -> int:
@@ -102,13 +115,15 @@ def _check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut. Layers that are not named are fully parallel.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers ``"interleave"``. Layers
+    that are not named are fully parallel.
     Raises ``FxsimError`` for anything else.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
+    interleave = data.pop("interleave", 1) if isinstance(data, dict) else 1
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
     layers = {layer.name: layer for layer in computing(graph)}
@@ -125,7 +140,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
     rest = by_reuse(graph, reuse)
-    return Folding({**rest.folds, **chosen})
+    return Folding({**rest.folds, **chosen}, interleave)
 
 
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
@@ -134,16 +149,18 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     _check_clock(clock_mhz)
     layers = tuple(lower(graph))
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
+    _check_interleave(graph, layers, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
             schedules.append(None)
             continue
         try:
-            schedules.append(schedule(layer.program, folding.folds.get(layer.name, Fold()), known, clock_mhz))
+            fold, ways = folding.folds.get(layer.name, Fold()), folding.interleave if layer.steps > 1 else 1
+            schedules.append(schedule(layer.program, fold, known, clock_mhz, ways))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
-    depths, stages = [], []
+    stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
         interval, latency = (1, 0) if plan is None else (plan.interval, plan.latency)
@@ -153,9 +170,23 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
             spacing *= layer.steps
         # As many results as can be under way at once, one that waits to be taken, one whose room is not back yet.
         depth = floor(latency / spacing) + 2
-        depths.append(depth)
-        stages.append(Stage(interval, latency, depth, layer.steps, layer.return_sequences))
-    return Plan(graph, layers, folding, tuple(schedules), tuple(depths), timing(stages), known, clock_mhz)
+        stages.append(Stage(interval, latency, depth, layer.return_sequences))
+    found = timing(stages, layers[0].steps, folding.interleave)
+    return Plan(graph, layers, folding, tuple(schedules), tuple(stages), found, known, clock_mhz)
+
+
+def _check_interleave(graph: Graph, layers: tuple[HardLayer, ...], ways: int) -> None:
+    if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
+        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
+    if ways == 1:
+        return
+    if layers[0].steps == 1:
+        raise FxsimError(f"interleave must be 1 for a network without sequences, not {ways}")
+    for layer in layers:
+        flattens = layer.program is None or any(op.weights.data.ndim == 3 for op in layer.program.dots)
+        gives = layer is layers[-1] and layer.return_sequences
+        if layer.steps > 1 and (flattens or gives):
+            raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
 
 
 def choices(layer: HardLayer) -> list[Fold]:

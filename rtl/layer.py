@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
@@ -40,6 +40,7 @@ from .control import Delay, Phase, Registers
 from .fixed import cast, limited, rounded, shape, shifted, split
 from .folds import REDUCTIONS
 from .matvec import MatVec, rom_style
+from .ring import StateRing
 from .schedule import LayerSchedule
 from .stream import Beat, Buffer, elements
 
@@ -113,6 +114,7 @@ class _Body:
         self.flows: dict[str, _Flow] = {}
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
         self.opened: dict[str, list[Signal]] = {}  # states before their register
+        self.rings: dict[str, StateRing] = {}  # states of interleaved sequences
         self.phases: list[Phase] = []
         self.taps: list[Tap] = []
         self._chosen: dict[tuple[str, int, int], list[Value]] = {}
@@ -142,6 +144,7 @@ class _Body:
         m.d.sync += [go.eq(take), wait.eq(Mux(take, plan.interval - 1, Mux(wait == 0, 0, wait - 1)))]
         x = Signal(len(i.payload.data), reset_less=True)
         last, abort = Signal(reset_less=True), Signal(reset_less=True)
+        self.take = take
         with m.If(take):
             m.d.sync += [x.eq(i.payload.data), last.eq(i.payload.last), abort.eq(i.payload.abort)]
         # Room is spoken for when a token that gives a result enters, and free again when the result leaves.
@@ -161,6 +164,9 @@ class _Body:
         for op in self.program.states:
             init = op.init.data.tolist() if op.init else [0] * op.elements
             kind = shape(self.plan.bounds[op.name].narrow(op.type))
+            if self.plan.ways > 1:
+                self.add_ring(op, init, kind)
+                continue
             self.kept[op.name] = [Signal(kind, name=f"{op.name}{k}", init=int(v)) for k, v in enumerate(init)]
             if op.name in self.plan.opened:
                 self.opened[op.name] = [Signal(kind, name=f"{op.name}_next{k}") for k in range(op.elements)]
@@ -169,6 +175,16 @@ class _Body:
             self.kept[name] = [
                 Signal(kind, name=f"whole_{name}{k}", reset_less=True) for k in range(self.program.sizes[name])
             ]
+
+    def add_ring(self, op: State, init: list[int], kind: Shape) -> None:
+        """The states of interleaved sequences, of which each token finds its own."""
+        ring = self.rings[op.name] = StateRing(self.plan.ways, init, kind, self.fold.beats)
+        self.m.submodules[f"ring_{op.name}"] = ring
+        self.m.d.comb += ring.take.eq(self.take)
+        if self.plan.flows_state:
+            self.flows[op.name] = _Flow(self.registers, op.name, 0, list(ring.now))
+        else:
+            self.kept[op.name] = list(ring.now)
 
     def open_segment(self, number: int) -> None:
         """A phase that starts when the operands of its products are whole."""
@@ -486,6 +502,16 @@ class _Body:
             raise FxsimError(f"state {state.name!r}: its update {state.update!r} is not computed in the step")
         segment, flow = self.plan.segment[state.update], self.flows[state.update]
         init = state.init.data.tolist() if state.init else [0] * state.elements
+        if state.name in self.rings:
+            ring, phase, time = self.rings[state.name], self.phases[segment], self.local(segment, flow.cycle)
+            m.d.comb += [a.eq(b) for a, b in zip(ring.next, flow.values, strict=True)]
+            m.d.comb += [
+                ring.put.eq(phase.strobe(time)),
+                ring.part.eq(1 << phase.index(time) if self.fold.beats > 1 else 1),
+                ring.done.eq(phase.final(time)),
+                ring.ends.eq(phase.ends(time)),
+            ]
+            return
         registers = self.kept[state.name]
         if state.name in self.opened:
             self.open_state(state, flow, segment, init)
@@ -541,6 +567,8 @@ class _Body:
 
     def tap(self, op: Op, flow: _Flow, segment: int) -> None:
         """Show an op's results to tests, where its beats hold them in the op's own order."""
+        if self.plan.ways > 1:
+            return  # tests look at sequences one after another
         size, count = self.program.sizes[op.name], len(flow.values)
         whole = size == count and self.fold.beats == 1
         if whole or (size == self.plan.units and count * self.fold.beats == size):

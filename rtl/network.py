@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .deal import Deal
 from .folding import Plan
 from .layer import LayerCore, Tap
 from .lower import HardLayer
@@ -79,21 +80,26 @@ class Network(wiring.Component):
         self.parts: list[tuple[HardLayer, LayerCore | Collect]] = []
         graph = plan.graph
         bits = graph.shape[-1] * graph.input.width
-        for layer, schedule, depth in zip(plan.layers, plan.schedules, plan.depths, strict=True):
+        for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
             part: LayerCore | Collect
             registered = layer is plan.layers[-1]
             if schedule is None:
-                part = Collect(layer.steps, bits, depth, registered)
+                part = Collect(layer.steps, bits, stage.depth, registered)
             else:
-                part = LayerCore(schedule, layer.return_sequences, depth, registered)
+                part = LayerCore(schedule, layer.return_sequences, stage.depth, registered)
             self.parts.append((layer, part))
             bits = layer.elements * layer.type.width
         first = plan.graph.shape[-1] * plan.graph.input.width
+        self.deal = Deal(first, plan.ways, plan.layers[0].steps) if plan.ways > 1 else None
         super().__init__({"i": In(stream.Signature(Beat(first))), "o": Out(stream.Signature(Beat(bits)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source = wiring.flipped(self.i)
+        if self.deal is not None:
+            m.submodules.deal = self.deal
+            wiring.connect(m, source, self.deal.i)
+            source = self.deal.o
         for layer, part in self.parts:
             m.submodules[layer.name] = part
             wiring.connect(m, source, part.i)

@@ -124,8 +124,8 @@ class LayerSchedule:
     ``segments`` are the cycles at which each group of beats starts: a matrix product of something computed in the
     step begins a new one. ``collected`` are the ops kept as whole vectors between segments. ``opened`` are the states
     that products read without a register of their own: out of the ops ``held``, whose registers keep their values until
-    the next step. ``interval``: cycles between tokens; ``result``: the cycle in which beat 0 of the result is given to
-    the buffer behind.
+    the next step. ``ways``: sequences whose tokens take turns. ``interval``: cycles between tokens; ``result``: the
+    cycle in which beat 0 of the result is given to the buffer behind.
     """
 
     program: Program
@@ -133,6 +133,7 @@ class LayerSchedule:
     units: int
     family: Family
     clock_mhz: float
+    ways: int = 1
     engines: dict[str, Engine] = field(default_factory=dict)
     slots: dict[str, Slot] = field(default_factory=dict)
     segment: dict[str, int] = field(default_factory=dict)
@@ -155,6 +156,11 @@ class LayerSchedule:
         return self.fold.reuse == 1
 
     @property
+    def flows_state(self) -> bool:
+        """Whether a state moves with its token; else it is held for the cycles of the step."""
+        return self.ways > 1 and self.fold.reuse == 1
+
+    @property
     def multipliers(self) -> int:
         """Multipliers of engines and lanes."""
         return sum(e.multipliers for e in self.engines.values()) + lane_multipliers(self.program, self.fold, self.units)
@@ -170,13 +176,17 @@ class LayerSchedule:
         return self.result + self.tail + 1
 
 
-def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float) -> LayerSchedule:
-    """The schedule of one layer's program; raises ``FxsimError`` for a folding that the program does not allow."""
-    plain = _Scheduler(program, fold, family, clock_mhz, {})
+def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
+    """The schedule of one layer's program for ``ways`` interleaved sequences.
+
+    Raises ``FxsimError`` for a folding that the program does not allow.
+    """
+    plain = _Scheduler(LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways), {})
     best = plain.run()
     offsets = plain.openable()
     if offsets:
-        opened = _Scheduler(program, fold, family, clock_mhz, offsets)
+        again = LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
+        opened = _Scheduler(again, offsets)
         other = opened.run()
         # The new places must bear out the offsets that they were found with.
         if opened.openable() == offsets and other.interval < best.interval:
@@ -187,9 +197,8 @@ def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float) -> 
 class _Scheduler:
     """Places one layer's ops. ``opened``: states to be read out of their update's ops, and how late they stand (ns)."""
 
-    def __init__(
-        self, program: Program, fold: Fold, family: Family, clock_mhz: float, opened: dict[str, float]
-    ) -> None:
+    def __init__(self, plan: LayerSchedule, opened: dict[str, float]) -> None:
+        program, fold = plan.program, plan.fold
         legal = legal_beats(program)
         if fold.beats not in legal:
             raise FxsimError(f"beats must be one of {', '.join(map(str, legal))}, not {fold.beats}")
@@ -197,11 +206,10 @@ class _Scheduler:
             raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
         if fold.cycles > MOST_CYCLES:
             raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
-        self.program, self.fold, self.family, self.opened = program, fold, family, opened
-        self.pipeline = Pipeline(family, clock_mhz)
-        self.plan = LayerSchedule(program, fold, units_of(program), family, clock_mhz)
-        self.known = self.plan.bounds = known_bounds(program)
-        self.plan.segments = [0]
+        self.plan, self.program, self.fold, self.family, self.opened = plan, program, fold, plan.family, opened
+        self.pipeline = Pipeline(plan.family, plan.clock_mhz)
+        self.known = plan.bounds = known_bounds(program)
+        plan.segments = [0]
 
     def run(self) -> LayerSchedule:
         plan, program = self.plan, self.program
@@ -246,15 +254,17 @@ class _Scheduler:
         if isinstance(op, Slice):
             return self.is_held(op.arg)
         if isinstance(op, Input):
-            return self.fold.reuse > 1
-        return isinstance(op, (State, Constant))
+            return not self.plan.flows_input
+        if isinstance(op, State):
+            return not self.plan.flows_state
+        return isinstance(op, Constant)
 
     # -- states --------------------------------------------------------------------------------------------------------
     def openable(self) -> dict[str, float]:
         """States whose products can start without a register in between, and how late in the cycle they then stand."""
         plan = self.plan
         found: dict[str, float] = {}
-        if self.fold.beats > 1 or len(plan.segments) > 1:
+        if self.fold.beats > 1 or len(plan.segments) > 1 or plan.ways > 1:
             return found
         for state in self.program.states:
             engines = [plan.engines[op.name] for op in self.program.dots if op.arg == state.name]
@@ -379,6 +389,9 @@ class _Scheduler:
             return Place(plan.segments[segment] + (self.fold.beats > 1), 0.0)
         if isinstance(op, Input):
             return Place(0, 0.0)
+        if isinstance(op, State):
+            # Chosen from the memory's word and the initial value.
+            return Place(0, self.family.select)
         if isinstance(op, Concat):
             return max(self.when(arg, segment) for arg in op.args)
         if isinstance(op, Dot):
@@ -453,6 +466,12 @@ class _Scheduler:
             need += [last + 1 for _, _, last in self.reads(program.input.name)]
         for state in program.states:
             cycle = self.when(state.update, plan.segment[state.update]).cycle
+            if plan.ways > 1:
+                # Written at the end of that cycle, read a cycle before the next token of the sequence starts.
+                need.append(ceil((cycle + plan.tail + 2) / plan.ways))
+                if not plan.flows_state:
+                    need += [last + 1 for _, _, last in self.reads(state.name)]
+                continue
             whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
             for op, first, _ in self.reads(state.name):
                 # A register later, but for products that read an opened state.

@@ -107,6 +107,7 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
             "latency_after_last": timing.latency_after_last,
             "interval": timing.interval if isinstance(timing.interval, int) else float(timing.interval),
         },
+        "interleave": plan.ways,
         "folding": plan.folding.to_json(),
         "cost": {"multipliers": plan.multipliers},
         "taps": taps,

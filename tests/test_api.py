@@ -163,6 +163,7 @@ class TestExport:
         for options, message in (
             ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, not both reuse and lat"),
             ({"folding": 3}, r"^folding must be a Folding or a file, not int$"),
+            ({"interleave": True}, r"^interleave must be an integer from 1 to 64, not True$"),
             ({"unroll": True}, r"^unroll must be 1 in this version, not True$"),
             ({"clock_mhz": "200"}, r"^clock must be from 1 to 2000 MHz, not '200'$"),
         ):
