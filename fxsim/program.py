@@ -49,6 +49,10 @@ class Const:
         )
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash((self.type, self.data.shape, self.data.tobytes()))
 
     @property

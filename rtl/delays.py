@@ -15,13 +15,10 @@ from math import ceil, log2
 from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed, Overflow, Round
 
-#: Bits of the wider operand of one DSP block's product.
-BLOCK = 18
-
 
 @dataclass(frozen=True)
 class Family:
-    """Operator delays of one device family, in ns.
+    """Operator delays of one device family, in ns; ``factors`` are the signed bits that one DSP block multiplies.
 
     ``multiply``: from a register through a DSP block's multiplier into the register inside it; ``multiply_out``:
     through it without a register; ``multiply_wide``: between the registers inside of several joined blocks;
@@ -45,6 +42,7 @@ class Family:
     table_out: float = 2.1
     scale: float = 1.0
     margin: float = 0.9
+    factors: tuple[int, int] = (25, 18)
 
     def budget(self, clock_mhz: float) -> float:
         """Delay that fits between two registers, on the scale of this table."""
@@ -58,9 +56,19 @@ class Family:
         """An addition or subtraction of ``width`` bits."""
         return self.add + self.add_bit * width
 
-    def product(self, width: int) -> tuple[float, int]:
-        """A product whose wider operand has ``width`` bits: the delay into its first register, and how many it has."""
-        return (self.multiply, 1) if width <= BLOCK else (self.multiply_wide, 2)
+    def blocks(self, one: int, two: int) -> int:
+        """DSP blocks that a signed product of factors of so many bits takes."""
+        wide, narrow = self.factors
+
+        def parts(width: int, bits: int) -> int:
+            # Those below the top have no sign, and so a bit less.
+            return 1 + max(0, ceil((width - bits) / (bits - 1)))
+
+        return min(parts(one, wide) * parts(two, narrow), parts(one, narrow) * parts(two, wide))
+
+    def product(self, one: int, two: int) -> tuple[float, int]:
+        """A product of factors of so many bits: the delay into its first register, and how many it has."""
+        return (self.multiply, 1) if self.blocks(one, two) == 1 else (self.multiply_wide, 2)
 
     def comparison(self, width: int) -> float:
         """A comparison and the choice it makes."""
@@ -86,9 +94,9 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("xc7"),
-        Family("xcu", scale=0.72),
-        Family("xcup", scale=0.65),
-        Family("ecp5", scale=1.7),
+        Family("xcu", scale=0.72, factors=(27, 18)),
+        Family("xcup", scale=0.65, factors=(27, 18)),
+        Family("ecp5", scale=1.7, factors=(18, 18)),
     )
 }
 

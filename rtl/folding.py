@@ -60,6 +60,11 @@ class Plan:
         """Multipliers of all layers."""
         return sum(s.multipliers for s in self.schedules if s is not None)
 
+    @property
+    def dsp(self) -> int:
+        """DSP blocks of all layers."""
+        return sum(s.dsp for s in self.schedules if s is not None)
+
 
 def computing(graph: Graph) -> list[HardLayer]:
     """The hardware layers that have a folding."""

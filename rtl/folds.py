@@ -57,14 +57,17 @@ class Fold:
         return self.beats * self.cycles
 
 
-def lane_multipliers(program: Program, fold: Fold, units: int) -> int:
-    """Multipliers of the element-wise products; a constant factor that is a power of two costs none."""
-    total = 0
-    for op in program.ops:
-        if isinstance(op, Mul) and not any(power_of_two(program[arg]) for arg in op.args):
-            size = program.sizes[op.name]
-            total += size // fold.beats if size == units else size
-    return total
+def lane_products(program: Program, op: Mul, fold: Fold) -> int:
+    """Multipliers of an element-wise product; a constant factor that is a power of two costs none."""
+    if any(power_of_two(program[arg]) for arg in op.args):
+        return 0
+    size = program.sizes[op.name]
+    return size // fold.beats if size == units_of(program) else size
+
+
+def lane_multipliers(program: Program, fold: Fold) -> int:
+    """Multipliers of all element-wise products."""
+    return sum(lane_products(program, op, fold) for op in program.ops if isinstance(op, Mul))
 
 
 def power_of_two(op: Op) -> bool:
@@ -199,7 +202,7 @@ def folds(program: Program, reuse: int, multiplier: str) -> Iterator[Fold]:
 def fold_multipliers(program: Program, fold: Fold) -> int:
     """Multipliers of a folding."""
     known = known_bounds(program)
-    total = lane_multipliers(program, fold, units_of(program))
+    total = lane_multipliers(program, fold)
     for op in program.dots:
         rows = rows_of(program, op, fold)
         shape = engine_shape(op, rows, fold, is_ordered(op, known[op.name]))

@@ -71,11 +71,11 @@ class Pipeline:
         start = self.from_place(at, delay, what)
         return Slot(start.cycle, start.cycle, start.offset + delay)
 
-    def product(self, at: Place, width: int, cast: float, what: str) -> Slot:
+    def product(self, at: Place, widths: tuple[int, int], cast: float, what: str) -> Slot:
         """A product and its cast: with registers behind the multiplier, unless without them there is time to spare."""
-        into, registers = self.family.product(width)
+        into, registers = self.family.product(*widths)
         through = at.offset + self.family.multiply_out + cast
-        if registers == 1 and self.fits(through + self.family.adder(width)):
+        if registers == 1 and self.fits(through + self.family.adder(max(widths))):
             return Slot(at.cycle, at.cycle, through)
         start = self.from_place(at, into, what)
         out = self.family.block_out + cast

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from fxsim.errors import FxsimError
-from fxsim.fixed import Round
+from fxsim.fixed import Round, smallest
 from fxsim.program import (
     Add,
     Concat,
@@ -49,6 +49,7 @@ from .folds import (
     is_ordered,
     known_bounds,
     lane_multipliers,
+    lane_products,
     legal_beats,
     power_of_two,
     rows_of,
@@ -163,7 +164,18 @@ class LayerSchedule:
     @property
     def multipliers(self) -> int:
         """Multipliers of engines and lanes."""
-        return sum(e.multipliers for e in self.engines.values()) + lane_multipliers(self.program, self.fold, self.units)
+        return sum(e.multipliers for e in self.engines.values()) + lane_multipliers(self.program, self.fold)
+
+    @property
+    def dsp(self) -> int:
+        """DSP blocks of those multipliers; a product of wide factors takes several."""
+        total = 0
+        for op in self.program.ops:
+            if isinstance(op, Dot):
+                total += self.engines[op.name].multipliers * self.family.blocks(*widths(self, op))
+            elif isinstance(op, Mul):
+                total += lane_products(self.program, op, self.fold) * self.family.blocks(*widths(self, op))
+        return total
 
     @property
     def tail(self) -> int:
@@ -174,6 +186,15 @@ class LayerSchedule:
     def latency(self) -> int:
         """Edges from the one that takes a token to the one that brings its result into the buffer behind."""
         return self.result + self.tail + 1
+
+
+def widths(plan: LayerSchedule, op: Op) -> tuple[int, int]:
+    """Bits of an op's first and last operand, or of the factors of a matrix product."""
+    bits = [plan.bounds[arg].narrow(plan.program[arg].type).width for arg in op.args]
+    if isinstance(op, Dot):
+        low, high = int(op.weights.data.min()), int(op.weights.data.max())
+        bits.append(smallest(low, high, 0).width)
+    return bits[0], bits[-1]
 
 
 def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
@@ -309,14 +330,9 @@ class _Scheduler:
         assert isinstance(op, Dot)
         counts = digit_counts(op.weights.data)
         shifted = int(counts.max(where=counts <= engine.digits, initial=1))
-        added = self.family.adder(sum(self.widths(engine.op))) * (shifted - 1).bit_length()
-        return max(added, self.family.product(max(self.widths(engine.op)))[0] if engine.multipliers else 0.0)
-
-    def widths(self, name: str) -> list[int]:
-        """Bits of an op's operands, or of the factors of a matrix product."""
-        op = self.program[name]
-        widths = [self.known[arg].narrow(self.program[arg].type).width for arg in op.args]
-        return [*widths, op.weights.type.width] if isinstance(op, Dot) else widths
+        factors = widths(self.plan, op)
+        added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
+        return max(added, self.family.product(*factors)[0] if engine.multipliers else 0.0)
 
     def engine(self, op: Dot) -> Engine:
         """The engine of a product, as if it started in cycle 0."""
@@ -331,7 +347,7 @@ class _Scheduler:
         steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
         engine = Engine(
             op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
-            stages=family.product(max(self.widths(op.name)))[1],
+            stages=family.product(*widths(self.plan, op))[1],
             digits=most_digits(fold.multiplier),
             multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
         )  # fmt: skip
@@ -415,10 +431,10 @@ class _Scheduler:
         at = max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
         if isinstance(op, Lookup):
             return self.lookup(op, at)
-        width = max(self.widths(op.name))
+        width = max(widths(self.plan, op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
-            return pipeline.product(at, width, cast, name)
+            return pipeline.product(at, widths(self.plan, op), cast, name)
         delay = cast
         if isinstance(op, Add | Sub):
             delay += family.adder(width)

@@ -109,6 +109,6 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         },
         "interleave": plan.ways,
         "folding": plan.folding.to_json(),
-        "cost": {"multipliers": plan.multipliers},
+        "cost": {"multipliers": plan.multipliers, "dsp": plan.dsp},
         "taps": taps,
     }

@@ -137,7 +137,7 @@ def test_constant_products_by_block_or_by_adding(choice):
 
 def test_products_of_several_blocks_have_two_registers():
     graph = network("lstm", seed=2)
-    ops = [replace(op, weights=Const(op.weights.data, Fixed(24, 8))) if op.name == "uh" else op
+    ops = [replace(op, weights=Const(op.weights.data, Fixed(30, 8))) if op.name == "uh" else op
            for op in graph.layers[0].program.ops]  # fmt: skip
     program = Program(tuple(ops), graph.layers[0].program.output)
     graph = replace(graph, layers=(replace(graph.layers[0], program=program),))
