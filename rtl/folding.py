@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import floor
+from math import floor, prod
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph
@@ -14,8 +14,9 @@ from fxsim.graph import Graph
 from .delays import Family, family
 from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
 from .lower import HardLayer, lower
-from .schedule import LayerSchedule, schedule
-from .timing import Stage, Timing, timing
+from .schedule import LayerSchedule
+from .scheduler import schedule
+from .timing import Source, Stage, Timing, timing
 
 #: Most sequences that take turns.
 MOST_WAYS = 64
@@ -25,16 +26,20 @@ MOST_WAYS = 64
 class Folding:
     """A fold for each hardware layer that computes, by its name.
 
-    ``interleave``: how many sequences take turns in the recurrent layers.
+    ``interleave``: how many sequences take turns in the recurrent layers. ``unroll``: 1, or the number of steps, each
+    of which then has hardware of its own. ``beat``: elements of an input beat; those of a step by default.
     """
 
     folds: Mapping[str, Fold]
     interleave: int = 1
+    unroll: int = 1
+    beat: int | None = None
 
     def to_json(self) -> dict[str, object]:
         """As written to a folding file and the manifest."""
         text: dict[str, object] = {name: asdict(fold) for name, fold in self.folds.items()}
-        return text | {"interleave": self.interleave} if self.interleave > 1 else text
+        whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
+        return text | whole
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,15 @@ class Plan:
     folding: Folding
     schedules: tuple[LayerSchedule | None, ...]
     stages: tuple[Stage, ...]
+    source: Source
     timing: Timing
     family: Family
     clock_mhz: float
 
     @property
-    def ways(self) -> int:
-        """Sequences that take turns in the recurrent layers."""
-        return self.folding.interleave
+    def beat(self) -> int:
+        """Elements of an input beat."""
+        return prod(self.graph.shape) // self.source.beats
 
     @property
     def multipliers(self) -> int:
@@ -69,6 +75,10 @@ class Plan:
 def computing(graph: Graph) -> list[HardLayer]:
     """The hardware layers that have a folding."""
     return [layer for layer in lower(graph) if layer.program is not None]
+
+
+#: Fields of a folding file that are of the whole network.
+_WHOLE = ("interleave", "unroll", "beat")
 
 
 def by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
@@ -120,15 +130,15 @@ def _check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers ``"interleave"``. Layers
-    that are not named are fully parallel.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers may stand
+    ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that are not named are fully parallel.
     Raises ``FxsimError`` for anything else.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
-    interleave = data.pop("interleave", 1) if isinstance(data, dict) else 1
+    whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
     layers = {layer.name: layer for layer in computing(graph)}
@@ -145,16 +155,17 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
     rest = by_reuse(graph, reuse)
-    return Folding({**rest.folds, **chosen}, interleave)
+    return Folding({**rest.folds, **chosen}, **whole)
 
 
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
     _check_clock(clock_mhz)
-    layers = tuple(lower(graph))
+    layers = tuple(lower(graph, folding.unroll))
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
-    _check_interleave(graph, layers, folding.interleave)
+    _check_interleave(layers, folding.interleave)
+    source = _source(graph, layers[0], folding)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -176,11 +187,25 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
         # As many results as can be under way at once, one that waits to be taken, one whose room is not back yet.
         depth = floor(latency / spacing) + 2
         stages.append(Stage(interval, latency, depth, layer.return_sequences))
-    found = timing(stages, layers[0].steps, folding.interleave)
-    return Plan(graph, layers, folding, tuple(schedules), tuple(stages), found, known, clock_mhz)
+    return Plan(
+        graph, layers, folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
+    )
 
 
-def _check_interleave(graph: Graph, layers: tuple[HardLayer, ...], ways: int) -> None:
+def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
+    """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
+    elements, whole = graph.shape[-1], prod(graph.shape)
+    beat = elements if folding.beat is None else folding.beat
+    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    if type(beat) is not int or beat not in legal:
+        raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {beat!r}")
+    vector = whole // first.steps
+    if beat > vector:
+        return Source(first.steps, folding.interleave, 1, True)
+    return Source(first.steps, folding.interleave, vector // beat)
+
+
+def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
     if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
         raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
     if ways == 1:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .convert import Gather, Spread
 from .deal import Deal
 from .folding import Plan
 from .layer import LayerCore, Tap
@@ -79,7 +82,7 @@ class Network(wiring.Component):
         self.plan = plan
         self.parts: list[tuple[HardLayer, LayerCore | Collect]] = []
         graph = plan.graph
-        bits = graph.shape[-1] * graph.input.width
+        bits = prod(graph.shape) // plan.source.steps * graph.input.width
         for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
             part: LayerCore | Collect
             registered = layer is plan.layers[-1]
@@ -89,19 +92,27 @@ class Network(wiring.Component):
                 part = LayerCore(schedule, layer.return_sequences, stage.depth, registered)
             self.parts.append((layer, part))
             bits = layer.elements * layer.type.width
-        first = plan.graph.shape[-1] * plan.graph.input.width
-        self.deal = Deal(first, plan.ways, plan.layers[0].steps) if plan.ways > 1 else None
+        self.front = list(self._front())
+        first = plan.beat * graph.input.width
         super().__init__({"i": In(stream.Signature(Beat(first))), "o": Out(stream.Signature(Beat(bits)))})
+
+    def _front(self) -> Iterator[tuple[str, Deal | Gather | Spread]]:
+        """What brings the input's beats into the order in which the first layer takes vectors."""
+        plan, source = self.plan, self.plan.source
+        width = plan.graph.input.width
+        vector = prod(plan.graph.shape) // source.steps * width
+        if source.gather > 1:
+            yield "gather", Gather(plan.beat * width, source.gather)
+        if source.spread:
+            yield "spread", Spread(vector, source.steps)
+        if source.ways > 1:
+            yield "deal", Deal(vector, source.ways, source.steps)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source = wiring.flipped(self.i)
-        if self.deal is not None:
-            m.submodules.deal = self.deal
-            wiring.connect(m, source, self.deal.i)
-            source = self.deal.o
-        for layer, part in self.parts:
-            m.submodules[layer.name] = part
+        for name, part in [*self.front, *((layer.name, part) for layer, part in self.parts)]:
+            m.submodules[name] = part
             wiring.connect(m, source, part.i)
             source = part.o
         wiring.connect(m, source, wiring.flipped(self.o))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -38,7 +39,7 @@ class Timing:
 class _Layers:
     """Tokens on their way through the layers, one after another."""
 
-    def __init__(self, stages: list[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
         self.taken: list[list[int]] = [[] for _ in stages]  # edges at which each layer took its tokens
         self.left: list[list[int]] = [[] for _ in stages]  # edges at which its results left its buffer
@@ -70,18 +71,48 @@ class _Layers:
         return edge
 
 
-def follow(stages: list[Stage], steps: int, sequences: int, ways: int = 1) -> tuple[list[int], list[int]]:
+@dataclass(frozen=True)
+class Source:
+    """How sequences come in: ``steps`` vectors each, of which ``ways`` sequences' take turns.
+
+    ``gather``: beats of a vector. ``spread``: whether one beat is a whole sequence instead.
+    """
+
+    steps: int
+    ways: int = 1
+    gather: int = 1
+    spread: bool = False
+
+    @property
+    def beats(self) -> int:
+        """Input beats of a sequence."""
+        return 1 if self.spread else self.steps * self.gather
+
+
+def follow(stages: Sequence[Stage], source: Source, sequences: int) -> tuple[list[int], list[int]]:
     """Edges at which the input beats are taken, and at which the output beats leave."""
-    layers = _Layers(stages)
-    if ways == 1:
-        entered = [layers.enter(0, 0, k % steps == steps - 1) for k in range(sequences * steps)]
+    layers, steps = _Layers(stages), source.steps
+    if source.ways > 1:
+        vectors = _dealt(layers, source, sequences)
     else:
-        entered = _dealt(layers, steps, sequences, ways)
+        vectors = []
+        for k in range(sequences * steps):
+            before = vectors[-1] if vectors else -1
+            vectors.append(layers.enter(0, before + source.gather, k % steps == steps - 1))
+    if source.spread:
+        # A sequence comes in with the last step of the one before, the first an edge before its first step.
+        return [vectors[0] - 1, *vectors[steps - 1 : -1 : steps]], layers.results
+    entered: list[int] = []
+    for edge in vectors:
+        # All beats of a vector but the last are taken at once.
+        before = entered[-1] if entered else -1
+        entered += [*range(before + 1, before + source.gather), edge]
     return entered, layers.results
 
 
-def _dealt(layers: _Layers, steps: int, sequences: int, ways: int) -> list[int]:
-    """The same behind ``deal.Deal``, whose registers these are, cycle by cycle; edge t ends cycle t."""
+def _dealt(layers: _Layers, source: Source, sequences: int) -> list[int]:
+    """Edges at which ``deal.Deal`` takes the vectors: its registers, cycle by cycle; edge t ends cycle t."""
+    steps, ways = source.steps, source.ways
     filled, active = [0] * ways, [False] * ways
     read = [0] * ways  # steps read of the slot's sequence
     entered: list[int] = []
@@ -89,7 +120,8 @@ def _dealt(layers: _Layers, steps: int, sequences: int, ways: int) -> list[int]:
     stands: int | None = None  # the edge at which the token at the output is taken
     closing: int | None = None  # its slot, if it is its sequence's last step
     while len(entered) < sequences * steps or any(filled) or stands is not None:
-        put = len(entered) < sequences * steps and filled[into] < steps
+        ready = cycle - (entered[-1] if entered else -1) >= source.gather
+        put = ready and len(entered) < sequences * steps and filled[into] < steps
         free = stands is None or stands == cycle
         some = any(filled) or any(active)
         get = free and filled[turn] > 0 and (active[turn] or turn == first)
@@ -126,11 +158,12 @@ def _dealt(layers: _Layers, steps: int, sequences: int, ways: int) -> list[int]:
     return entered
 
 
-def timing(stages: list[Stage], steps: int, ways: int = 1) -> Timing:
+def timing(stages: Sequence[Stage], source: Source) -> Timing:
     """Latency of the first sequence, and the interval once it has settled."""
+    ways = source.ways
     # The slots repeat together: no period of theirs is settled before each has had its turn.
     for sequences in (8 * ways, 32 * ways, 128 * ways):
-        entered, results = follow(stages, steps, sequences, ways)
+        entered, results = follow(stages, source, sequences)
         beats = len(results) // sequences
         # Behind the last input the network only drains, at a rate of its own.
         ends = [edge for edge in results[beats - 1 :: beats] if edge <= entered[-1] or ways == 1]
@@ -142,7 +175,7 @@ def timing(stages: list[Stage], steps: int, ways: int = 1) -> Timing:
                 interval = Fraction(sum(tail[:period]), period)
                 return Timing(
                     results[0] - entered[0],
-                    results[0] - entered[steps - 1],
+                    results[0] - entered[source.beats - 1],
                     int(interval) if interval.denominator == 1 else interval,
                 )
     raise AssertionError("the network's timing did not settle")

@@ -41,7 +41,7 @@ def rtl_run(
     """
     graph = plan.graph
     network = Network(plan)
-    xs = raw.reshape(len(raw), -1, graph.shape[-1])
+    xs = raw.reshape(len(raw), -1, plan.beat)
     beats = graph.output_shape[0] if len(graph.output_shape) == 2 else 1
     rng = np.random.default_rng(seed)
     outputs: list[list[int]] = []

@@ -32,7 +32,7 @@ def agrees(plan: Plan, sequences: int) -> None:
     assert run.given[0] - run.taken[0] == plan.timing.latency
     assert run.given[0] - run.taken[steps - 1] == plan.timing.latency_after_last
     # Not only the summary: every single edge.
-    taken, given = follow(list(plan.stages), steps, sequences, plan.ways)
+    taken, given = follow(plan.stages, plan.source, sequences)
     assert [edge - run.taken[0] for edge in run.taken] == taken
     assert [edge - run.taken[0] for edge in run.given] == given
     for idle, backpressure in ((0.7, 0.0), (0.3, 0.6)):
@@ -116,4 +116,4 @@ def test_interleave_in_a_folding_file():
     chosen = Folding({"lstm": Fold(2, 3)}, 4)
     assert from_json(graph, '{"interleave": 4, "lstm": {"beats": 2, "cycles": 3}}') == chosen
     assert chosen.to_json() == {"lstm": {"beats": 2, "cycles": 3, "multiplier": "auto"}, "interleave": 4}
-    assert make_plan(graph, chosen).ways == 4
+    assert make_plan(graph, chosen).source.ways == 4

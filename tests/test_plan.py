@@ -17,7 +17,7 @@ from rtl.delays import FAMILIES, family
 from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
 from rtl.folds import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
 from rtl.lower import lower
-from rtl.timing import Stage, Timing, timing
+from rtl.timing import Source, Stage, Timing, timing
 
 
 def relowered(graph: Graph) -> Graph:
@@ -169,17 +169,17 @@ def test_faster_clocks_and_slower_families_need_more_cycles():
 
 def test_timing_of_a_register_and_of_two_layers():
     register = Stage(1, 1, 2, True)
-    assert timing([register], 1) == Timing(1, 1, 1)
+    assert timing([register], Source(1)) == Timing(1, 1, 1)
     # Twenty steps of six cycles, then one result every 120 cycles through a slow and a fast layer.
     cell, slow, fast = Stage(6, 7, 2, False), Stage(100, 103, 3, True), Stage(1, 4, 2, True)
-    assert timing([cell, slow, fast], 20) == Timing(19 * 6 + 7 + 103 + 4, 7 + 103 + 4, 120)
+    assert timing([cell, slow, fast], Source(20)) == Timing(19 * 6 + 7 + 103 + 4, 7 + 103 + 4, 120)
     # A layer behind that is slower than the cell sets the pace.
-    assert timing([cell, Stage(150, 151, 2, True)], 20).interval == 150
+    assert timing([cell, Stage(150, 151, 2, True)], Source(20)).interval == 150
 
 
 def test_a_buffer_that_is_too_short_slows_the_model_down():
-    assert timing([Stage(1, 8, 10, True)], 1).interval == 1
-    assert timing([Stage(1, 8, 3, True)], 1).interval == 3
+    assert timing([Stage(1, 8, 10, True)], Source(1)).interval == 1
+    assert timing([Stage(1, 8, 3, True)], Source(1)).interval == 3
 
 
 def test_plans_name_unknown_layers():
