@@ -154,16 +154,16 @@ def plan(given: Namespace) -> None:
 
     graph = _load(given)
     wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "reuse")}
-    where = {"clock_mhz": given.clock_mhz, "family": given.family}
+    where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = api.plan(graph, **wanted, **where) if any(v is not None for v in wanted.values()) else None
     if given.output is not None and chosen is None:
         raise FxsimError("--output needs one of --multipliers, --latency and --reuse")
-    foldings = {"least": by_reuse(graph, {})}
+    foldings = {"least": by_reuse(graph, {}, given.multiplier)}
     most = max(products(layer.program) for layer in computing(graph) if layer.program is not None)
     for power in range(1, most.bit_length()):
         # A saturating sum adds in order, so smaller values are not legal there.
         with suppress(FxsimError):
-            foldings[str(1 << power)] = by_reuse(graph, 1 << power)
+            foldings[str(1 << power)] = by_reuse(graph, 1 << power, given.multiplier)
     rows = [(make_plan(graph, one, given.clock_mhz, given.family), name) for name, one in foldings.items()]
     if chosen is not None:
         rows = [row for row in rows if row[0].folding != chosen]
@@ -192,6 +192,10 @@ def _plan_row(one: Plan, name: str) -> Sequence[object]:
     return reuse, one.multipliers, timing.latency, f"{timing.latency / clock:.3f}", after, timing.interval, rate, mark
 
 
+def _beat(text: str | None) -> str | int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
 def export(given: Namespace) -> None:
     """Write a design."""
     ip = api.export(
@@ -205,6 +209,8 @@ def export(given: Namespace) -> None:
         family=given.family,
         interleave=given.interleave,
         unroll=given.unroll,
+        multiplier=given.multiplier,
+        input_beat=_beat(given.input_beat),
         top=given.top,
     )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]

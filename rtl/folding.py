@@ -219,13 +219,13 @@ def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
             raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
 
 
-def choices(layer: HardLayer) -> list[Fold]:
+def choices(layer: HardLayer, multiplier: str = "auto") -> list[Fold]:
     """Foldings of a layer from fast to small, without those that cost as much as a faster one."""
     assert layer.program is not None
     found: list[tuple[int, Fold]] = []
     reuse, most = least_reuse(layer.program), products(layer.program)
     while True:
-        fold = fold_for_reuse(layer.program, reuse)
+        fold = fold_for_reuse(layer.program, reuse, multiplier)
         cost = fold_multipliers(layer.program, fold)
         if not found or cost < found[-1][0]:
             found.append((cost, fold))
@@ -241,6 +241,7 @@ def by_budget(
     latency: int | None = None,
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
+    multiplier: str = "auto",
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` cycles.
 
@@ -258,7 +259,7 @@ def by_budget(
     for layer in layers:
         assert layer.program is not None
         row = []
-        for fold in choices(layer):
+        for fold in choices(layer, multiplier):
             plan = schedule(layer.program, fold, known, clock_mhz)
             tokens = layer.steps
             row.append((plan.multipliers, (tokens - 1) * plan.interval + plan.latency, fold))

@@ -172,7 +172,7 @@ class TestRefuses:
         ("export {}/tiny.fx -o ip --clock-mhz nan", "clock must be from 1 to 2000 MHz, not nan"),
         ("export {}/tiny.fx -o ip --family virtex", "argument --family: invalid choice: 'virtex'"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
-        ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 in this version, not 0"),
+        ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
         ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),
         ("export {}/tiny.fx -o ip --top module", "top must be a Verilog identifier"),
         ("export {}/tiny.fx -o ip --top a__b", "top must be a Verilog identifier"),
