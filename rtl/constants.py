@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Products by constants: which of them need a multiplier, and which are a few shifted operands added."""
+"""Products without a multiplier: by constants as a few shifted operands added, or all of them in logic."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 from fxsim.errors import FxsimError
 from fxsim.fixed import IntArray
 
+#: The choice that uses no DSP block at all.
+LOGIC = "lut"
 #: The most signed digits of a constant that is multiplied by shifting and adding, by the choice of multipliers. One
 #: digit is a shift. Two are one addition, in fewer LUTs than the product's own addition to a sum; more pay off only
 #: where DSP blocks are short.
-CHOICES = {"auto": 2, "dsp": 1, "lut": 64}
+CHOICES = {"auto": 2, "dsp": 1, LOGIC: 64}
 
 
 def most_digits(choice: str) -> int:

@@ -70,6 +70,10 @@ class Family:
         """A product of factors of so many bits: the delay into its first register, and how many it has."""
         return (self.multiply, 1) if self.blocks(one, two) == 1 else (self.multiply_wide, 2)
 
+    def logic_product(self, one: int, two: int) -> float:
+        """The same in LUTs: one factor for each bit of the other, added in a tree."""
+        return self.adder(one + two) * (min(one, two) - 1).bit_length() + self.select
+
     def comparison(self, width: int) -> float:
         """A comparison and the choice it makes."""
         return self.compare + self.compare_bit * width

@@ -22,6 +22,18 @@ def shifted(value: Value, left: int) -> Value:
     return value if left == 0 else value << left
 
 
+def logic_product(one: Value, two: Value) -> Value:
+    """``one * two`` without a multiplier: the longer for each bit of the shorter, added in a tree."""
+    one, two = sorted((one, two), key=len, reverse=True)
+    parts = [shifted(Mux(bit, one, 0), place) for place, bit in enumerate(two)]
+    if two.shape().signed:
+        parts[-1] = -parts[-1]
+    while len(parts) > 1:
+        odd = parts[len(parts) & ~1 :]
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd
+    return parts[0]
+
+
 def rounded(value: Value, shift: int, mode: Round) -> Value:
     """``value * 2**-shift`` rounded to an integer, at full width."""
     if shift <= 0:

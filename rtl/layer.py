@@ -36,9 +36,10 @@ from fxsim.program import (
     Total,
 )
 
+from .constants import LOGIC
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, rounded, shape, shifted, split
-from .folds import REDUCTIONS
+from .fixed import cast, limited, logic_product, rounded, shape, shifted, split
+from .folds import REDUCTIONS, power_of_two
 from .matvec import MatVec, rom_style
 from .ring import StateRing
 from .schedule import LayerSchedule
@@ -340,7 +341,8 @@ class _Body:
         frac = sum(fracs) if isinstance(op, Mul) else max(fracs)
         grid = [shifted(value, max(fracs) - f) for value, f in zip(args, fracs, strict=True)]
         if isinstance(op, Mul):
-            value = args[0] * args[1]
+            logic = self.fold.multiplier == LOGIC and not any(power_of_two(self.program[arg]) for arg in op.args)
+            value = logic_product(args[0], args[1]) if logic else args[0] * args[1]
         elif isinstance(op, Cast):
             value = args[0]
         elif isinstance(op, Add):

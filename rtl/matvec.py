@@ -14,9 +14,9 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.program import Dot
 from fxsim.ranges import Bounds
 
-from .constants import digits
+from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, rounded, shape
+from .fixed import cast, limited, logic_product, rounded, shape
 from .folds import Fold
 from .schedule import Engine
 from .stream import elements
@@ -200,6 +200,8 @@ class MatVec(Elaboratable):
     def product(self, operand: Value, weight: Value | int) -> Value:
         """A product; by a constant of few signed digits as a sum of shifted operands."""
         if not isinstance(weight, int) or not self.engine.constant or len(digits(weight)) > self.engine.digits:
+            if self.fold.multiplier == LOGIC:
+                return logic_product(operand, Value.cast(weight))
             return operand * weight
         # Pairs, then pairs of pairs: as many levels as the schedule has counted.
         parts: list[Value] = [operand << shift if sign > 0 else -(operand << shift) for sign, shift in digits(weight)]

@@ -71,10 +71,14 @@ class Pipeline:
         start = self.from_place(at, delay, what)
         return Slot(start.cycle, start.cycle, start.offset + delay)
 
-    def product(self, at: Place, widths: tuple[int, int], cast: float, what: str) -> Slot:
+    def multiplier(self, widths: tuple[int, int], logic: bool) -> tuple[float, int]:
+        """A product of such factors, in DSP blocks or in logic: the delay to its first register, how many it has."""
+        return (self.family.logic_product(*widths), 1) if logic else self.family.product(*widths)
+
+    def product(self, at: Place, widths: tuple[int, int], cast: float, logic: bool, what: str) -> Slot:
         """A product and its cast: with registers behind the multiplier, unless without them there is time to spare."""
-        into, registers = self.family.product(*widths)
-        through = at.offset + self.family.multiply_out + cast
+        into, registers = self.multiplier(widths, logic)
+        through = at.offset + max(self.family.multiply_out, into) + cast
         if registers == 1 and self.fits(through + self.family.adder(max(widths))):
             return Slot(at.cycle, at.cycle, through)
         start = self.from_place(at, into, what)

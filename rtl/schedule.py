@@ -24,6 +24,7 @@ from fxsim.program import (
 )
 from fxsim.ranges import Bounds
 
+from .constants import LOGIC
 from .delays import Family
 from .folds import (
     Fold,
@@ -143,7 +144,9 @@ class LayerSchedule:
 
     @property
     def dsp(self) -> int:
-        """DSP blocks of those multipliers; a product of wide factors takes several."""
+        """DSP blocks of those multipliers; a product of wide factors takes several, one in logic none."""
+        if self.fold.multiplier == LOGIC:
+            return 0
         total = 0
         for op in self.program.ops:
             if isinstance(op, Dot):

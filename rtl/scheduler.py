@@ -27,7 +27,7 @@ from fxsim.program import (
     Total,
 )
 
-from .constants import digit_counts, most_digits
+from .constants import LOGIC, digit_counts, most_digits
 from .delays import Family
 from .folds import (
     LANE,
@@ -183,7 +183,11 @@ class _Scheduler:
         shifted = int(counts.max(where=counts <= engine.digits, initial=1))
         factors = widths(self.plan, op)
         added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
-        return max(added, self.family.product(*factors)[0] if engine.multipliers else 0.0)
+        return max(added, self.multiplier(op)[0] if engine.multipliers else 0.0)
+
+    def multiplier(self, op: Op) -> tuple[float, int]:
+        """Delay into the first register of a product, and how many it has."""
+        return self.pipeline.multiplier(widths(self.plan, op), self.fold.multiplier == LOGIC)
 
     def engine(self, op: Dot) -> Engine:
         """The engine of a product, as if it started in cycle 0."""
@@ -198,11 +202,11 @@ class _Scheduler:
         steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
         engine = Engine(
             op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
-            stages=family.product(*widths(self.plan, op))[1],
+            stages=self.multiplier(op)[1],
             digits=most_digits(fold.multiplier),
             multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
         )  # fmt: skip
-        pipeline.from_place(Place(0, 0.0), self.into(engine), "a product")
+        pipeline.from_place(Place(0, 0.0), max(self.into(engine), self.multiplier(op)[0]), "a product")
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
         arg_frac = self.program[op.arg].type.frac
@@ -304,7 +308,7 @@ class _Scheduler:
         width = max(widths(self.plan, op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
-            return pipeline.product(at, widths(self.plan, op), cast, name)
+            return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
         delay = cast
         if isinstance(op, Add | Sub):
             delay += family.adder(width)
