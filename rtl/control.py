@@ -42,6 +42,18 @@ class Delay:
         return self._copies[cycles]
 
 
+class Flow:
+    """Signals of an op that pass by: those of beat 0 stand in ``cycle``, those of the next a beat later."""
+
+    def __init__(self, registers: Registers, name: str, cycle: int, values: list[Value]) -> None:
+        self.cycle, self.values = cycle, values
+        self._delays = [Delay(registers, value, f"{name}{k}") for k, value in enumerate(values)]
+
+    def at(self, cycle: int) -> list[Value]:
+        """The signals in a later cycle of beat 0."""
+        return [delay(cycle - self.cycle) for delay in self._delays]
+
+
 class Phase:
     """Counts the beats of a token from the cycle in which ``start`` is high.
 

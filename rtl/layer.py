@@ -3,44 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 
 from fxsim.errors import FxsimError
-from fxsim.fixed import Fixed, smallest
-from fxsim.fixed import cast as cast_integer
-from fxsim.program import (
-    Add,
-    Cast,
-    Concat,
-    Constant,
-    Dot,
-    Input,
-    Lookup,
-    Max,
-    Min,
-    Mul,
-    OneHot,
-    Op,
-    Program,
-    Select,
-    Slice,
-    State,
-    Sub,
-    Table,
-    Total,
-)
+from fxsim.program import Concat, Constant, Dot, Input, Lookup, Op, Program, Slice, State
 
-from .constants import LOGIC
-from .control import Delay, Phase, Registers
-from .fixed import cast, limited, logic_product, rounded, shape, shifted, split
-from .folds import REDUCTIONS, power_of_two
-from .matvec import MatVec, rom_style
+from .control import Flow, Phase, Registers
+from .fixed import cast, shape
+from .folds import REDUCTIONS
+from .lane import exact
+from .lookup import Tables
+from .matvec import MatVec
+from .reduction import Reductions
 from .ring import StateRing
 from .schedule import LayerSchedule
 from .stream import Beat, Buffer, elements
@@ -95,31 +73,21 @@ class LayerCore(wiring.Component):
         return self._module
 
 
-class _Flow:
-    """Signals of an op that pass by: those of beat 0 stand in ``cycle``, those of the next a beat later."""
-
-    def __init__(self, registers: Registers, name: str, cycle: int, values: list[Value]) -> None:
-        self.cycle, self.values = cycle, values
-        self._delays = [Delay(registers, value, f"{name}{k}") for k, value in enumerate(values)]
-
-    def at(self, cycle: int) -> list[Value]:
-        return [delay(cycle - self.cycle) for delay in self._delays]
-
-
 class _Body:
     def __init__(self, m: Module, plan: LayerSchedule, i: stream.Interface, buffer: Buffer, sequences: bool) -> None:
         self.m, self.plan, self.i, self.buffer, self.sequences = m, plan, i, buffer, sequences
         self.program: Program = plan.program
         self.fold = plan.fold
         self.registers = Registers()
-        self.flows: dict[str, _Flow] = {}
+        self.flows: dict[str, Flow] = {}
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
         self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.rings: dict[str, StateRing] = {}  # states of interleaved sequences
         self.phases: list[Phase] = []
         self.taps: list[Tap] = []
         self._chosen: dict[tuple[str, int, int], list[Value]] = {}
-        self._ports: dict[tuple[Table, Fixed, Fixed, bool], list[Memory]] = {}
+        self.tables = Tables(m, self.registers, plan)
+        self.reductions = Reductions(self.registers, plan)
 
     # -- order of things -----------------------------------------------------------------------------------------------
     def build(self) -> None:
@@ -155,7 +123,7 @@ class _Body:
         op = self.program.input
         values = elements(x, op.elements, op.type.width, op.type.signed)
         if plan.flows_input:
-            self.flows[op.name] = _Flow(self.registers, op.name, 0, values)
+            self.flows[op.name] = Flow(self.registers, op.name, 0, values)
         else:
             self.kept[op.name] = values
         self.phases.append(Phase(m, self.registers, "phase0", self.fold, go, last, abort))
@@ -183,7 +151,7 @@ class _Body:
         self.m.submodules[f"ring_{op.name}"] = ring
         self.m.d.comb += ring.take.eq(self.take)
         if self.plan.flows_state:
-            self.flows[op.name] = _Flow(self.registers, op.name, 0, list(ring.now))
+            self.flows[op.name] = Flow(self.registers, op.name, 0, list(ring.now))
         else:
             self.kept[op.name] = list(ring.now)
 
@@ -206,7 +174,7 @@ class _Body:
         segment = self.plan.segment[op.name]
         if isinstance(op, Slice) and op.name in self.plan.collected:
             cycle = self.cycle(op.name, segment)
-            part = _Flow(self.registers, op.name, cycle, self.values(op.name, segment, cycle))
+            part = Flow(self.registers, op.name, cycle, self.values(op.name, segment, cycle))
             self.store(self.kept[op.name], part, segment, None)
         if isinstance(op, Input | State | Constant | Slice):
             return
@@ -214,11 +182,13 @@ class _Body:
             flow = self.dot(op, segment)
         elif isinstance(op, Concat):
             cycle = max(self.cycle(arg, segment) for arg in op.args)
-            flow = _Flow(
+            flow = Flow(
                 self.registers, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)]
             )
         elif isinstance(op, REDUCTIONS):
-            flow = self.reduction(op, segment)
+            slot = self.plan.slots[op.name]
+            results = self.reductions.build(op, self.values(op.args[0], segment, slot.start))
+            flow = Flow(self.registers, op.name, slot.cycle, results)
         else:
             flow = self.lane(op, segment)
         self.flows[op.name] = flow
@@ -271,7 +241,7 @@ class _Body:
             self._chosen[key] = chosen
         return self._chosen[key]
 
-    def dot(self, op: Dot, segment: int) -> _Flow:
+    def dot(self, op: Dot, segment: int) -> Flow:
         plan, m = self.plan, self.m
         engine = plan.engines[op.name]
         arg = self.program[op.arg]
@@ -287,9 +257,9 @@ class _Body:
             x = self.values(op.arg, segment, engine.start)
         m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
         m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
-        return _Flow(self.registers, op.name, engine.ready, list(unit.result))
+        return Flow(self.registers, op.name, engine.ready, list(unit.result))
 
-    def lane(self, op: Op, segment: int) -> _Flow:
+    def lane(self, op: Op, segment: int) -> Flow:
         plan, m = self.plan, self.m
         slot = plan.slots[op.name]
         size = self.program.sizes[op.name]
@@ -301,17 +271,17 @@ class _Body:
             args = [values[u] if len(values) > 1 else values[0] for values in operands]
             result = Signal(kind, name=f"{op.name}_{u}")
             if isinstance(op, Lookup):
-                value = self.lookup(op, args[0])
+                value = self.tables.read(op, args[0])
             else:
-                exact, frac = self.exact(op, args, f"{op.name}_exact{u}")
+                value, frac = exact(m, plan, op, args, f"{op.name}_exact{u}")
                 for stage in range(slot.start, slot.cycle):
                     # A held op keeps its last register until the next step.
                     last = op.name in plan.held and stage == slot.cycle - 1
-                    exact = self.later(exact, f"{op.name}_product{u}", segment, stage if last else None)
-                value = cast(exact, frac, op.type)
+                    value = self.later(value, f"{op.name}_product{u}", segment, stage if last else None)
+                value = cast(value, frac, op.type)
             m.d.comb += result.eq(value)
             results.append(result)
-        return _Flow(self.registers, op.name, slot.cycle, results)
+        return Flow(self.registers, op.name, slot.cycle, results)
 
     def operand(self, op: Op, arg: str, segment: int) -> list[Value]:
         """An operand of a lane op; that of a held one stays until the next step, if it is not held itself."""
@@ -332,131 +302,8 @@ class _Body:
                 self.m.d.sync += register.eq(value)
         return register
 
-    def exact(self, op: Op, args: list[Value], name: str) -> tuple[Value, int]:
-        """The exact result of an element-wise op, in no more bits than its bounds need, and its grid.
-
-        It stands in a signal of its own, for a cast looks at its bits many times; what never overflows is not limited.
-        """
-        fracs = [self.program[arg].type.frac for arg in op.args]
-        frac = sum(fracs) if isinstance(op, Mul) else max(fracs)
-        grid = [shifted(value, max(fracs) - f) for value, f in zip(args, fracs, strict=True)]
-        if isinstance(op, Mul):
-            logic = self.fold.multiplier == LOGIC and not any(power_of_two(self.program[arg]) for arg in op.args)
-            value = logic_product(args[0], args[1]) if logic else args[0] * args[1]
-        elif isinstance(op, Cast):
-            value = args[0]
-        elif isinstance(op, Add):
-            value = grid[0] + grid[1]
-        elif isinstance(op, Sub):
-            value = grid[0] - grid[1]
-        elif isinstance(op, Max):
-            value = Mux(grid[0] > grid[1], grid[0], grid[1])
-        elif isinstance(op, Min):
-            value = Mux(grid[0] < grid[1], grid[0], grid[1])
-        else:
-            assert isinstance(op, Select)
-            value = Mux(args[0] > 0, grid[1], grid[2])
-        low, high = self.plan.bounds[op.name].exact
-        exact = Signal(shape(smallest(low, high, frac)), name=name)
-        self.m.d.comb += exact.eq(value)
-        return exact, frac
-
-    def lookup(self, op: Lookup, x: Value) -> Value:
-        """Read a table: index now, entry one (or two) cycles later."""
-        m, table, slot = self.m, op.table, self.plan.slots[op.name]
-        shift = self.program[op.arg].type.frac - table.frac
-        scaled = x if table.scale == 1 else x * Const(table.scale)
-        if slot.doubled:
-            index, up = split(scaled, shift, table.round)
-        else:
-            index, up = rounded(scaled, shift, table.round), Const(0, 0)
-        whole = Signal(index.shape(), name=f"{op.name}_whole")
-        place = Signal(range(len(table.values.data)), name=f"{op.name}_index")
-        low, high = whole < table.first, whole > table.last
-        m.d.comb += whole.eq(index)
-        m.d.comb += place.eq(Mux(low, 0, Mux(high, table.last - table.first, whole - table.first)))
-        # What lies below a doubled table reads its first entry, however it rounds.
-        address: Value = Cat(Mux(low, 0, up), place) if slot.doubled else place
-        if slot.cycle - slot.start == 2:
-            address = self.kept_value(op, address)
-        type = self.plan.bounds[op.name].narrow(op.type)
-        port = self.table(op, slot.doubled, type)
-        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
-        data: Value = port.data
-        return data.as_signed() if type.signed else data
-
-    def table(self, op: Lookup, doubled: bool, type: Fixed) -> ReadPort.Signature:
-        """A port of a memory with a lookup's entries; two readers share one with two ports."""
-        # Shared only by readers with the same proven range: it decides how many bits of an entry are kept.
-        key = (op.table, op.type, type, doubled)
-        memories = self._ports.setdefault(key, [])
-        if not memories or len(memories[-1].read_ports) == 2:
-            entries = [int(v) for v in op.table.entries(op.type)]
-            if doubled:
-                # For each index the entry, and that of the next index, which is the one that it rounds up to.
-                entries = [entry for pair in zip(entries, entries[1:] + entries[-1:], strict=True) for entry in pair]
-            # Entries that no input reads may not fit the narrow format; they are never seen.
-            mask = (1 << type.width) - 1
-            memory = Memory(
-                shape=type.width,
-                depth=len(entries),
-                init=[v & mask for v in entries],
-                attrs=rom_style(len(entries), type.width),
-            )
-            self.m.submodules[f"table_{op.name}{len(memories)}"] = memory
-            memories.append(memory)
-        return memories[-1].read_port()
-
-    def reduction(self, op: Op, segment: int) -> _Flow:
-        """A tree with a register after every level."""
-        slot = self.plan.slots[op.name]
-        values = self.values(op.args[0], segment, slot.start)
-        if isinstance(op, OneHot):
-            results = self.one_hot(op, values)
-        elif isinstance(op, Total):
-            results = [self.total(op, values)]
-        else:
-            frac = self.program[op.args[0]].type.frac
-            top = self.tree(op, values, lambda a, b: Mux(b > a, b, a))
-            results = [self.kept_value(op, cast(top, frac, op.type))]
-        return _Flow(self.registers, op.name, slot.cycle, results)
-
-    def kept_value(self, op: Op, value: Value) -> Value:
-        """``value`` one cycle later."""
-        signal = Signal(value.shape(), name=f"{op.name}_level", reset_less=True)
-        self.registers.add(signal, value)
-        return signal
-
-    def tree(self, op: Op, values: list[Value], join: Callable[[Value, Value], Value]) -> Value:
-        """Neighbours joined level by level, which is the tree of :class:`~fxsim.program.Total`."""
-        while len(values) > 1:
-            joined = [join(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
-            values = [self.kept_value(op, v) for v in joined + values[len(joined) * 2 :]]
-        return values[0]
-
-    def total(self, op: Total, values: list[Value]) -> Value:
-        frac = self.program[op.arg].type.frac
-        if frac == op.type.frac:
-            terms = [limited(v, op.type) for v in values]
-        else:
-            terms = [self.kept_value(op, cast(v, frac, op.type)) for v in values]
-        return self.kept_value(op, self.tree(op, terms, lambda a, b: limited(a + b, op.type)))
-
-    def one_hot(self, op: OneHot, values: list[Value]) -> list[Value]:
-        """Carries each value with a one-hot of its place; of equals the left one stays."""
-        size = len(values)
-        pairs: list[Value] = [Cat(v, Const(1 << k, size)) for k, v in enumerate(values)]
-        width, signed = len(values[0]), values[0].shape().signed
-
-        def number(pair: Value) -> Value:
-            return pair[:width].as_signed() if signed else pair[:width]
-
-        best = self.tree(op, pairs, lambda a, b: Mux(number(b) > number(a), b, a))
-        one, zero = (Const(cast_integer(v, 0, op.type), shape(op.type)) for v in (1, 0))
-        return [self.kept_value(op, Mux(best[width + k], one, zero)) for k in range(size)]
-
     # -- what stays ----------------------------------------------------------------------------------------------------
-    def store(self, registers: list[Value], flow: _Flow, segment: int, clear: list[int] | None) -> None:
+    def store(self, registers: list[Value], flow: Flow, segment: int, clear: list[int] | None) -> None:
         """Write each beat's elements to their registers; with ``clear``, initial values at the end of a sequence."""
         m, phase = self.m, self.phases[segment]
         time = self.local(segment, flow.cycle)
@@ -477,7 +324,7 @@ class _Body:
                     with m.Case(g):
                         m.d.sync += [registers[g * lanes + u].eq(value(g * lanes + u, u)) for u in range(lanes)]
 
-    def whole(self, name: str, flow: _Flow, segment: int) -> list[Value]:
+    def whole(self, name: str, flow: Flow, segment: int) -> list[Value]:
         """All elements of an op in the cycle of its last beat: earlier beats wait in registers."""
         if self.fold.beats == 1:
             return flow.values
@@ -531,7 +378,7 @@ class _Body:
                 for register, v, value in zip(registers, init, values, strict=True)
             ]
 
-    def open_state(self, state: State, flow: _Flow, segment: int, init: list[int]) -> None:
+    def open_state(self, state: State, flow: Flow, segment: int, init: list[int]) -> None:
         """A state as it stands in the cycle in which it is new; its register only follows, for those who read later.
 
         The held registers that it is made of keep the last step's; the first step of a sequence has its initial value.
@@ -550,7 +397,7 @@ class _Body:
         m, program, name = self.m, self.program, self.program.output
         segment = self.plan.segment[name]
         cycle = self.plan.result
-        flow = _Flow(self.registers, name, cycle, self.values(name, segment, cycle))
+        flow = Flow(self.registers, name, cycle, self.values(name, segment, cycle))
         phase, time = self.phases[segment], self.local(segment, flow.cycle)
         ends, broken = phase.ends(time), phase.broken(time)
         type = program.type
@@ -567,7 +414,7 @@ class _Body:
             self.buffer.beat.abort.eq(broken),
         ]
 
-    def tap(self, op: Op, flow: _Flow, segment: int) -> None:
+    def tap(self, op: Op, flow: Flow, segment: int) -> None:
         """Show an op's results to tests, where its beats hold them in the op's own order."""
         if self.plan.ways > 1:
             return  # tests look at sequences one after another

@@ -138,8 +138,12 @@ def test_constant_products_by_block_or_by_adding(choice):
 
 def test_products_of_several_blocks_have_two_registers():
     graph = network("lstm", seed=2)
-    ops = [replace(op, weights=Const(op.weights.data, Fixed(30, 8))) if op.name == "uh" else op
-           for op in graph.layers[0].program.ops]  # fmt: skip
+    ops = []
+    for op in graph.layers[0].program.ops:
+        if op.name == "uh":
+            data, type = (op.weights.data << 20) + 12345, op.weights.type
+            op = replace(op, weights=Const(data, Fixed(type.width + 20, type.frac + 20)))
+        ops.append(op)
     program = Program(tuple(ops), graph.layers[0].program.output)
     graph = replace(graph, layers=(replace(graph.layers[0], program=program),))
     assert plan_for(graph, 1).schedules[0].engines["uh"].stages == 2
