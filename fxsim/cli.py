@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     one = _model(verb, "plan", "table of foldings with cycles and cost")
     _folding(one)
     one.add_argument("-o", "--output", metavar="FILE", help="write the chosen folding, for export --folding")
+    one.add_argument("--stages", action="store_true", help="show what each cycle of the chosen folding does")
     one.set_defaults(run=verbs.plan)
 
     one = _model(verb, "export", "Verilog, manifest, graph and golden vectors")

@@ -158,6 +158,8 @@ def plan(given: Namespace) -> None:
     chosen = api.plan(graph, **wanted, **where) if any(v is not None for v in wanted.values()) else None
     if given.output is not None and chosen is None:
         raise FxsimError("--output needs one of --multipliers, --latency and --reuse")
+    if given.stages and chosen is None:
+        raise FxsimError("--stages needs one of --multipliers, --latency and --reuse")
     foldings = {"least": by_reuse(graph, {}, given.multiplier)}
     most = max(products(layer.program) for layer in computing(graph) if layer.program is not None)
     for power in range(1, most.bit_length()):
@@ -175,8 +177,20 @@ def plan(given: Namespace) -> None:
     cells = [_plan_row(one, name) for one, name in rows]
     title = f"{graph.name} at {given.clock_mhz:g} MHz, {given.family}; latency and interval in cycles"
     show_table(title, columns, cells)
+    if chosen is not None and given.stages:
+        _show_stages(next(one for one, name in rows if name == _CHOSEN))
     if chosen is not None and given.output is not None:
         write_whole(given.output, (json.dumps(chosen.to_json(), indent=1) + "\n").encode())
+
+
+def _show_stages(one: Plan) -> None:
+    from rtl.stages import stages
+
+    for layer, schedule in zip(one.layers, one.schedules, strict=True):
+        if schedule is not None:
+            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
+            title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
+            show_table(title, ("cycle", "<operators of the first beat"), rows)
 
 
 def _beats(a: Plan, b: Plan) -> bool:

@@ -22,8 +22,9 @@ class Family:
 
     ``multiply``: from a register through a DSP block's multiplier into the register inside it; ``multiply_out``:
     through it without a register; ``multiply_wide``: between the registers inside of several joined blocks;
-    ``block_out``: what the way out of a block takes longer than that out of a register. ``clamp``: into the range of a
-    table; ``table_in``: into the address of a block RAM; ``table_out``: from its clock to its output.
+    ``block_out``: what the way out of a block takes longer than that out of a register. ``rounding``: what rounding
+    takes longer than its addition; ``rounded``: what a saturation behind it does. ``clamp``: into the range of a table;
+    ``table_in``: into the address of a block RAM; ``table_out``: from its clock to its output.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Family:
     compare: float = 0.9
     compare_bit: float = 0.01
     select: float = 0.35
+    rounding: float = 0.15
+    rounded: float = 0.6
     clamp: float = 0.55
     table_in: float = 1.7
     table_out: float = 2.1
@@ -87,10 +90,10 @@ class Family:
         delay = 0.0
         shift = frac - to.frac
         if shift > 0 and to.round is not Round.TRN:
-            delay += self.adder(to.width)
+            delay += self.adder(to.width) + self.rounding
         grid = (low >> max(shift, 0), (high >> max(shift, 0)) + 1)
         if to.overflow is not Overflow.WRAP and (grid[0] < to.min or grid[1] > to.max):
-            delay += self.comparison(to.width)
+            delay += self.comparison(to.width) + (self.rounded if delay else 0.0)
         return delay
 
 

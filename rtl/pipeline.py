@@ -30,7 +30,8 @@ class Place(NamedTuple):
 class Slot:
     """An op of beat 0: its operands stand together in cycle ``start``, its result in ``cycle`` after ``offset`` ns.
 
-    ``cycle - start`` registers are inside: of a product behind the multiplier, of a lookup in and before the memory.
+    ``cycle - start`` registers are inside: of a product behind the multiplier, of a lookup in and before the memory, of
+    others before the cast.
     ``doubled``: a table with two entries an index, of which the rounding chooses one instead of adding to the index.
     """
 
@@ -66,10 +67,14 @@ class Pipeline:
             )
         return at if self.fits(at.offset + delay) else Place(at.cycle + 1, 0.0)
 
-    def operator(self, at: Place, delay: float, what: str) -> Slot:
-        """An operator without registers inside."""
-        start = self.from_place(at, delay, what)
-        return Slot(start.cycle, start.cycle, start.offset + delay)
+    def operator(self, at: Place, delay: float, cast: float, what: str) -> Slot:
+        """An operator and its cast, with a register in between only if they do not fit between two."""
+        if not self.fits(delay + cast):
+            start = self.from_place(at, delay, what)
+            self.from_place(Place(0, 0.0), cast, f"the cast of {what}")
+            return Slot(start.cycle, start.cycle + 1, cast)
+        start = self.from_place(at, delay + cast, what)
+        return Slot(start.cycle, start.cycle, start.offset + delay + cast)
 
     def multiplier(self, widths: tuple[int, int], logic: bool) -> tuple[float, int]:
         """A product of such factors, in DSP blocks or in logic: the delay to its first register, how many it has."""

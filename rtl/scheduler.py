@@ -309,14 +309,14 @@ class _Scheduler:
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
             return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
-        delay = cast
+        delay = 0.0
         if isinstance(op, Add | Sub):
-            delay += family.adder(width)
+            delay = family.adder(width)
         elif isinstance(op, Max | Min):
-            delay += family.comparison(width)
+            delay = family.comparison(width)
         elif isinstance(op, Select):
-            delay += family.select
-        return pipeline.operator(at, delay, name)
+            delay = family.select
+        return pipeline.operator(at, delay, cast, name)
 
     def place_reduction(self, op: Op) -> Slot:
         """A reduction's levels, each an op of its own with a register behind it: simple, and never slow."""

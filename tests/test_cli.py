@@ -171,6 +171,7 @@ class TestRefuses:
         ("export {}/tiny.fx -o ip --clock-mhz 0", "clock must be from 1 to 2000 MHz, not 0.0"),
         ("export {}/tiny.fx -o ip --clock-mhz nan", "clock must be from 1 to 2000 MHz, not nan"),
         ("export {}/tiny.fx -o ip --family virtex", "argument --family: invalid choice: 'virtex'"),
+        ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --latency and --reuse"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
         ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
         ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),

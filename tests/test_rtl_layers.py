@@ -96,7 +96,7 @@ def test_stacked_cells():
     holds(Graph("stacked", one.shape, one.input, (one.layers[0], second)), 4)
 
 
-@pytest.mark.parametrize("clock_mhz", [50, 100, 250])
+@pytest.mark.parametrize("clock_mhz", [50, 100, 250, 300])
 def test_registers_follow_the_clock(clock_mhz):
     holds(network("lstm", seed=3, tail=(4,)), 1, clock_mhz)
 
