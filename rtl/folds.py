@@ -36,6 +36,8 @@ from .constants import digit_counts, most_digits
 
 LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Lookup)
 REDUCTIONS = (Total, Largest, OneHot)
+#: Words from which on a memory of weights may be block RAM.
+BLOCK_ROM = 64
 #: Most cycles that a beat may take; a counter of the gateware counts them.
 MOST_CYCLES = 1 << 24
 

@@ -17,7 +17,7 @@ from fxsim.ranges import Bounds
 from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
 from .fixed import cast, limited, logic_product, rounded, shape
-from .folds import Fold
+from .folds import BLOCK_ROM, Fold
 from .schedule import Engine
 from .stream import elements
 
@@ -101,17 +101,15 @@ class MatVec(Elaboratable):
             if slot is None:
                 return list(self.x)
             # Only weights change: the operand waits for them in a register.
-            chosen = [Signal(x.shape(), name=f"operand{j}", reset_less=True) for j, x in enumerate(self.x)]
-            m.d.sync += [c.eq(x) for c, x in zip(chosen, self.x, strict=True)]
-            return list(chosen)
+            return [self.fetched(m, x, f"operand{j}", e.fetch) for j, x in enumerate(self.x)]
         order = self.op.order() if e.ordered else list(range(e.inputs))
         result: list[Value] = []
         for i in range(e.width):
             choices = [self.x[order[d * e.width + i]] if d * e.width + i < e.inputs else None for d in range(e.depth)]
             filled = [c if c is not None else Const(0, self.x[0].shape()) for c in choices]
-            operand = Signal(self.x[0].shape(), name=f"operand{i}", reset_less=True)
-            m.d.sync += operand.eq(Array(filled)[slot.step])
-            result.append(operand)
+            chosen = Signal(self.x[0].shape(), name=f"chosen{i}")
+            m.d.comb += chosen.eq(Array(filled)[slot.step])
+            result.append(self.fetched(m, chosen, f"operand{i}", e.fetch))
         return result
 
     def slot_weights(self, p: int, i: int) -> list[int]:
@@ -152,7 +150,8 @@ class MatVec(Elaboratable):
         port = memory.read_port()
         m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
         for i, weight in zip(moving, elements(port.data, len(moving), type.width, type.signed), strict=True):
-            result[i] = weight
+            # The memory's output is one register already.
+            result[i] = self.fetched(m, weight, f"weight{p}_{i}", self.engine.fetch - 1)
         return result
 
     def row(
@@ -230,6 +229,12 @@ class MatVec(Elaboratable):
         m.d.comb += signal.eq(value)
         return signal
 
+    def fetched(self, m: Module, value: Value, name: str, cycles: int) -> Value:
+        """``value`` so many cycles later."""
+        for _ in range(cycles):
+            value = self.register(m, value, name)
+        return value
+
     def register(self, m: Module, value: Value, name: str) -> Value:
         """``value`` one cycle later."""
         kept = Signal(value.shape(), name=name, reset_less=True)
@@ -243,7 +248,7 @@ class _Slots:
     def __init__(self, m: Module, registers: Registers, e: Engine, phase: Phase) -> None:
         self.step = Signal(range(max(e.depth, 2)), name="step")
         self.turn = Signal(range(max(e.passes, 2)), name="turn")
-        self.address = Signal(range(e.steps * e.beats * e.busy), name="address")
+        self.address = Signal(range(e.slots), name="address")
         self.busy = Signal(name="busy")
         m.d.comb += self.busy.eq(phase.active if e.busy == phase.fold.cycles else phase.active & (phase.cycle < e.busy))
         closing = Signal(name="closing")
@@ -282,4 +287,4 @@ class _Slots:
 
 def rom_style(depth: int, width: int) -> dict[str, str]:
     """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if depth >= 64 and depth * width >= 4096 else {}
+    return {"rom_style": "block"} if depth >= BLOCK_ROM and depth * width >= 4096 else {}

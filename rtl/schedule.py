@@ -39,9 +39,10 @@ class Engine:
     """A matrix product: ``rows`` outputs a beat, in ``passes`` groups, each from ``depth`` cycles of ``width`` inputs.
 
     ``start`` is the cycle of its first slot; ``ready`` and ``offset`` the cycle and the delay (ns) within it at which
-    beat 0's results stand. ``stages``: registers behind each multiplier. ``registers[i]``: whether a register stands
-    before adder level i (the last one: before the accumulator). ``ordered``: a saturating sum, one product at a time.
-    ``digits``: constants of up to so many signed digits need no multiplier; ``multipliers``: how many are left.
+    beat 0's results stand. ``fetch`` and ``stages``: registers before and behind each multiplier. ``registers[i]``:
+    whether a register stands before adder level i (the last one: before the accumulator). ``ordered``: a saturating
+    sum, one product at a time. ``digits``: constants of up to so many signed digits need no multiplier;
+    ``multipliers``: how many are left.
     """
 
     op: str
@@ -54,6 +55,7 @@ class Engine:
     ordered: bool
     registers: tuple[bool, ...]
     stages: int
+    fetch: int
     digits: int
     multipliers: int
     start: int = 0
@@ -71,9 +73,14 @@ class Engine:
         return self.passes * self.depth
 
     @property
+    def slots(self) -> int:
+        """Weights of a multiplier."""
+        return self.steps * self.beats * self.busy
+
+    @property
     def constant(self) -> bool:
         """Whether every multiplier has one weight for ever."""
-        return self.steps * self.beats * self.busy == 1
+        return self.slots == 1
 
     @property
     def selected(self) -> bool:
@@ -91,7 +98,7 @@ class Engine:
     @property
     def product_cycle(self) -> int:
         """Cycle in which the products of slot 0 stand in their registers."""
-        return self.start + self.selected + self.stages
+        return self.start + self.fetch + self.stages
 
 
 @dataclass

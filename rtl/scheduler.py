@@ -30,6 +30,7 @@ from fxsim.program import (
 from .constants import LOGIC, digit_counts, most_digits
 from .delays import Family
 from .folds import (
+    BLOCK_ROM,
     LANE,
     MOST_CYCLES,
     REDUCTIONS,
@@ -203,10 +204,15 @@ class _Scheduler:
         engine = Engine(
             op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
             stages=self.multiplier(op)[1],
+            fetch=0,
             digits=most_digits(fold.multiplier),
             multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
         )  # fmt: skip
         pipeline.from_place(Place(0, 0.0), max(self.into(engine), self.multiplier(op)[0]), "a product")
+        if engine.selected:
+            # Out of a block RAM weights may come too late for the multiplier: then they have a register in between.
+            memory = family.table_out if engine.slots >= BLOCK_ROM else 0.0
+            engine = replace(engine, fetch=1 if pipeline.fits(memory + self.multiplier(op)[0]) else 2)
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
         arg_frac = self.program[op.arg].type.frac

@@ -151,6 +151,14 @@ def test_products_of_several_blocks_have_two_registers():
     holds(graph, 3)
 
 
+@pytest.mark.parametrize("flatten", [False, True])
+def test_weights_of_a_block_memory_have_a_register_at_a_fast_clock(flatten):
+    graph = network("lstm", seed=6, flatten=flatten, tail=(5,))
+    fetch = [engine.fetch for s in plan_for(graph, 64, 250.0).schedules for engine in s.engines.values()]
+    assert 2 in fetch
+    holds(graph, 64, 250.0)
+
+
 X = Fixed(9, 5, True, Round.RND, Overflow.SAT)
 
 
