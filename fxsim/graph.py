@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,12 @@ class Graph:
             yield layer, shape, type, result, format
             shape, type = result, format
 
-    @property
+    @cached_property
     def output_shape(self) -> Shape:
         """Shape of one output, without the batch."""
         return list(self.flow())[-1][3]
 
-    @property
+    @cached_property
     def output(self) -> Fixed:
         """Format of the output."""
         return list(self.flow())[-1][4]

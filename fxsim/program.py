@@ -2,8 +2,8 @@
 """Typed straight-line programs: what one time step of a layer computes, as data.
 
 A :class:`Program` is a tuple of ops. Each op names one vector of raw integers of one :class:`~fxsim.fixed.Fixed`
-format, computes its exact result from earlier ops and casts it once to its own format. The reference, the numba
-kernels and the gateware are three folds over the same ops. ``docs/program.md`` is the specification in prose.
+format, computes its exact result from earlier ops and casts it once to its own format. The reference, the
+compiled kernels and the gateware are three folds over the same ops. ``docs/program.md`` is the specification in prose.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -53,7 +53,12 @@ class Const:
 
     @cached_property
     def _hash(self) -> int:
+        # Kept, for plans look programs up thousands of times.
         return hash((self.type, self.data.shape, self.data.tobytes()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Hashes are of one process: a copy in another one makes its own.
+        return Const, (self.data, self.type)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,8 +98,15 @@ class Table:
         return min(max(index, self.first), self.last) - self.first
 
     def entries(self, to: Fixed) -> IntArray:
-        """All values cast to the format ``to``, int64."""
-        return np.array([cast(int(v), self.values.type.frac, to) for v in self.values.data], np.int64)
+        """All values cast to the format ``to``, int64; read only."""
+        return _entries(self.values, to)
+
+
+@lru_cache(maxsize=256)
+def _entries(values: Const, to: Fixed) -> IntArray:
+    entries = np.array([cast(int(v), values.type.frac, to) for v in values.data], np.int64)
+    entries.flags.writeable = False
+    return entries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,12 +172,10 @@ def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str,
 def _lookup(op: Lookup, arg: Intervals, frac: int) -> Bounds:
     entries = op.table.entries(op.type)
     raw = op.table.values
-    result = []
-    read: set[Interval] = {(op.table.index(low, frac), op.table.index(high, frac)) for low, high in arg}
-    spans = {span: entries[span[0] : span[1] + 1] for span in read}
-    for low, high in arg:
-        span = spans[(op.table.index(low, frac), op.table.index(high, frac))]
-        result.append((int(span.min()), int(span.max())))
+    spans = {(low, high): (op.table.index(low, frac), op.table.index(high, frac)) for low, high in set(arg)}
+    read = set(spans.values())
+    ends = {(a, b): (int(entries[a : b + 1].min()), int(entries[a : b + 1].max())) for a, b in read}
+    result = [ends[spans[interval]] for interval in arg]
     used = np.concatenate([raw.data[a : b + 1] for a, b in read])
     exact = (int(used.min()), int(used.max()))
     over = _cast_interval(*exact, raw.type.frac, op.type)[1]
@@ -225,18 +223,14 @@ def _dot(op: Dot, arg: Intervals, frac: int) -> Bounds:
         low, high = round_shifts(low, shift, to.round), round_shifts(high, shift, to.round)
         if int(low.min()) < to.min or int(high.max()) > to.max:
             overflows = True
-        sums = []
-        for k in range(weights.shape[-1]):
-            column_low, column_high = low[:, k], high[:, k]
-            sums.append(
-                (
-                    biases[k] + int(column_low.sum()),
-                    biases[k] + int(column_high.sum()),
-                )
-            )
-            # A partial sum holds some of the terms; the worst leaves out those of the other sign.
-            partial_low = min(partial_low, min(biases[k], 0) + int(np.minimum(column_low, 0).sum()))
-            partial_high = max(partial_high, max(biases[k], 0) + int(np.maximum(column_high, 0).sum()))
+        sums = [
+            (bias + int(down), bias + int(up))
+            for bias, down, up in zip(biases, low.sum(axis=0), high.sum(axis=0), strict=True)
+        ]
+        # A partial sum holds some of the terms; the worst leaves out those of the other sign.
+        down, up = np.minimum(low, 0).sum(axis=0), np.maximum(high, 0).sum(axis=0)
+        partial_low = min(partial_low, *(min(bias, 0) + int(v) for bias, v in zip(biases, down, strict=True)))
+        partial_high = max(partial_high, *(max(bias, 0) + int(v) for bias, v in zip(biases, up, strict=True)))
         results = sums if not results else _union(results, sums)
     overflows = overflows or partial_low < to.min or partial_high > to.max
     if overflows:

@@ -3,26 +3,36 @@
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import kernels, reference, translation
+from . import blocks, kernels, reference
+from .engine import Host, host
 from .errors import FxsimError
-from .fixed import IntArray, cast_floats, to_float
-from .graph import Graph, Layer
+from .fixed import Fixed, IntArray, cast_floats, to_float
+from .frame import Wanted
+from .graph import Graph, Layer, Shape
+from .kernels import Kernel
 from .program import Program
+from .words import TooWide
 
-#: Sequences in a block: enough to fill vector registers, few enough for the working memory to stay in cache.
-BLOCK = 128
-#: Narrower blocks leave vector registers empty.
-LEAST_BLOCK = 16
-#: A block that is traced keeps every op of every step; it is made narrower to stay under this many bytes.
-TRACE_BYTES = 64 << 20
+#: Sequences that a thread takes at a time: enough to forget the cost of Python, few enough for the cache and for
+#: progress to be seen.
+CHUNK = 2048
+#: A chunk that is traced keeps every op of every step; it is made smaller to stay under this many bytes.
+TRACE_BYTES = 8 << 20
+#: Kernels kept for graphs that may come again.
+_KEPT = 16
 
 Progress = Callable[[int, int], None]
 
@@ -33,7 +43,8 @@ class Run:
 
     ``raw``: raw integers of the output, (batch, *output shape). ``values``: the same as float64. ``state``: states
     after the last step by ``layer.state``, (batch, elements). ``overflows``: by ``layer.op``, how often a cast left
-    its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch.
+    its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch; ops
+    that are proven never to do so are left out. ``overflow_counts``: the same by sequence, (batch,).
     ``trace``: by ``layer.op``, (batch, steps, elements), if asked for.
     """
 
@@ -41,6 +52,7 @@ class Run:
     values: NDArray[np.float64]
     state: dict[str, IntArray]
     overflows: dict[str, int]
+    overflow_counts: dict[str, IntArray]
     trace: dict[str, IntArray]
 
 
@@ -50,23 +62,30 @@ def quantize_inputs(graph: Graph, x: ArrayLike, raw: bool = False) -> IntArray:
     ``x`` are values, or with ``raw`` raw integers. Raises ``FxsimError`` for another shape, NaN, infinity, or raw
     integers outside the format.
     """
+    array = _check_inputs(graph, x, raw)
+    if raw:
+        return array.astype(np.int64)
+    try:
+        return cast_floats(array, graph.input)
+    except FxsimError as error:
+        raise FxsimError(f"input {error}") from None
+
+
+def _check_inputs(graph: Graph, x: ArrayLike, raw: bool) -> NDArray[Any]:
+    """The batch as an array of the right shape; raw integers also of the right range."""
     array = np.asarray(x)
     shape = "(batch, " + ", ".join(map(str, graph.shape)) + ")"
     if array.dtype.kind not in "fiub":
         raise FxsimError(f"input must be numbers of shape {shape}, not {array.dtype}")
     if array.ndim != 1 + len(graph.shape) or array.shape[1:] != graph.shape:
         raise FxsimError(f"input must have shape {shape}, not {array.shape}")
-    if not raw:
-        try:
-            return cast_floats(array, graph.input)
-        except FxsimError as error:
-            raise FxsimError(f"input {error}") from None
-    if array.dtype.kind not in "iu":
-        raise FxsimError(f"raw input must be integers, not {array.dtype}")
-    low, high = graph.input.min, graph.input.max
-    if array.size and (int(array.min()) < low or int(array.max()) > high):
-        raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
-    return array.astype(np.int64)
+    if raw:
+        if array.dtype.kind not in "iu":
+            raise FxsimError(f"raw input must be integers, not {array.dtype}")
+        low, high = graph.input.min, graph.input.max
+        if array.size and (int(array.min()) < low or int(array.max()) > high):
+            raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
+    return array
 
 
 def simulate(
@@ -87,40 +106,78 @@ def simulate(
     integers; others start from their initial values. ``progress`` is called with sequences done and all. Raises
     ``FxsimError`` for inputs of another shape, not finite, or states that do not exist.
     """
-    inputs = quantize_inputs(graph, x, raw)
-    batch = inputs.shape[0]
-    given = _check_state(graph, state or {}, batch)
-    wanted = None if trace is True else frozenset() if trace is False else frozenset(trace)
-    if wanted:
-        _check_trace(graph, wanted)
-    tracing = wanted is None or bool(wanted)
-    workers = _threads(threads)
-    # A batch of few blocks is cut finer, so that every thread has one.
-    share = max(LEAST_BLOCK, -(-batch // workers))
-    block = min(_block_size(graph) if tracing else BLOCK, share)
-    starts = list(range(0, batch, block))
-
-    def work(start: int) -> _Part:
-        stop = min(start + block, batch)
-        part = _Part(wanted, overflows, {name: value[start:stop] for name, value in given.items()})
-        _block(graph, inputs[start:stop], part)
-        return part
-
-    if workers == 1 or len(starts) <= 1:
-        return _join(graph, _collect(map(work, starts), starts, block, batch, progress))
-    pool = ThreadPoolExecutor(workers)
-    try:
-        return _join(graph, _collect(pool.map(work, starts), starts, block, batch, progress))
-    finally:
-        # An interrupt must not wait for the blocks that have not begun.
-        pool.shutdown(cancel_futures=True)
+    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace))
+    return _simulate(graph, x, raw, wanted, state or {}, threads, progress)
 
 
 def predict(
     graph: Graph, x: ArrayLike, *, threads: int | None = None, progress: Progress | None = None
 ) -> NDArray[np.float64]:
     """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`."""
-    return simulate(graph, x, overflows=False, threads=threads, progress=progress).values
+    return _simulate(graph, x, False, Wanted(), {}, threads, progress).values
+
+
+def _simulate(
+    graph: Graph,
+    x: ArrayLike,
+    raw: bool,
+    wanted: Wanted,
+    state: Mapping[str, ArrayLike],
+    threads: int | None,
+    progress: Progress | None,
+) -> Run:
+    array = _check_inputs(graph, x, raw)
+    batch = int(array.shape[0])
+    given = _check_state(graph, state, batch)
+    workers = _threads(threads)
+    share = max(1, -(-batch // workers))
+    machine, width = _cut(share)
+    most = _most(graph, wanted, width)
+    rounds = -(-share // most)
+    chunk = -(-share // (rounds * width)) * width
+    stretches = _stretches(graph, wanted, width, machine)
+    flat = array.reshape(batch, math.prod(graph.shape))
+
+    results = _Results(batch, math.prod(graph.output_shape))
+
+    def work(start: int) -> int:
+        stop = min(start + chunk, batch)
+        part = _Part(results, start, stop, {name: value[start:stop] for name, value in given.items()})
+        try:
+            flow = _inputs(graph, flat[start:stop], raw, width)
+        except FxsimError:
+            quantize_inputs(graph, array, raw)  # names the place in the whole batch
+            raise
+        for stretch in stretches:
+            flow = stretch.run(flow, wanted, part)
+        blocks.gather(flow, results.raw[start:stop])
+        return stop
+
+    starts = range(0, batch, chunk)
+    if workers == 1 or len(starts) <= 1:
+        _follow(map(work, starts), batch, progress)
+        return results.run(graph)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        _follow(pool.map(work, starts), batch, progress)
+    finally:
+        # An interrupt must not wait for the chunks that have not begun.
+        pool.shutdown(cancel_futures=True)
+    return results.run(graph)
+
+
+def _cut(sequences: int) -> tuple[Host, int]:
+    """Lanes to use, and the width of blocks: narrow ones for a few sequences, for whom a wide one's lanes are empty."""
+    machine = host()
+    if sequences <= 4:
+        return replace(machine, lanes=4), 4
+    return machine, machine.lanes if sequences <= 2 * machine.lanes else 4 * machine.lanes
+
+
+def _follow(ends: Iterable[int], batch: int, progress: Progress | None) -> None:
+    for end in ends:
+        if progress:
+            progress(end, batch)
 
 
 def _threads(threads: int | None) -> int:
@@ -131,60 +188,25 @@ def _threads(threads: int | None) -> int:
     return threads
 
 
-@dataclass
-class _Part:
-    """One block: what is wanted of it, and what came of it."""
-
-    wanted: frozenset[str] | None  # ops to trace, None for all
-    counting: bool
-    given: Mapping[str, IntArray]  # states before the first step
-    out: IntArray = field(default_factory=lambda: np.empty(0, np.int64))  # (sequences, *output shape)
-    state: dict[str, IntArray] = field(default_factory=dict)
-    overflows: dict[str, int] = field(default_factory=dict)
-    trace: dict[str, IntArray] = field(default_factory=dict)
-
-    def traced(self, prefix: str, program: Program) -> list[str]:
-        """Ops of a program to trace."""
-        return [op.name for op in program.ops if self.wanted is None or f"{prefix}.{op.name}" in self.wanted]
-
-    def count(self, prefix: str, counts: Iterable[tuple[str, int]]) -> None:
-        """Add overflows of a program's ops."""
-        for name, count in counts:
-            key = f"{prefix}.{name}"
-            self.overflows[key] = self.overflows.get(key, 0) + int(count)
-
-
-def _collect(
-    results: Iterable[_Part], starts: list[int], block: int, batch: int, progress: Progress | None
-) -> list[_Part]:
-    parts = []
-    for start, part in zip(starts, results, strict=True):
-        parts.append(part)
-        if progress:
-            progress(min(start + block, batch), batch)
-    return parts
-
-
-def _join(graph: Graph, parts: list[_Part]) -> Run:
-    if not parts:
-        raw = np.zeros((0, *graph.output_shape), np.int64)
-        return Run(raw, to_float(raw, graph.output), {}, {}, {})
-    raw = np.concatenate([part.out for part in parts])
-    counts: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.overflows.items():
-            counts[name] = counts.get(name, 0) + count
-    first = parts[0]
-    return Run(
-        raw,
-        to_float(raw, graph.output),
-        {name: np.concatenate([part.state[name] for part in parts]) for name in first.state},
-        counts,
-        {name: np.concatenate([part.trace[name] for part in parts]) for name in first.trace},
-    )
+def _traced(graph: Graph, trace: bool | Iterable[str]) -> frozenset[str]:
+    """Full names of the ops to trace; raises ``FxsimError`` for those that do not exist."""
+    known = {
+        f"{prefix}.{op.name}"
+        for layer in graph.layers
+        for prefix, program in layer.programs.items()
+        for op in program.ops
+    }
+    if isinstance(trace, bool):
+        return frozenset(known if trace else ())
+    wanted = frozenset(trace)
+    for name in sorted(wanted - known):
+        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {name!r}")
+    return wanted
 
 
 def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> dict[str, IntArray]:
+    if not state:
+        return {}
     known = {
         f"{prefix}.{op.name}": op
         for layer in graph.layers
@@ -206,132 +228,204 @@ def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> di
     return given
 
 
-def _check_trace(graph: Graph, wanted: frozenset[str]) -> None:
-    known = {
-        f"{prefix}.{op.name}"
-        for layer in graph.layers
-        for prefix, program in layer.programs.items()
-        for op in program.ops
-    }
-    for name in sorted(wanted - known):
-        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {name!r}")
-
-
-def _block_size(graph: Graph) -> int:
+def _most(graph: Graph, wanted: Wanted, width: int) -> int:
+    """Sequences in the largest chunk."""
+    if not wanted.trace:
+        return CHUNK
     rows = 1
     for layer, shape, _, _, _ in graph.flow():
         steps = shape[0] if len(shape) == 2 else 1
-        for program in layer.programs.values():
-            rows = max(rows, steps * sum(program.sizes.values()))
-    return max(1, min(BLOCK, TRACE_BYTES // (8 * rows)))
+        for prefix, program in layer.programs.items():
+            rows += steps * sum(size for name, size in program.sizes.items() if f"{prefix}.{name}" in wanted.trace)
+    return max(width, min(CHUNK, TRACE_BYTES // (8 * rows)))
 
 
-# Keyed by identity: a Program hashes by its weights' bytes, which would cost more than a small run.
-_MACHINES: dict[int, tuple[Program, translation.Machine | None]] = {}
+class _Results:
+    """Arrays of the whole batch, of which every chunk writes its part."""
+
+    def __init__(self, batch: int, rows: int) -> None:
+        self.batch = batch
+        self.raw = np.empty((batch, rows), np.int64)
+        self.state: dict[str, IntArray] = {}
+        self.counts: dict[str, IntArray] = {}
+        self.trace: dict[str, IntArray] = {}
+        self.lock = threading.Lock()
+
+    def array(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The array of a name, made when first asked for."""
+        with self.lock:
+            if name not in of:
+                of[name] = np.empty((self.batch, *shape), np.int64)
+            return of[name]
+
+    def run(self, graph: Graph) -> Run:
+        raw = self.raw.reshape(-1, *graph.output_shape)
+        counts = {name: count[:, 0] for name, count in self.counts.items()}
+        totals = {name: int(count.sum()) for name, count in counts.items()}
+        return Run(raw, to_float(raw, graph.output), self.state, totals, counts, self.trace)
 
 
-def _machine(program: Program) -> translation.Machine | None:
-    """The translated program, or None if only the reference can compute it."""
-    found = _MACHINES.get(id(program))
-    if found is None or found[0] is not program:
-        try:
-            machine = translation.translate(program)
-        except translation.TooWide:
-            machine = None
-        if len(_MACHINES) > 4096:
-            _MACHINES.clear()
-        found = _MACHINES[id(program)] = (program, machine)
-    return found[1]
+@dataclass(frozen=True)
+class _Part:
+    """A chunk of the batch: the sequences from ``start`` to ``stop``."""
+
+    results: _Results
+    start: int
+    stop: int
+    given: Mapping[str, IntArray]  # states before the first step
+
+    @property
+    def sequences(self) -> int:
+        return self.stop - self.start
+
+    def place(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The chunk's part of a result."""
+        return self.results.array(of, name, *shape)[self.start : self.stop]
 
 
-def _block(graph: Graph, inputs: IntArray, part: _Part) -> None:
-    """One block through all layers; arrays between layers are (steps, elements, sequences)."""
-    batch = inputs.shape[0]
-    flow = inputs.reshape(batch, -1, graph.shape[-1]).transpose(1, 2, 0)
-    for layer in graph.layers:
-        flow = _layer(layer, np.ascontiguousarray(flow), part)
-    part.out = np.ascontiguousarray(flow.transpose(2, 0, 1)).reshape(batch, *graph.output_shape)
+# --- Layers
 
 
-def _layer(layer: Layer, x: IntArray, part: _Part) -> IntArray:
-    steps, elements, batch = x.shape
-    if layer.program is None:
-        return x.reshape(1, steps * elements, batch)
-    kept = steps if layer.return_sequences else 1
-    outs = []
-    for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
-        machine = _machine(program)
-        if machine is None:
-            outs.append(_run_reference(program, prefix, x, kept, reverse, part))
-        else:
-            outs.append(_run_machine(machine, prefix, x, kept, reverse, part))
-    return outs[0] if len(outs) == 1 else np.concatenate(outs, axis=1)
-
-
-def _run_machine(
-    machine: translation.Machine, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part
-) -> IntArray:
-    program = machine.program
-    steps, _, batch = x.shape
-    mem = translation.first_state(machine, batch)
-    for op in program.states:
-        value = part.given.get(f"{prefix}.{op.name}")
-        if value is not None:
-            place = machine.places[op.name]
-            mem[place : place + op.elements] = value.T
-    names = part.traced(prefix, program)
-    tracing = bool(names)
-    trace = np.empty((steps, *mem.shape) if tracing else (1, 1, 1), np.int64)
-    counts = np.zeros((max(1, len(machine.counted)), batch), np.int64)
-    out = np.empty((kept, program.elements, batch), np.int64)
-    kernels.run(
-        machine.code, machine.data, machine.data32, machine.loads, machine.updates, mem,
-        machine.places[program.input.name], x, machine.places[program.output], out, reverse,
-        counts, part.counting, trace, tracing,
-    )  # fmt: skip
-    for op in program.states:
-        place = machine.places[op.name]
-        part.state[f"{prefix}.{op.name}"] = mem[place : place + op.elements].T.copy()
-    if part.counting:
-        part.count(prefix, zip(machine.counted, counts.sum(axis=1), strict=False))
-    if tracing:
-        for name in names:
-            place, size = machine.places[name], program.sizes[name]
-            part.trace[f"{prefix}.{name}"] = trace[:, place : place + size].transpose(2, 0, 1).copy()
+def _inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int) -> NDArray[Any]:
+    """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers."""
+    sequences, rows = flat.shape
+    out = np.zeros((-(-sequences // width), rows, width), kernels.dtype(graph.input))
+    if raw:
+        blocks.spread(flat, out)
+    else:
+        blocks.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out)
     return out
 
 
-def _run_reference(program: Program, prefix: str, x: IntArray, kept: int, reverse: bool, part: _Part) -> IntArray:
-    """The same by Python integers, for results wider than a machine word. Slow, and equally exact."""
-    steps, _, batch = x.shape
-    rows: dict[str, list[list[list[int]]]] = {}
+@dataclass(frozen=True)
+class _Stretch:
+    """Layers that one kernel computes, or one that only the reference can."""
+
+    layers: tuple[tuple[Layer, Shape, Fixed], ...]
+    kernel: Kernel | None
+
+    @cached_property
+    def initial(self) -> dict[str, IntArray]:
+        """States before the first step, other than zero."""
+        programs = [part for layer, _, _ in self.layers for part in layer.programs.items()]
+        return {f"{prefix}.{op.name}": op.init.data for prefix, program in programs for op in program.states if op.init}
+
+    def run(self, flow: NDArray[Any], wanted: Wanted, part: _Part) -> NDArray[Any]:
+        """The layers' results on blocks (blocks, rows, width), as such blocks."""
+        if self.kernel is not None:
+            return self._compiled(self.kernel, flow, part)
+        layer, shape, type = self.layers[0]
+        return _reference(layer, shape, type, flow, wanted, part)
+
+    def _compiled(self, kernel: Kernel, flow: NDArray[Any], part: _Part) -> NDArray[Any]:
+        states = {name: kept.array(flow.shape[0], kernel.width) for name, kept in kernel.states.items()}
+        for name, value in states.items():
+            if name in part.given:
+                blocks.spread(part.given[name], value[:, 0])
+            elif name in self.initial:
+                value[:] = self.initial[name][:, None]
+        result = kernel.run(flow, states)
+        whole = part.results
+        for of, found in ((whole.state, result.states), (whole.counts, result.counts)):
+            for name, value in found.items():
+                blocks.gather(value[:, 0], part.place(of, name, value.shape[2]))
+        for name, value in result.trace.items():
+            steps, rows = value.shape[1:3]
+            flat = value.reshape(value.shape[0], steps * rows, kernel.width)
+            blocks.gather(flat, part.place(whole.trace, name, steps, rows).reshape(-1, steps * rows))
+        return result.out
+
+
+_KERNELS: OrderedDict[tuple[int, Wanted, int, Host], tuple[Graph, list[_Stretch]]] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def _stretches(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[_Stretch]:
+    """The graph's layers, compiled; kept for the next time."""
+    # By identity: a graph hashes by its weights' bytes, which would cost more than a small run.
+    key = (id(graph), wanted, width, machine)
+    with _LOCK:
+        found = _KERNELS.get(key)
+        if found is None or found[0] is not graph:
+            found = _KERNELS[key] = (graph, _compile(graph, wanted, width, machine))
+        _KERNELS.move_to_end(key)
+        while len(_KERNELS) > _KEPT:
+            _KERNELS.popitem(last=False)
+    return found[1]
+
+
+def _compile(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[_Stretch]:
+    layers = tuple((layer, shape, type) for layer, shape, type, _, _ in graph.flow())
+    # Flatten changes nothing: steps and elements stand behind one another.
+    real = tuple(one for one in layers if one[0].program is not None)
+    if not real:
+        return []
+    try:
+        return [_Stretch(real, kernels.build(layers, wanted, width, machine))]
+    except TooWide:
+        return [_Stretch((one,), _kernel_or_none(one, wanted, width, machine)) for one in real]
+
+
+def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int, machine: Host) -> Kernel | None:
+    try:
+        return kernels.build([layer], wanted, width, machine)
+    except TooWide:
+        return None
+
+
+def _reference(
+    layer: Layer, shape: Shape, type: Fixed, flow: NDArray[Any], wanted: Wanted, part: _Part
+) -> NDArray[Any]:
+    """A layer by Python integers, for results wider than a machine word. Slow, and equally exact."""
+    steps, elements = (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
+    x = np.empty((part.sequences, steps, elements), np.int64)
+    blocks.gather(flow, x.reshape(part.sequences, -1))
+    kept = steps if layer.return_sequences else 1
+    both = []
+    for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
+        both.append(_run_reference(program, prefix, x, kept, backward, wanted, part))
+    result = np.concatenate(both, axis=2)
+    out = np.zeros((flow.shape[0], result[0].size, flow.shape[2]), kernels.dtype(layer.result(shape, type)[1]))
+    blocks.spread(result.reshape(len(result), -1), out)
+    return out
+
+
+def _run_reference(
+    program: Program, prefix: str, x: IntArray, kept: int, backward: bool, wanted: Wanted, part: _Part
+) -> IntArray:
+    steps = x.shape[1]
+    names = [op.name for op in program.ops if f"{prefix}.{op.name}" in wanted.trace]
+    rows: dict[str, list[list[list[int]]]] = {name: [] for name in names}
     after: dict[str, list[list[int]]] = {op.name: [] for op in program.states}
-    overflowed: dict[str, int] = {}
-    result = np.empty((kept, program.elements, batch), object)
-    for b in range(batch):
+    counts: list[dict[str, int]] = []
+    results = []
+    for b, sequence in enumerate(x.tolist()):
         now = reference.initial_state(program)
-        now |= {
-            op.name: part.given[f"{prefix}.{op.name}"][b].tolist()
-            for op in program.states
-            if f"{prefix}.{op.name}" in part.given
-        }
-        order = x[::-1, :, b] if reverse else x[:, :, b]
-        trace, now = reference.scan(program, order.tolist(), now, overflowed if part.counting else None)
-        if reverse:
+        for op in program.states:
+            if f"{prefix}.{op.name}" in part.given:
+                now[op.name] = part.given[f"{prefix}.{op.name}"][b].tolist()
+        count: dict[str, int] = {}
+        trace, now = reference.scan(
+            program, sequence[::-1] if backward else sequence, now, count if wanted.counts else None
+        )
+        counts.append(count)
+        last = trace[-1][program.output]
+        if backward:
             trace = trace[::-1]
+        results.append([step[program.output] for step in trace] if kept == steps else [last])
         for name, value in now.items():
             after[name].append(value)
-        last = trace[0 if reverse else -1][program.output]
-        for t in range(kept):
-            result[t, :, b] = trace[t][program.output] if kept == steps else last
-        for op_name in part.traced(prefix, program):
-            rows.setdefault(op_name, []).append([values[op_name] for values in trace])
-    part.count(prefix, overflowed.items())
+        for name in names:
+            rows[name].append([values[name] for values in trace])
+    whole = part.results
     try:
-        for name, vectors in after.items():
-            part.state[f"{prefix}.{name}"] = np.array(vectors, np.int64)
+        for name in counts[0]:
+            part.place(whole.counts, f"{prefix}.{name}", 1)[:] = [[c[name]] for c in counts]
+        for name, vectors in after.items() if wanted.states else ():
+            part.place(whole.state, f"{prefix}.{name}", len(vectors[0]))[:] = vectors
         for name, steps_of in rows.items():
-            part.trace[f"{prefix}.{name}"] = np.array(steps_of, object)
-        return result.astype(np.int64)
+            place = whole.trace.setdefault(f"{prefix}.{name}", np.empty((whole.batch, *np.shape(steps_of[0])), object))
+            place[part.start : part.stop] = steps_of
+        return np.array(results, object).astype(np.int64)
     except OverflowError:
         raise FxsimError(f"layer {prefix!r}: a result is wider than 64 bits; give it a narrower precision") from None

@@ -15,7 +15,7 @@ PACKAGES = ("fxsim", "rtl", "testbenches")
 
 #: What each package may import at the top of a module, beside the standard library and itself.
 TOP = {
-    "fxsim": {"numpy", "numba"},
+    "fxsim": {"numpy", "llvmlite", "numba"},
     "rtl": {"fxsim", "numpy", "amaranth"},
     "testbenches": {"numpy", "cocotb", "cocotbext"},
 }
@@ -31,12 +31,15 @@ UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
 EXCEPTIONS = {"fxsim.importers.keras_files": {"h5py"}, "fxsim.importers.keras_weights": {"h5py"}}
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
-    ("errors",),
+    ("errors", "lanes", "engine"),
     ("fixed",),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
-    ("translation", "hls4ml_config"),
+    ("frame", "words", "products", "blocks", "hls4ml_config"),
+    ("arithmetic", "rows"),
+    ("dots", "groups", "reductions"),
+    ("passes",),
     ("kernels",),
     ("simulation",),
     ("exact", "hls4ml"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from shared import SHARED, needs_shared
 
-from fxsim import exact, hls4ml, reference, translation
+from fxsim import exact, hls4ml, reference, words
 from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
 from fxsim.errors import FxsimError
 from fxsim.exact_activations import constant, softmax, threshold
@@ -327,7 +327,7 @@ def test_modes_of_the_precision_are_those_of_every_cast():
 def test_only_casts_that_are_meant_to_can_overflow(name, precision):
     graph = exact.quantize(build(name), precision)
     for prefix, program in programs(graph):
-        translation.translate(program)  # machine integers are enough
+        words.check(program, bounds(program))  # machine integers are enough
         known = bounds(program)
         kept = {program.output} | {state.update for state in program.states}
         for op in program.ops:
@@ -507,7 +507,7 @@ def test_trained_networks_run_on_machine_integers(folder, kind, width):
     base = SHARED / "models" / folder
     source = read_model(base / files[0], base / files[1] if files[1] else None)
     for _, program in programs(exact.quantize(source, f"ap_fixed<{width},6>")):
-        translation.translate(program)
+        words.check(program, bounds(program))
 
 
 def test_demo():

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches to blocks, one sequence a lane, and back.
+
+Compiled by numba: numpy would pass over the batch half a dozen times, which costs as much as a small network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from .fixed import Fixed, Overflow, Round, cast_floats
+
+_ROUNDS = {mode: i for i, mode in enumerate(Round)}
+_TRN, _TRN_ZERO, _RND, _RND_ZERO, _RND_INF, _RND_MIN_INF, _RND_CONV = range(7)
+_OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
+
+
+@nb.njit(nogil=True, cache=True)
+def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, high: int, width: int) -> bool:
+    """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes); False where that is not plain."""
+    sequences, rows = x.shape
+    lanes = out.shape[2]
+    raw = np.empty((lanes, rows), np.int64)
+    plain = True
+    for start in range(0, sequences, lanes):
+        count = min(lanes, sequences - start)
+        for b in range(count):
+            values = x[start + b]
+            for r in range(rows):
+                # Scaling by a power of two is exact unless it meets denormals; below 2**52 floor and rest are too.
+                v = values[r] * scale
+                size = abs(v)
+                plain &= (size < 4503599627370496.0) & ((size > 1e-290) | (values[r] == 0.0))
+                floor = np.floor(v)
+                rest = v - floor
+                if mode == _TRN:
+                    up = False
+                elif mode == _TRN_ZERO:
+                    up = (v < 0.0) & (rest != 0.0)
+                elif mode == _RND:
+                    up = rest >= 0.5
+                elif mode == _RND_MIN_INF:
+                    up = rest > 0.5
+                elif mode == _RND_ZERO:
+                    up = (rest > 0.5) | ((rest == 0.5) & (v < 0.0))
+                elif mode == _RND_INF:
+                    up = (rest > 0.5) | ((rest == 0.5) & (v >= 0.0))
+                else:
+                    up = (rest > 0.5) | ((rest == 0.5) & (np.floor(0.5 * floor) != 0.5 * floor))
+                raw[b, r] = np.int64(floor) + np.int64(up)
+            if not plain:
+                return False
+            row = raw[b]
+            if over == 0:
+                for r in range(rows):
+                    row[r] = min(max(row[r], low), high)
+            elif over == 1:
+                for r in range(rows):
+                    row[r] = row[r] if low <= row[r] <= high else 0
+            elif width < 64:
+                mask = (np.int64(1) << width) - 1
+                sign = (np.int64(1) << width) if low < 0 else np.int64(0)
+                for r in range(rows):
+                    kept = row[r] & mask
+                    row[r] = kept - ((kept << 1) & sign)
+        _turn(raw[:count], out[start // lanes])
+    return True
+
+
+@nb.njit(nogil=True, cache=True, inline="always")
+def _turn(x: Any, out: Any) -> None:
+    """``out[r, b] = x[b, r]``, some rows at a time so that lines of cache are used whole."""
+    count, rows = x.shape
+    for first in range(0, rows, 16):
+        for r in range(first, min(first + 16, rows)):
+            row = out[r]
+            for b in range(count):
+                row[b] = x[b, r]
+
+
+def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
+    """Values (sequences, rows) cast to ``to`` into ``out`` (blocks, rows, lanes); lanes beyond the batch are left.
+
+    Raises ``FxsimError`` as :func:`~fxsim.fixed.cast_floats` does, which also casts what is not plain arithmetic.
+    """
+    machine = to.max < 1 << 63 and -1000 < to.frac < 1000
+    if machine and _quantize(
+        x, out, 2.0**to.frac, _ROUNDS[to.round], _OVERFLOWS[to.overflow], to.min, to.max, to.width
+    ):
+        return
+    spread(cast_floats(x, to), out)
+
+
+@nb.njit(nogil=True, cache=True)
+def spread(raw: Any, out: Any) -> None:
+    """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
+    lanes = out.shape[2]
+    for start in range(0, raw.shape[0], lanes):
+        _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
+
+
+@nb.njit(nogil=True, cache=True)
+def gather(blocks: Any, out: Any) -> None:
+    """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
+    lanes = blocks.shape[2]
+    for start in range(0, out.shape[0], lanes):
+        block = blocks[start // lanes]
+        count = min(lanes, out.shape[0] - start)
+        for first in range(0, block.shape[0], 64):
+            last = min(first + 64, block.shape[0])
+            for b in range(count):
+                row = out[start + b, first:last]
+                for r in range(last - first):
+                    row[r] = block[first + r, b]

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A matrix product in a function: its operands from memory, its sums to memory, its overflows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from . import arithmetic, products
+from .frame import Rows
+from .lanes import Vec
+from .program import Dot
+from .rows import Vectors
+
+
+def _choose(on: Vectors, op: Dot) -> tuple[products.Product, products.Witness | None]:
+    """The arithmetic of a matrix product, and what tells its overflows if it cannot itself."""
+    frac, x, known = on.program[op.arg].type.frac, on.bounds[op.arg], on.bounds[op.name]
+    product = products.choose(op, frac, x, known, exact=False)
+    if op.name not in on.counters or product.saturate is not None:
+        return product, None
+    witness = products.witness(product, op, x)
+    return (product, witness) if witness else (products.choose(op, frac, x, known, exact=True), None)
+
+
+def emit(on: Vectors, op: Dot, t: str) -> None:
+    """A matrix product, and the wrap-around of its sum."""
+    code, frame, known = on.code, on.frame, on.bounds[op.name]
+    product, witness = _choose(on, op)
+    size = on.size(op.name)
+    counting = op.name in on.counters
+    hits = None
+    if counting and product.saturate:
+        hits = on.frame.rows(products.tile(product, on.frame.width, code.lanes, frame.machine.registers).outputs, 32)
+    sums = _multiply(on, op, product, t, hits)
+    if witness:
+        _watch(on, op, witness, sums, t)
+        counting = False
+    if product.split:
+        sums = replace(sums, split=product.split, apart=size * frame.row(32))
+    on.places[op.name] = sums
+    names = [op.name] if counting else []
+    if hits is not None:
+        with code.loop(on.frame.vectors) as v, on.tallies(names, v) as tallies, code.loop(size) as j:
+            hit = code.compare("ne", on.take(hits, on.position(j, v)), code.constant(0, 32))
+            arithmetic.count(code, tallies[op.name], hit)
+        return
+    to = op.type
+    done = product.bits == to.width and to.signed and not product.split
+    if product.saturate or not known.overflows or (done and not counting):
+        return
+    wrapped = on.places[op.name] = on.frame.rows(size, on.bits(op.name))
+    with code.loop(on.frame.vectors) as v, on.tallies(names, v) as tallies, code.loop(size) as j:
+        at = on.position(j, v)
+        on.put(arithmetic.fit(code, to, on.take(sums, at), True, tallies.get(op.name)), wrapped, at)
+
+
+def _multiply(on: Vectors, op: Dot, product: products.Product, t: str, hits: Rows | None = None) -> Rows:
+    """The sums of a matrix product, padded to whole tiles."""
+    code, frame = on.code, on.frame
+    cut = products.tile(product, on.frame.width, code.lanes, frame.machine.registers)
+    weights, bias = products.packed(product, cut)
+    step = weights[0].nbytes if product.weights.ndim == 3 else 0
+    operands = _operands(on, op, product)
+    sums = on.frame.rows(cut.outputs, product.bits)
+    places = (
+        code.address(operands.base, operands.offset),
+        code.address(frame.constants(weights), 0, *([(t, step)] if step else [])),
+        frame.constants(bias),
+        code.address(sums.base, sums.offset),
+    )
+    products.emit(code, product, cut, on.frame.width, places, code.address(hits.base, hits.offset) if hits else None)
+    return sums
+
+
+def _watch(on: Vectors, op: Dot, witness: products.Witness, sums: Rows, t: str) -> None:
+    """Count the overflows of sums that were computed modulo their width."""
+    if not witness.rows.size:
+        return
+    code = on.code
+    whole = _multiply(on, op, witness.product, t)
+    rows = on.frame.constants(witness.rows.astype(np.int64))
+    count = len(witness.rows)
+    with code.loop(on.frame.vectors) as v, on.tallies([op.name], v) as tallies, code.loop(count) as k:
+        row = code.op(f"load i64, ptr {code.address(rows, 0, (k, 8))}, align 8")
+        near = code.shift("ashr", on.take(whole, on.position(k, v)), witness.shift)
+        apart = code.binary("sub", near, on.take(sums, on.position(row, v)))
+        arithmetic.count(code, tallies[op.name], code.outside(apart, 0, witness.inputs - 1))
+
+
+def _operands(on: Vectors, op: Dot, product: products.Product) -> Rows:
+    """The argument as the product multiplies it."""
+    code, frame = on.code, on.frame
+    rows = on.place(op.arg)
+    count, bits = products.operand_rows(product)
+    inputs = on.size(op.arg)
+    vectors = on.frame.vectors
+    moved = rows.split or product.offset or product.left or product.order
+    if product.kind != products.PAIRS and not moved and rows.bits == bits:
+        return rows
+    packed = on.frame.rows(count, bits)
+
+    def shifted(at: str) -> Vec:
+        value = code.resize(on.take(rows, at), max(32, bits))
+        return code.shift("shl", code.plus(value, -product.offset), product.left)
+
+    if product.kind != products.PAIRS:
+        order = product.order if product.order and product.order != tuple(range(inputs)) else None
+        table = frame.constants(np.array(order, np.int64)) if order else ""
+        with code.loop(inputs) as k, code.loop(vectors) as v:
+            source = k
+            if order:
+                source = code.op(f"load i64, ptr {code.address(table, 0, (k, 8))}, align 8")
+            on.put(shifted(on.position(source, v)), packed, on.position(k, v))
+        return packed
+    if inputs >= 2:
+        with code.loop(inputs // 2) as k, code.loop(vectors) as v:
+            two = code.op(f"shl nuw nsw i64 {k}, 1")
+            first, second = (
+                shifted(on.position(two, v)),
+                shifted(on.position(code.op(f"or disjoint i64 {two}, 1"), v)),
+            )
+            lower = code.binary("and", first, code.constant(0xFFFF, 32))
+            on.put(code.binary("or", lower, code.shift("shl", second, 16)), packed, on.position(k, v))
+    if inputs % 2:
+        with code.loop(vectors) as v:
+            lower = code.binary("and", shifted(on.position(str(inputs - 1), v)), code.constant(0xFFFF, 32))
+            on.put(lower, packed, on.position(str(inputs // 2), v))
+    return packed

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LLVM, as it comes with numba: from the text of a kernel to machine code for this processor."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Host:
+    """What kernels want to know of a processor: 32-bit lanes of its vector registers, and how many of these it has."""
+
+    lanes: int
+    registers: int
+
+
+@functools.cache
+def host() -> Host:
+    """This processor."""
+    features = _features()
+    if features.get("avx512f") and features.get("avx512bw"):
+        return Host(16, 32)
+    if features.get("avx2"):
+        return Host(8, 16)
+    return Host(4, 32 if llvm.get_host_cpu_features().get("neon") else 16)
+
+
+@functools.cache
+def _features() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm.get_host_cpu_features()
+
+
+class Compiled:
+    """Machine code of a module's function ``run``; call it with addresses and integers. Threads may share it.
+
+    The code is kept on disk for the next process (:func:`folder`).
+    """
+
+    def __init__(self, text: str, pointers: int, integers: int) -> None:
+        with _LOCK:
+            target = llvm.Target.from_default_triple()
+            cpu, features = llvm.get_host_cpu_name(), _features().flatten()
+            machine = target.create_target_machine(cpu=cpu, features=features, opt=2, jit=True)
+            context = llvm.create_context()  # what a module leaves behind goes with its context
+            module = llvm.parse_assembly(text, context)
+            key = "\n".join((llvmlite.__version__, cpu, features, text))
+            path = folder() / hashlib.sha256(key.encode()).hexdigest()
+            code = _read(path)
+            if code is None:
+                options = llvm.create_pipeline_tuning_options(speed_level=2)
+                # The kernels are vectors already.
+                options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+                builder = llvm.create_pass_builder(machine, options)
+                builder.getModulePassManager().run(module, builder)
+            self._engine = llvm.create_mcjit_compiler(module, machine)
+            self._context = context  # set after the engine, and so freed after it
+            self._engine.set_object_cache(lambda _, made: _write(path, made), lambda _: code)
+            self._engine.finalize_object()
+            address = self._engine.get_function_address("run")
+        types = [ctypes.c_void_p] * pointers + [ctypes.c_int64] * integers
+        #: ctypes lets other threads run meanwhile.
+        self.call = ctypes.CFUNCTYPE(None, *types)(address)
+
+
+# --- On disk
+
+#: Kernels kept; the ones that were not used for longest go first.
+_MOST = 512
+
+
+def folder() -> Path:
+    """Where compiled kernels are kept: $FXSIM_CACHE_DIR, or fxsim in the user's cache folder."""
+    own = os.environ.get("FXSIM_CACHE_DIR")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fxsim"
+
+
+def _read(path: Path) -> bytes | None:
+    """A kept kernel; None if there is none, or not a whole one."""
+    try:
+        kept = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None
+
+
+def _write(path: Path, code: bytes) -> None:
+    """Keep a kernel. A folder that cannot be written only costs the next process its time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        os.replace(file.name, path)
+        kept = sorted(path.parent.glob("[0-9a-f]" * 64), key=lambda one: one.stat().st_mtime)
+        for old in kept[:-_MOST]:
+            old.unlink()
+    except OSError:
+        return

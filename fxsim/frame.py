@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the function of a network stands on: working memory, constants, and the arrays that it keeps for its caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Host
+from .lanes import Code
+
+#: numpy's integers by their bits.
+WORDS: dict[int, type[np.signedinteger[Any]]] = {16: np.int16, 32: np.int32, 64: np.int64}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a kernel gives beside outputs: overflow counts, states after the last step, ops of every step by full name.
+
+    ``given``: states before the first step may be anything that their formats hold.
+    """
+
+    counts: bool = False
+    states: bool = False
+    given: bool = False
+    trace: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Vectors in memory, one row an element: ``base + offset``, words of ``bits``.
+
+    With ``split``, these are upper parts, and the sums of the lower ``split`` bits stand ``apart`` bytes behind them.
+    """
+
+    base: str
+    offset: int
+    bits: int
+    split: int = 0
+    apart: int = 0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A named vector that a kernel keeps for its caller, as blocks of (steps, rows, width) words of ``bits``."""
+
+    steps: int
+    rows: int
+    bits: int
+
+    def array(self, blocks: int, width: int) -> NDArray[np.generic]:
+        """Zeros for some blocks."""
+        return np.zeros((blocks, self.steps, self.rows, width), WORDS[self.bits])
+
+
+def aligned(size: int) -> NDArray[np.uint8]:
+    """Bytes that start at a line of cache."""
+    buffer = np.empty(size + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size]
+
+
+@dataclass
+class Memory:
+    """Working memory, handed out in lines of cache; ``size`` may be set back to an earlier one."""
+
+    size: int = 0
+    peak: int = 0
+
+    def take(self, size: int) -> int:
+        """Offset of some bytes."""
+        start = self.size
+        self.size += -(-size // 64) * 64
+        self.peak = max(self.peak, self.size)
+        return start
+
+
+@dataclass
+class Data:
+    """Constants: weights, biases, tables. Equal ones stand there once."""
+
+    places: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    size: int = 0
+
+    def keep(self, values: NDArray[np.generic]) -> int:
+        """Offset of the values' bytes."""
+        key = (values.dtype.str, np.ascontiguousarray(values).tobytes())
+        if key not in self.places:
+            self.places[key] = self.size
+            self.size += -(-len(key[1]) // 64) * 64
+        return self.places[key]
+
+    def array(self) -> NDArray[np.uint8]:
+        """All bytes."""
+        home = aligned(max(self.size, 64))
+        for (_, values), start in self.places.items():
+            home[start : start + len(values)] = np.frombuffer(values, np.uint8)
+        return home
+
+
+class Frame:
+    """The function under construction, for blocks of ``width`` sequences, with all that it reads and writes.
+
+    Its arguments are blocks of inputs and of outputs, constants, working memory, a table of the addresses of what is
+    kept, and the number of blocks; ``block`` is the index of the present one.
+    """
+
+    def __init__(self, wanted: Wanted, width: int, machine: Host) -> None:
+        self.wanted, self.width, self.machine = wanted, width, machine
+        self.code = Code("run", ("x", "out", "data", "memory", "kept"), ("blocks",), machine.lanes)
+        self.data = Data()
+        self.memory = Memory()
+        self.states: dict[str, Kept] = {}
+        self.counts: dict[str, Kept] = {}
+        self.trace: dict[str, Kept] = {}
+        self.block = "0"
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of 32-bit words in a row."""
+        return self.width // self.code.lanes
+
+    def row(self, bits: int) -> int:
+        """Bytes of a row."""
+        return self.width * bits // 8
+
+    def rows(self, count: int, bits: int) -> Rows:
+        """Fresh working memory."""
+        return Rows("%memory", self.memory.take(count * self.row(bits)), bits)
+
+    def constants(self, values: NDArray[np.generic]) -> str:
+        """Address of some constants."""
+        return self.code.address("%data", self.data.keep(values))
+
+    def kept(self, group: dict[str, Kept], name: str) -> str:
+        """Address of the block's part of a kept vector; all must be known before the first is asked for."""
+        order = [(id(of), one) for of in (self.states, self.counts, self.trace) for one in of]
+        pointer = self.code.address("%kept", 8 * order.index((id(group), name)))
+        array = self.code.op(f"load ptr, ptr {pointer}, align 8")
+        kept = group[name]
+        return self.code.address(array, 0, (self.block, kept.steps * kept.rows * self.row(kept.bits)))

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vectors of a program in memory: where each op's stands, and how a loop reads and writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from .frame import Frame, Rows
+from .lanes import Var, Vec, word
+from .program import Constant, Program, Slice
+from .ranges import Bounds
+
+
+class Vectors:
+    """The vectors of one program in a function.
+
+    ``places`` are those in memory by op, ``counters`` the addresses of a block's overflow counts by counted op.
+    """
+
+    def __init__(self, frame: Frame, program: Program, bounds: Mapping[str, Bounds]) -> None:
+        self.frame, self.code, self.program, self.bounds = frame, frame.code, program, bounds
+        self.places: dict[str, Rows] = {}
+        self.counters: dict[str, str] = {}
+
+    def size(self, name: str) -> int:
+        """Elements of an op."""
+        return self.program.sizes[name]
+
+    def bits(self, name: str) -> int:
+        """Word of an op in memory."""
+        known = self.bounds[name]
+        return word(known.low, known.high)
+
+    def position(self, j: str, v: str) -> str:
+        """Vector ``v`` of row ``j``, counted in vectors."""
+        vectors = self.frame.vectors
+        if vectors == 1 or j == "0":
+            return j if vectors == 1 else v
+        row = self.code.op(f"mul nuw nsw i64 {j}, {vectors}")
+        return row if v == "0" else self.code.op(f"add nuw nsw i64 {row}, {v}")
+
+    def each(self, rows: int, body: Callable[[str], None]) -> None:
+        """One loop over every vector of some rows."""
+        with self.code.loop(rows * self.frame.vectors) as at:
+            body(at)
+
+    def place(self, name: str) -> Rows:
+        """Where an op's vector stands; a slice is a view."""
+        op = self.program[name]
+        if isinstance(op, Slice):
+            rows = self.place(op.arg)
+            return replace(rows, offset=rows.offset + op.start * self.frame.row(rows.bits))
+        return self.places[name]
+
+    def take(self, rows: Rows, at: str, bits: int = 0) -> Vec:
+        """A vector of some rows, in words of at least 32 bits; of ``bits`` where sums in two parts are joined."""
+        code = self.code
+        step = code.lanes * rows.bits // 8
+        value = code.load(code.address(rows.base, rows.offset, (at, step)), rows.bits)
+        if not rows.split:
+            return code.resize(value, max(32, rows.bits))
+        lower = code.load(code.address(rows.base, rows.offset + rows.apart, (at, step)), rows.bits)
+        upper = code.shift("shl", code.resize(value, bits or 64), rows.split)
+        return code.add(upper, code.resize(lower, bits or 64))
+
+    def value(self, name: str, at: str) -> Vec:
+        """An op's vector from memory, in the narrowest word from 32 bits on."""
+        bits = max(32, self.bits(name))
+        return self.code.resize(self.take(self.place(name), at, bits), bits)
+
+    def put(self, value: Vec, rows: Rows, at: str) -> None:
+        code = self.code
+        place = code.address(rows.base, rows.offset, (at, code.lanes * rows.bits // 8))
+        code.store(code.resize(value, rows.bits), place)
+
+    def move(self, rows: Rows, to: Rows, count: int) -> None:
+        """Rows to other rows."""
+        self.each(count, lambda at: self.put(self.take(rows, at), to, at))
+
+    def copy(self, name: str, to: Rows) -> None:
+        """An op's rows to other rows."""
+        self.each(self.size(name), lambda at: self.put(self.value(name, at), to, at))
+
+    @contextmanager
+    def tallies(self, names: Iterable[str], v: str) -> Iterator[dict[str, Var]]:
+        """Overflow counts of a vector of sequences, in registers meanwhile; of those ops alone that are counted."""
+        code = self.code
+        found = {name: code.variable(code.constant(0, 32)) for name in names if name in self.counters}
+        yield found
+        for name, tally in found.items():
+            place = code.address(self.counters[name], 0, (v, code.lanes * 4))
+            code.store(code.add(code.load(place, 32), code.get(tally)), place)
+
+    def argument(self, name: str, at: str) -> Vec:
+        """An operand from outside of a loop: a number, or from memory."""
+        number = self.number(name)
+        if number is None:
+            return self.value(name, at)
+        return self.code.constant(number, max(32, self.bits(name)))
+
+    def number(self, name: str) -> int | None:
+        """The number that a constant of one element is."""
+        op = self.program[name]
+        return int(op.values.data[0]) if isinstance(op, Constant) and op.values.shape[0] == 1 else None
