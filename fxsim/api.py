@@ -7,6 +7,7 @@ Whatever builds or tests hardware is imported inside the function that needs it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -101,10 +102,13 @@ def plan(
     reuse: int | Mapping[str, int] | None = None,
     clock_mhz: float = 200.0,
     family: str = "xc7",
+    multiplier: str = "auto",
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles, or that of a reuse.
 
-    Exactly one of the three. Raises ``FxsimError`` with the attainable value if there is none.
+    Exactly one of the three. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
+    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value if
+    there is none.
     """
     from rtl.folding import by_budget, by_reuse
 
@@ -112,8 +116,15 @@ def plan(
     if sum(value is not None for value in (multipliers, latency, reuse)) != 1:
         raise FxsimError("a plan needs exactly one of multipliers, latency and reuse")
     if reuse is not None:
-        return by_reuse(graph, reuse)
-    return by_budget(graph, multipliers=multipliers, latency=latency, clock_mhz=clock_mhz, family_name=family)
+        return by_reuse(graph, reuse, multiplier)
+    return by_budget(
+        graph,
+        multipliers=multipliers,
+        latency=latency,
+        clock_mhz=clock_mhz,
+        family_name=family,
+        multiplier=multiplier,
+    )
 
 
 @dataclass(frozen=True)
@@ -140,8 +151,10 @@ def export(
     latency: int | None = None,
     clock_mhz: float = 200.0,
     family: str = "xc7",
-    interleave: int = 1,
-    unroll: int = 1,
+    multiplier: str = "auto",
+    interleave: int | None = None,
+    unroll: int | None = None,
+    input_beat: str | int | None = None,
     top: str | None = None,
 ) -> Ip:
     """Write a design with its manifest, graph and golden vectors into a folder, all of it or nothing.
@@ -157,17 +170,20 @@ def export(
         Without any, every layer is as parallel as it can be.
     clock_mhz, family
         What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
-    interleave, unroll : int
-        Only 1 in this version.
+    multiplier : {"auto", "dsp", "lut"}
+        How weights that never change are multiplied, as for :func:`plan`; a folding says it itself.
+    interleave, unroll : int, optional
+        How many sequences take turns in the recurrent layers; how many copies of the cell there are, 1 or one for each
+        step. Those of the folding, or 1, by default.
+    input_beat : {"step", "sequence"} or int, optional
+        What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
+        or a step, by default.
     top : str, optional
         Name of the top module; made from the graph's name by default.
     """
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
-    for name, value in (("interleave", interleave), ("unroll", unroll)):
-        if type(value) is not int or value != 1:
-            raise FxsimError(f"{name} must be 1 in this version, not {value!r}")
     chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency}
     given = [name for name, value in chosen.items() if value is not None]
     if len(given) > 1:
@@ -179,10 +195,26 @@ def export(
     if folding is None:
         if given:
             folding = plan(
-                graph, multipliers=multipliers, latency=latency, reuse=reuse, clock_mhz=clock_mhz, family=family
+                graph,
+                multipliers=multipliers,
+                latency=latency,
+                reuse=reuse,
+                clock_mhz=clock_mhz,
+                family=family,
+                multiplier=multiplier,
             )
         else:
-            folding = by_reuse(graph, {})
+            folding = by_reuse(graph, {}, multiplier)
+    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
+    if isinstance(input_beat, str) and input_beat not in beats:
+        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
+    beat = beats[input_beat] if isinstance(input_beat, str) else input_beat
+    folding = replace(
+        folding,
+        interleave=folding.interleave if interleave is None else interleave,
+        unroll=folding.unroll if unroll is None else unroll,
+        beat=folding.beat if beat is None else beat,
+    )
     planned = make_plan(graph, folding, clock_mhz, family)
     try:
         from rtl.verilog import manifest, to_verilog, top_name
@@ -192,7 +224,7 @@ def export(
     with whole_folder(folder) as temporary:
         text, taps = to_verilog(planned, top)
         facts = manifest(planned, top, [f"{top}.v"], taps)
-        golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED))
+        golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
         graph.save(temporary / "graph.fx")
         (temporary / f"{top}.v").write_text(text, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
@@ -300,14 +332,15 @@ def _check(
     from testbenches import Mismatch, check_folder
 
     path, inner = work / "vectors.npz", work / "inner.npz"
-    golden = vectors.golden(graph, raw)
+    beat = facts["input"]["elements_per_beat"]
+    golden = vectors.golden(graph, raw, beat=beat)
     if len(raw) > 1 and (golden["outputs"] == golden["outputs"][0]).all():
         warnings.warn(f"all {len(raw)} sequences have the same output, which hides most faults", stacklevel=3)
     path.write_bytes(vectors.encode(golden))
     # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
     taps = facts.get("taps", [])
     looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // _trace_bytes(graph)))
-    inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps)))
+    inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps, beat)))
     count = min(len(raw), COCOTB_SEQUENCES)
     try:
         return check_folder(
@@ -318,7 +351,7 @@ def _check(
             raise
         # A sequence that was not looked into: alone, for sequences know nothing of each other.
         alone = error.sequence % len(raw)
-        golden = vectors.golden(graph, raw[alone : alone + 1], taps) | {"first": np.array(alone)}
+        golden = vectors.golden(graph, raw[alone : alone + 1], taps, beat) | {"first": np.array(alone)}
         path.write_bytes(vectors.encode(golden))
         check_folder(place, path, simulator=simulator, cocotb=False, timing=False, build_dir=work)
         raise

@@ -54,13 +54,15 @@ def parser() -> argparse.ArgumentParser:
     one = _model(verb, "plan", "table of foldings with cycles and cost")
     _folding(one)
     one.add_argument("-o", "--output", metavar="FILE", help="write the chosen folding, for export --folding")
+    one.add_argument("--stages", action="store_true", help="show what each cycle of the chosen folding does")
     one.set_defaults(run=verbs.plan)
 
     one = _model(verb, "export", "Verilog, manifest, graph and golden vectors")
     one.add_argument("-o", "--output", metavar="DIR", required=True, help="new, empty, or an earlier export")
     _folding(one).add_argument("--folding", metavar="FILE", help="a folding of each layer, as plan -o writes it")
-    one.add_argument("--interleave", metavar="K", type=int, default=1, help="1 in this version")
-    one.add_argument("--unroll", metavar="U", type=int, default=1, help="1 in this version")
+    one.add_argument("--interleave", metavar="K", type=int, help="sequences that take turns in a recurrent layer")
+    one.add_argument("--unroll", metavar="U", type=int, help="copies of a cell: 1, or one for each step")
+    one.add_argument("--input-beat", metavar="BEAT", help="step (default), sequence, or a number of elements")
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: made from the model's file name)")
     one.set_defaults(run=verbs.export)
 
@@ -107,6 +109,9 @@ def _folding(one: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     group.add_argument("--reuse", metavar="R", type=int, help="cycles a step in which a multiplier works")
     group.add_argument("--multipliers", metavar="N", type=int, help="the fastest design of at most N multipliers")
     group.add_argument("--latency", metavar="N", type=int, help="the smallest design of at most N cycles")
+    one.add_argument(
+        "--multiplier", choices=("auto", "dsp", "lut"), default="auto", help="of weights that never change"
+    )
     one.add_argument("--clock-mhz", metavar="F", type=float, default=200.0, help="default: 200")
     one.add_argument("--family", choices=FAMILIES, default="xc7", help="default: xc7")
     return group

@@ -49,7 +49,16 @@ class Const:
         )
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Kept, for plans look programs up thousands of times.
         return hash((self.type, self.data.shape, self.data.tobytes()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Hashes are of one process: a copy in another one makes its own.
+        return Const, (self.data, self.type)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -41,17 +41,20 @@ def random_inputs(graph: Graph, sequences: int, seed: int = 0) -> IntArray:
     return random
 
 
-def golden(graph: Graph, raw: IntArray, taps: Sequence[Mapping[str, Any]] = ()) -> dict[str, NDArray[Any]]:
+def golden(
+    graph: Graph, raw: IntArray, taps: Sequence[Mapping[str, Any]] = (), beat: int | None = None
+) -> dict[str, NDArray[Any]]:
     """Arrays of a vectors file for raw inputs (sequences, *graph.shape).
 
-    ``inputs`` and ``outputs`` are (sequences, beats, elements) raw integers, ``digest`` is the graph's. Each tap of a
-    manifest (``layer``, ``op``, ``elements``, ``beats_per_step``) adds ``tap:layer.op``, all its beats in order.
+    ``beat``: elements of an input beat, those of a step by default. ``inputs`` and ``outputs`` are (sequences, beats,
+    elements) raw integers, ``digest`` is the graph's. Each tap of a manifest (``layer``, ``op``, ``elements``,
+    ``beats_per_step``) adds ``tap:layer.op``, all its beats in order.
     """
     names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
     run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
     sequences = len(raw)
     arrays: dict[str, NDArray[Any]] = {
-        "inputs": raw.reshape(sequences, -1, graph.shape[-1]),
+        "inputs": raw.reshape(sequences, -1, beat or graph.shape[-1]),
         "outputs": run.raw.reshape(sequences, -1, graph.output_shape[-1]),
         "digest": np.array(graph.digest),
     }

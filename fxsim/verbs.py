@@ -150,20 +150,22 @@ def scan(given: Namespace) -> None:
 def plan(given: Namespace) -> None:
     """Show foldings from fast to small, and the chosen one among them."""
     from rtl.folding import by_reuse, computing, make_plan
-    from rtl.schedule import products
+    from rtl.folds import products
 
     graph = _load(given)
     wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "reuse")}
-    where = {"clock_mhz": given.clock_mhz, "family": given.family}
+    where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = api.plan(graph, **wanted, **where) if any(v is not None for v in wanted.values()) else None
     if given.output is not None and chosen is None:
         raise FxsimError("--output needs one of --multipliers, --latency and --reuse")
-    foldings = {"least": by_reuse(graph, {})}
+    if given.stages and chosen is None:
+        raise FxsimError("--stages needs one of --multipliers, --latency and --reuse")
+    foldings = {"least": by_reuse(graph, {}, given.multiplier)}
     most = max(products(layer.program) for layer in computing(graph) if layer.program is not None)
     for power in range(1, most.bit_length()):
         # A saturating sum adds in order, so smaller values are not legal there.
         with suppress(FxsimError):
-            foldings[str(1 << power)] = by_reuse(graph, 1 << power)
+            foldings[str(1 << power)] = by_reuse(graph, 1 << power, given.multiplier)
     rows = [(make_plan(graph, one, given.clock_mhz, given.family), name) for name, one in foldings.items()]
     if chosen is not None:
         rows = [row for row in rows if row[0].folding != chosen]
@@ -175,8 +177,20 @@ def plan(given: Namespace) -> None:
     cells = [_plan_row(one, name) for one, name in rows]
     title = f"{graph.name} at {given.clock_mhz:g} MHz, {given.family}; latency and interval in cycles"
     show_table(title, columns, cells)
+    if chosen is not None and given.stages:
+        _show_stages(next(one for one, name in rows if name == _CHOSEN))
     if chosen is not None and given.output is not None:
         write_whole(given.output, (json.dumps(chosen.to_json(), indent=1) + "\n").encode())
+
+
+def _show_stages(one: Plan) -> None:
+    from rtl.stages import stages
+
+    for layer, schedule in zip(one.layers, one.schedules, strict=True):
+        if schedule is not None:
+            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
+            title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
+            show_table(title, ("cycle", "<operators of the first beat"), rows)
 
 
 def _beats(a: Plan, b: Plan) -> bool:
@@ -192,6 +206,10 @@ def _plan_row(one: Plan, name: str) -> Sequence[object]:
     return reuse, one.multipliers, timing.latency, f"{timing.latency / clock:.3f}", after, timing.interval, rate, mark
 
 
+def _beat(text: str | None) -> str | int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else text
+
+
 def export(given: Namespace) -> None:
     """Write a design."""
     ip = api.export(
@@ -205,6 +223,8 @@ def export(given: Namespace) -> None:
         family=given.family,
         interleave=given.interleave,
         unroll=given.unroll,
+        multiplier=given.multiplier,
+        input_beat=_beat(given.input_beat),
         top=given.top,
     )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]

@@ -46,10 +46,10 @@ class TopTap:
 class AxiTop(Elaboratable):
     """The top of an exported design; ports named as Vivado's IP packager expects them.
 
-    One input beat is one time step, one output beat one result; each element sits in :func:`stride` bits, extended by
-    its sign, element 0 low. TLAST marks the last beat of a sequence. A sequence whose TLAST comes early or not at all
-    raises ``frame_error`` for one cycle and gives no (further) result; without TLAST, everything up to and with the
-    next TLAST belongs to the broken sequence. The next sequence is computed as if nothing had been.
+    One input beat holds ``plan.beat`` elements, one output beat one result; each element sits in :func:`stride` bits,
+    extended by its sign, element 0 low. TLAST marks the last beat of a sequence. A sequence whose TLAST comes early or
+    not at all raises ``frame_error`` for one cycle and gives no (further) result; without TLAST, everything up to and
+    with the next TLAST belongs to the broken sequence. The next sequence is computed as if nothing had been.
 
     Latency: ``plan.timing``.
 
@@ -62,8 +62,8 @@ class AxiTop(Elaboratable):
         self.plan = plan
         self.network = Network(plan)
         graph = plan.graph
-        self.inputs, self.outputs = graph.shape[-1], plan.layers[-1].elements
-        self.steps = plan.layers[0].steps
+        self.inputs, self.outputs = plan.beat, plan.layers[-1].elements
+        self.beats = plan.source.beats
         self.in_type, self.out_type = graph.input, graph.output
         self.aclk, self.aresetn = Signal(name="aclk"), Signal(name="aresetn")
         self.s_tdata = Signal(self.inputs * stride(self.in_type), name="s_axis_tdata")
@@ -92,12 +92,12 @@ class AxiTop(Elaboratable):
         m.domains.sync = ClockDomain("sync")
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.network = network = self.network
-        step, drop = Signal(range(max(self.steps, 2))), Signal()
+        beat, drop = Signal(range(max(self.beats, 2))), Signal()
         final, early, missing, take = Signal(), Signal(), Signal(), Signal()
         width, wide = self.in_type.width, stride(self.in_type)
         data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
         m.d.comb += [
-            final.eq(step == self.steps - 1),
+            final.eq(beat == self.beats - 1),
             early.eq(self.s_tlast & ~final),
             missing.eq(~self.s_tlast & final),
             network.i.payload.data.eq(data),
@@ -109,7 +109,7 @@ class AxiTop(Elaboratable):
         ]
         m.d.sync += self.frame_error.eq(take & (early | missing))
         with m.If(take):
-            m.d.sync += step.eq(Mux(self.s_tlast | final, 0, step + 1))
+            m.d.sync += beat.eq(Mux(self.s_tlast | final, 0, beat + 1))
             with m.If(missing):
                 m.d.sync += drop.eq(1)
         with m.If(drop & self.s_tvalid & self.s_tlast):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from amaranth.hdl import Module, Signal, Value
 
-from .schedule import Fold
+from .folds import Fold
 
 
 class Registers:
@@ -40,6 +40,18 @@ class Delay:
             self._registers.add(copy, last)
             self._copies.append(copy)
         return self._copies[cycles]
+
+
+class Flow:
+    """Signals of an op that pass by: those of beat 0 stand in ``cycle``, those of the next a beat later."""
+
+    def __init__(self, registers: Registers, name: str, cycle: int, values: list[Value]) -> None:
+        self.cycle, self.values = cycle, values
+        self._delays = [Delay(registers, value, f"{name}{k}") for k, value in enumerate(values)]
+
+    def at(self, cycle: int) -> list[Value]:
+        """The signals in a later cycle of beat 0."""
+        return [delay(cycle - self.cycle) for delay in self._delays]
 
 
 class Phase:

@@ -22,10 +22,28 @@ def shifted(value: Value, left: int) -> Value:
     return value if left == 0 else value << left
 
 
+def logic_product(one: Value, two: Value) -> Value:
+    """``one * two`` without a multiplier: the longer for each bit of the shorter, added in a tree."""
+    one, two = sorted((one, two), key=len, reverse=True)
+    parts = [shifted(Mux(bit, one, 0), place) for place, bit in enumerate(two)]
+    if two.shape().signed:
+        parts[-1] = -parts[-1]
+    while len(parts) > 1:
+        odd = parts[len(parts) & ~1 :]
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd
+    return parts[0]
+
+
 def rounded(value: Value, shift: int, mode: Round) -> Value:
     """``value * 2**-shift`` rounded to an integer, at full width."""
     if shift <= 0:
         return shifted(value, -shift)
+    floor, up = split(value, shift, mode)
+    return floor if mode is Round.TRN else floor + up
+
+
+def split(value: Value, shift: int, mode: Round) -> tuple[Value, Value]:
+    """``value * 2**-shift`` for ``shift > 0`` rounded down, and one bit: whether ``mode`` rounds it up."""
     width, signed = len(value), value.shape().signed
     negative = value[-1] if signed else Const(0, 1)
     if shift >= width:
@@ -33,8 +51,6 @@ def rounded(value: Value, shift: int, mode: Round) -> Value:
         floor: Value = negative.as_signed() if signed else Const(0, 1)
     else:
         floor = value[shift:].as_signed() if signed else value[shift:]
-    if mode is Round.TRN:
-        return floor
 
     def bit(index: int) -> Value:
         return value[index] if index < width else negative
@@ -44,6 +60,7 @@ def rounded(value: Value, shift: int, mode: Round) -> Value:
     if shift - 1 > width and signed:
         sticky = sticky | negative
     up = {
+        Round.TRN: Const(0, 1),
         Round.TRN_ZERO: negative & (guard | sticky),
         Round.RND: guard,
         Round.RND_ZERO: guard & (sticky | negative),
@@ -52,7 +69,7 @@ def rounded(value: Value, shift: int, mode: Round) -> Value:
         Round.RND_CONV: guard & (sticky | bit(shift)),
     }[mode]
     # One bit, taken as 0 or 1: a signed operand of one bit would count as -1.
-    return floor + up[0]
+    return floor, up[0]
 
 
 def limited(value: Value, to: Fixed) -> Value:
@@ -62,11 +79,31 @@ def limited(value: Value, to: Fixed) -> Value:
         return _sized(value, to)
     if to.overflow is Overflow.WRAP:
         return _sized(value, to)
-    over = value > Const(to.max) if high > to.max else Const(0, 1)
-    under = value < Const(to.min) if low < to.min else Const(0, 1)
+    over = _above(value, to.max) if high > to.max else Const(0, 1)
+    under = _below(value, to.min) if low < to.min else Const(0, 1)
     if to.overflow is Overflow.SAT_ZERO:
         return Mux(over | under, Const(0, shape(to)), _sized(value, to))
     return Mux(over, Const(to.max, shape(to)), Mux(under, Const(to.min, shape(to)), _sized(value, to)))
+
+
+def _above(value: Value, limit: int) -> Value:
+    """``value > limit``; for ``2**k - 1`` by the bits from k on alone, without a subtraction."""
+    k = limit.bit_length()
+    if limit != (1 << k) - 1:
+        return value > Const(limit)
+    if not value.shape().signed:
+        return value[k:].any()
+    return ~value[-1] & value[k:-1].any()
+
+
+def _below(value: Value, limit: int) -> Value:
+    """``value < limit`` of a signed value; for ``-2**k`` and 0 by the bits from k on alone."""
+    if limit == 0:
+        return value[-1]
+    k = (-limit).bit_length() - 1
+    if limit != -1 << k:
+        return value < Const(limit)
+    return value[-1] & ~value[k:-1].all()
 
 
 def cast(value: Value, frac: int, to: Fixed) -> Value:

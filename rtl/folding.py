@@ -5,54 +5,71 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import floor
+from dataclasses import asdict, dataclass
+from math import floor, prod
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph
 
 from .delays import Family, family
+from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
 from .lower import HardLayer, lower
-from .schedule import (
-    Fold,
-    LayerSchedule,
-    fold_for_reuse,
-    fold_multipliers,
-    least_reuse,
-    products,
-    schedule,
-)
-from .timing import Stage, Timing, timing
+from .schedule import LayerSchedule
+from .scheduler import schedule
+from .timing import Source, Stage, Timing, timing
+
+#: Most sequences that take turns.
+MOST_WAYS = 64
 
 
 @dataclass(frozen=True)
 class Folding:
-    """A fold for each hardware layer that computes, by its name."""
+    """A fold for each hardware layer that computes, by its name.
+
+    ``interleave``: how many sequences take turns in the recurrent layers. ``unroll``: 1, or the number of steps, each
+    of which then has hardware of its own. ``beat``: elements of an input beat; those of a step by default.
+    """
 
     folds: Mapping[str, Fold]
+    interleave: int = 1
+    unroll: int = 1
+    beat: int | None = None
 
-    def to_json(self) -> dict[str, dict[str, int]]:
+    def to_json(self) -> dict[str, object]:
         """As written to a folding file and the manifest."""
-        return {name: {"beats": fold.beats, "cycles": fold.cycles} for name, fold in self.folds.items()}
+        text: dict[str, object] = {name: asdict(fold) for name, fold in self.folds.items()}
+        whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
+        return text | whole
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A network with its folding: schedules, buffer depths, timing and cost."""
+    """A network with its folding: schedules, the timing model's stages, timing and cost."""
 
     graph: Graph
     layers: tuple[HardLayer, ...]
     folding: Folding
     schedules: tuple[LayerSchedule | None, ...]
-    depths: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    source: Source
     timing: Timing
     family: Family
     clock_mhz: float
 
     @property
+    def beat(self) -> int:
+        """Elements of an input beat."""
+        return prod(self.graph.shape) // self.source.beats
+
+    @property
     def multipliers(self) -> int:
         """Multipliers of all layers."""
         return sum(s.multipliers for s in self.schedules if s is not None)
+
+    @property
+    def dsp(self) -> int:
+        """DSP blocks of all layers."""
+        return sum(s.dsp for s in self.schedules if s is not None)
 
 
 def computing(graph: Graph) -> list[HardLayer]:
@@ -60,10 +77,15 @@ def computing(graph: Graph) -> list[HardLayer]:
     return [layer for layer in lower(graph) if layer.program is not None]
 
 
-def by_reuse(graph: Graph, reuse: int | Mapping[str, int]) -> Folding:
+#: Fields of a folding file that are of the whole network.
+_WHOLE = ("interleave", "unroll", "beat")
+
+
+def by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
     """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
 
-    A layer with fewer products than that has one multiplier an engine. Raises ``FxsimError`` naming the legal values.
+    A layer with fewer products than that has one multiplier an engine. ``multiplier`` says which constant products need
+    none (``constants.CHOICES``). Raises ``FxsimError`` naming the legal values.
     """
     layers = computing(graph)
     if isinstance(reuse, Mapping):
@@ -82,7 +104,7 @@ def by_reuse(graph: Graph, reuse: int | Mapping[str, int]) -> Folding:
         if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
             raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {value!r}")
         try:
-            chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))))
+            chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))), multiplier)
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
     return Folding(chosen)
@@ -108,12 +130,15 @@ def _check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Layers that are not named are fully parallel. Raises ``FxsimError`` for anything else.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers may stand
+    ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that are not named are fully parallel.
+    Raises ``FxsimError`` for anything else.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
+    whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
     layers = {layer.name: layer for layer in computing(graph)}
@@ -123,50 +148,84 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     for name, value in data.items():
         if set(value) == {"reuse"}:
             reuse[name] = value["reuse"]
-        elif set(value) == {"beats", "cycles"} and all(type(v) is int for v in value.values()):
-            chosen[name] = Fold(value["beats"], value["cycles"])
+        elif set(value) - {"multiplier"} == {"beats", "cycles"} and all(
+            type(v) is (str if key == "multiplier" else int) for key, v in value.items()
+        ):
+            chosen[name] = Fold(**value)
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
     rest = by_reuse(graph, reuse)
-    return Folding({**rest.folds, **chosen})
+    return Folding({**rest.folds, **chosen}, **whole)
 
 
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
     _check_clock(clock_mhz)
-    layers = tuple(lower(graph))
+    layers = tuple(lower(graph, folding.unroll))
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
+    _check_interleave(layers, folding.interleave)
+    source = _source(graph, layers[0], folding)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
             schedules.append(None)
             continue
         try:
-            schedules.append(schedule(layer.program, folding.folds.get(layer.name, Fold()), known, clock_mhz))
+            fold, ways = folding.folds.get(layer.name, Fold()), folding.interleave if layer.steps > 1 else 1
+            schedules.append(schedule(layer.program, fold, known, clock_mhz, ways))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
-    depths, stages = [], []
+    stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
-        interval, latency = (1, 1) if plan is None else (plan.interval, plan.latency)
+        interval, latency = (1, 0) if plan is None else (plan.interval, plan.latency)
+        latency += layer is layers[-1]  # the last buffer's output is registered
         spacing = max(spacing, interval)
         if not layer.return_sequences:
             spacing *= layer.steps
         # As many results as can be under way at once, one that waits to be taken, one whose room is not back yet.
         depth = floor(latency / spacing) + 2
-        depths.append(depth)
-        stages.append(Stage(interval, latency, depth, layer.steps, layer.return_sequences))
-    return Plan(graph, layers, folding, tuple(schedules), tuple(depths), timing(stages), known, clock_mhz)
+        stages.append(Stage(interval, latency, depth, layer.return_sequences))
+    return Plan(
+        graph, layers, folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
+    )
 
 
-def choices(layer: HardLayer) -> list[Fold]:
+def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
+    """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
+    elements, whole = graph.shape[-1], prod(graph.shape)
+    beat = elements if folding.beat is None else folding.beat
+    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    if type(beat) is not int or beat not in legal:
+        raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {beat!r}")
+    vector = whole // first.steps
+    if beat > vector:
+        return Source(first.steps, folding.interleave, 1, True)
+    return Source(first.steps, folding.interleave, vector // beat)
+
+
+def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
+    if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
+        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
+    if ways == 1:
+        return
+    if layers[0].steps == 1:
+        raise FxsimError(f"interleave must be 1 for a network without sequences, not {ways}")
+    for layer in layers:
+        flattens = layer.program is None or any(op.weights.data.ndim == 3 for op in layer.program.dots)
+        gives = layer is layers[-1] and layer.return_sequences
+        if layer.steps > 1 and (flattens or gives):
+            raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
+
+
+def choices(layer: HardLayer, multiplier: str = "auto") -> list[Fold]:
     """Foldings of a layer from fast to small, without those that cost as much as a faster one."""
     assert layer.program is not None
     found: list[tuple[int, Fold]] = []
     reuse, most = least_reuse(layer.program), products(layer.program)
     while True:
-        fold = fold_for_reuse(layer.program, reuse)
+        fold = fold_for_reuse(layer.program, reuse, multiplier)
         cost = fold_multipliers(layer.program, fold)
         if not found or cost < found[-1][0]:
             found.append((cost, fold))
@@ -182,6 +241,7 @@ def by_budget(
     latency: int | None = None,
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
+    multiplier: str = "auto",
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` cycles.
 
@@ -199,7 +259,7 @@ def by_budget(
     for layer in layers:
         assert layer.program is not None
         row = []
-        for fold in choices(layer):
+        for fold in choices(layer, multiplier):
             plan = schedule(layer.program, fold, known, clock_mhz)
             tokens = layer.steps
             row.append((plan.multipliers, (tokens - 1) * plan.interval + plan.latency, fold))

@@ -8,7 +8,7 @@ step; element-wise layers join the layer before them. Neither changes a bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.graph import Graph, Layer, Shape
 from fxsim.program import Add, Const, Dot, Input, Op, Program, State
 
-from .schedule import is_ordered, known_bounds, regular
+from .folds import is_ordered, known_bounds, regular
+from .rename import renamed
+from .unroll import unrolled
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,12 @@ class HardLayer:
     elements: int
 
 
-def lower(graph: Graph) -> list[HardLayer]:
-    """The hardware layers of a graph; raises ``FxsimError`` for what cannot be built."""
+def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
+    """The hardware layers of a graph; raises ``FxsimError`` for what cannot be built.
+
+    ``unroll``: 1, or the number of steps: each layer then takes a whole sequence, with a copy of its cell a step.
+    """
+    _check_unroll(graph, unroll)
     result: list[HardLayer] = []
     flow = list(graph.flow())
     k = 0
@@ -49,7 +55,10 @@ def lower(graph: Graph) -> list[HardLayer]:
             raise FxsimError(
                 f"layer {layer.name!r} is bidirectional, which fxsim simulates but does not build in hardware yet"
             )
-        if layer.program is None:
+        if unroll > 1 and len(shape) == 2:
+            if layer.program is not None:
+                result.append(_unrolled(layer, shape[0]))
+        elif layer.program is None:
             following = flow[k + 1] if k + 1 < len(flow) else None
             merged = _accumulating(shape, following[0]) if following is not None else None
             if merged is not None and following is not None:
@@ -65,6 +74,21 @@ def lower(graph: Graph) -> list[HardLayer]:
     if not result:
         raise FxsimError("the network has no layer that computes anything")
     return _join(result)
+
+
+def _check_unroll(graph: Graph, unroll: int) -> None:
+    steps = graph.shape[0] if len(graph.shape) == 2 else 1
+    if type(unroll) is not int or unroll not in (1, steps):
+        legal = f"1 or {steps}, the steps of a sequence" if steps > 1 else "1 for a network without sequences"
+        raise FxsimError(f"unroll must be {legal}, not {unroll!r}")
+    if unroll > 1 and len(graph.output_shape) == 2:
+        raise FxsimError(f"unroll must be 1 for a network that gives a result every step, not {unroll}")
+
+
+def _unrolled(layer: Layer, steps: int) -> HardLayer:
+    assert layer.program is not None
+    program = unrolled(layer.program, steps, layer.return_sequences or not layer.recurrent)
+    return HardLayer(layer.name, program, 1, False, {}, program.type, program.elements)
 
 
 def _plain(layer: Layer, shape: Shape) -> HardLayer:
@@ -143,7 +167,7 @@ def _compose(before: HardLayer, after: HardLayer) -> HardLayer:
     for op in after.program.ops:
         if isinstance(op, Input):
             continue
-        ops.append(_renamed(op, names))
+        ops.append(renamed(op, names))
         if op.name in after.origin and (before.return_sequences or before.steps == 1):
             origin[names[op.name]] = after.origin[op.name]
     program = Program(tuple(ops), names[after.program.output])
@@ -156,15 +180,3 @@ def _compose(before: HardLayer, after: HardLayer) -> HardLayer:
 def _identifier(name: str) -> str:
     text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
     return text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"
-
-
-def _renamed(op: Op, names: Mapping[str, str]) -> Op:
-    """The op with its own and its operands' names replaced."""
-    changes: dict[str, object] = {"name": names[op.name]}
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if field.name in ("a", "b", "arg", "condition"):
-            changes[field.name] = names[value]
-        elif field.name == "parts":
-            changes["parts"] = tuple(names[part] for part in value)
-    return replace(op, **changes)  # type: ignore[arg-type]

@@ -14,9 +14,11 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.program import Dot
 from fxsim.ranges import Bounds
 
+from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, rounded, shape
-from .schedule import Engine, Fold
+from .fixed import cast, limited, logic_product, rounded, shape
+from .folds import BLOCK_ROM, Fold
+from .schedule import Engine
 from .stream import elements
 
 
@@ -99,17 +101,15 @@ class MatVec(Elaboratable):
             if slot is None:
                 return list(self.x)
             # Only weights change: the operand waits for them in a register.
-            chosen = [Signal(x.shape(), name=f"operand{j}", reset_less=True) for j, x in enumerate(self.x)]
-            m.d.sync += [c.eq(x) for c, x in zip(chosen, self.x, strict=True)]
-            return list(chosen)
+            return [self.fetched(m, x, f"operand{j}", e.fetch) for j, x in enumerate(self.x)]
         order = self.op.order() if e.ordered else list(range(e.inputs))
         result: list[Value] = []
         for i in range(e.width):
             choices = [self.x[order[d * e.width + i]] if d * e.width + i < e.inputs else None for d in range(e.depth)]
             filled = [c if c is not None else Const(0, self.x[0].shape()) for c in choices]
-            operand = Signal(self.x[0].shape(), name=f"operand{i}", reset_less=True)
-            m.d.sync += operand.eq(Array(filled)[slot.step])
-            result.append(operand)
+            chosen = Signal(self.x[0].shape(), name=f"chosen{i}")
+            m.d.comb += chosen.eq(Array(filled)[slot.step])
+            result.append(self.fetched(m, chosen, f"operand{i}", e.fetch))
         return result
 
     def slot_weights(self, p: int, i: int) -> list[int]:
@@ -150,7 +150,8 @@ class MatVec(Elaboratable):
         port = memory.read_port()
         m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
         for i, weight in zip(moving, elements(port.data, len(moving), type.width, type.signed), strict=True):
-            result[i] = weight
+            # The memory's output is one register already.
+            result[i] = self.fetched(m, weight, f"weight{p}_{i}", self.engine.fetch - 1)
         return result
 
     def row(
@@ -162,9 +163,9 @@ class MatVec(Elaboratable):
         for i, (weight, operand) in enumerate(zip(weights, operands, strict=True)):
             if isinstance(weight, int) and weight == 0:
                 continue
-            product = operand * weight
-            kept = Signal(product.shape(), name=f"p{p}_{i}", reset_less=True)
-            m.d.sync += kept.eq(product)
+            kept = self.product(operand, weight)
+            for stage in range(e.stages):
+                kept = self.register(m, kept, f"p{p}_{i}_{stage}")
             # A sum that cannot saturate is right modulo its width, so that products need only be rounded.
             term = cast(kept, frac, op.type) if e.ordered else rounded(kept, frac - op.type.frac, op.type.round)
             terms.append(self.resized(m, term, f"t{p}_{i}"))
@@ -195,6 +196,19 @@ class MatVec(Elaboratable):
         m.d.sync += total.eq(limited(after, op.type) if e.ordered else after)
         return total
 
+    def product(self, operand: Value, weight: Value | int) -> Value:
+        """A product; by a constant of few signed digits as a sum of shifted operands."""
+        if not isinstance(weight, int) or not self.engine.constant or len(digits(weight)) > self.engine.digits:
+            if self.fold.multiplier == LOGIC:
+                return logic_product(operand, Value.cast(weight))
+            return operand * weight
+        # Pairs, then pairs of pairs: as many levels as the schedule has counted.
+        parts: list[Value] = [operand << shift if sign > 0 else -(operand << shift) for sign, shift in digits(weight)]
+        while len(parts) > 1:
+            odd = parts[len(parts) & ~1 :]
+            parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd
+        return parts[0]
+
     def bias(self, m: Module, bias: list[int], p: int, slot: _Slots | None, time: int) -> Value:
         """The bias of row position ``p`` for the pass whose cycle ``time`` it is."""
         e = self.engine
@@ -215,6 +229,12 @@ class MatVec(Elaboratable):
         m.d.comb += signal.eq(value)
         return signal
 
+    def fetched(self, m: Module, value: Value, name: str, cycles: int) -> Value:
+        """``value`` so many cycles later."""
+        for _ in range(cycles):
+            value = self.register(m, value, name)
+        return value
+
     def register(self, m: Module, value: Value, name: str) -> Value:
         """``value`` one cycle later."""
         kept = Signal(value.shape(), name=name, reset_less=True)
@@ -228,7 +248,7 @@ class _Slots:
     def __init__(self, m: Module, registers: Registers, e: Engine, phase: Phase) -> None:
         self.step = Signal(range(max(e.depth, 2)), name="step")
         self.turn = Signal(range(max(e.passes, 2)), name="turn")
-        self.address = Signal(range(e.steps * e.beats * e.busy), name="address")
+        self.address = Signal(range(e.slots), name="address")
         self.busy = Signal(name="busy")
         m.d.comb += self.busy.eq(phase.active if e.busy == phase.fold.cycles else phase.active & (phase.cycle < e.busy))
         closing = Signal(name="closing")
@@ -267,4 +287,4 @@ class _Slots:
 
 def rom_style(depth: int, width: int) -> dict[str, str]:
     """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if depth >= 64 and depth * width >= 4096 else {}
+    return {"rom_style": "block"} if depth >= BLOCK_ROM and depth * width >= 4096 else {}

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .convert import Gather, Spread
+from .deal import Deal
 from .folding import Plan
 from .layer import LayerCore, Tap
 from .lower import HardLayer
@@ -18,20 +22,21 @@ from .stream import Beat, Buffer
 class Collect(wiring.Component):
     """Joins the ``steps`` vectors of a sequence into one (Flatten), first step low.
 
-    Latency: 1 edge from the last step to the result; a step is taken every cycle while there is room for a result.
+    Latency: none from the last step to the result, or 1 if ``registered``; a step is taken every cycle while there is
+    room for a result.
 
     Members
     -------
     i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(steps * bits)))
     """
 
-    def __init__(self, steps: int, bits: int, depth: int) -> None:
-        self.steps, self.bits, self.depth = steps, bits, depth
+    def __init__(self, steps: int, bits: int, depth: int, registered: bool) -> None:
+        self.steps, self.bits, self.depth, self.registered = steps, bits, depth, registered
         super().__init__({"i": In(stream.Signature(Beat(bits))), "o": Out(stream.Signature(Beat(steps * bits)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth)
+        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth, self.registered)
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         room = Signal(range(self.depth + 1), init=self.depth)
         step = Signal(range(self.steps))
@@ -77,23 +82,37 @@ class Network(wiring.Component):
         self.plan = plan
         self.parts: list[tuple[HardLayer, LayerCore | Collect]] = []
         graph = plan.graph
-        bits = graph.shape[-1] * graph.input.width
-        for layer, schedule, depth in zip(plan.layers, plan.schedules, plan.depths, strict=True):
+        bits = prod(graph.shape) // plan.source.steps * graph.input.width
+        for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
             part: LayerCore | Collect
+            registered = layer is plan.layers[-1]
             if schedule is None:
-                part = Collect(layer.steps, bits, depth)
+                part = Collect(layer.steps, bits, stage.depth, registered)
             else:
-                part = LayerCore(schedule, layer.return_sequences, depth)
+                part = LayerCore(schedule, layer.return_sequences, stage.depth, registered)
             self.parts.append((layer, part))
             bits = layer.elements * layer.type.width
-        first = plan.graph.shape[-1] * plan.graph.input.width
+        self.front = list(self._front())
+        first = plan.beat * graph.input.width
         super().__init__({"i": In(stream.Signature(Beat(first))), "o": Out(stream.Signature(Beat(bits)))})
+
+    def _front(self) -> Iterator[tuple[str, Deal | Gather | Spread]]:
+        """What brings the input's beats into the order in which the first layer takes vectors."""
+        plan, source = self.plan, self.plan.source
+        width = plan.graph.input.width
+        vector = prod(plan.graph.shape) // source.steps * width
+        if source.gather > 1:
+            yield "gather", Gather(plan.beat * width, source.gather)
+        if source.spread:
+            yield "spread", Spread(vector, source.steps)
+        if source.ways > 1:
+            yield "deal", Deal(vector, source.ways, source.steps)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source = wiring.flipped(self.i)
-        for layer, part in self.parts:
-            m.submodules[layer.name] = part
+        for name, part in [*self.front, *((layer.name, part) for layer, part in self.parts)]:
+            m.submodules[name] = part
             wiring.connect(m, source, part.i)
             source = part.o
         wiring.connect(m, source, wiring.flipped(self.o))

@@ -100,14 +100,15 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         "reset": "aresetn",
         "clock_mhz": plan.clock_mhz,
         "family": plan.family.name,
-        "input": side("s_axis", graph.input, graph.shape[-1], plan.layers[0].steps),
+        "input": side("s_axis", graph.input, plan.beat, plan.source.beats),
         "output": side("m_axis", graph.output, out[-1], out[0] if len(out) == 2 else 1),
         "timing": {
             "latency": timing.latency,
             "latency_after_last": timing.latency_after_last,
             "interval": timing.interval if isinstance(timing.interval, int) else float(timing.interval),
         },
+        "interleave": plan.source.ways,
         "folding": plan.folding.to_json(),
-        "cost": {"multipliers": plan.multipliers},
+        "cost": {"multipliers": plan.multipliers, "dsp": plan.dsp},
         "taps": taps,
     }

@@ -14,7 +14,7 @@ from testbenches.errors import CheckError
 from testbenches.locate import at_output, at_taps
 from testbenches.manifest import Manifest, Timing
 from testbenches.native import Harness, NativeRun, build
-from testbenches.timing import SEQUENCES, compare
+from testbenches.timing import compare
 from testbenches.vectors import Vectors
 
 __all__ = ["CheckReport", "check_folder", "check_native"]
@@ -147,7 +147,7 @@ def check_native(
         # Outputs alone hide faults that saturate or round away on their way out.
         values = _look(harness, known, build_dir, (0.0, 0.0), plusargs)
     # the interval needs a steady state, so few vectors are run more than once
-    first = _run(harness, vectors, build_dir, max(len(vectors), SEQUENCES), (0.0, 0.0), plusargs, progress)
+    first = _run(harness, vectors, build_dir, max(len(vectors), manifest.settling), (0.0, 0.0), plusargs, progress)
     if timing and first.timing is not None and manifest.timing is not None:
         compare(first.timing, manifest.timing)
     runs = [first]

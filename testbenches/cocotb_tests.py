@@ -247,7 +247,7 @@ async def no_stalls(dut: Any) -> None:
     tb = TB(dut)
     await tb.reset()
     # few vectors are sent more than once, for the interval is one of the steady state
-    total = max(tb.count, timing.SEQUENCES // 2)
+    total = max(tb.count, tb.manifest.settling // 2, 6 * tb.manifest.interleave)
     for sequence in range(total):
         tb.send(sequence)
     await tb.finish(total)

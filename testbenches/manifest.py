@@ -101,6 +101,12 @@ class Manifest:
     output: Stream
     timing: Timing | None
     taps: tuple[Tap, ...]
+    interleave: int = 1
+
+    @property
+    def settling(self) -> int:
+        """Sequences that show a steady state: enough for several bursts of an interleaved design after its warm-up."""
+        return max(64, 8 * self.interleave)
 
     @property
     def timeout(self) -> int:
@@ -112,7 +118,9 @@ class Manifest:
         """Cycles after which a design that has all its input has nothing left to say."""
         if self.timing is None:
             return 10_000
-        return 64 + self.timing.latency + int(self.timing.interval or 0)
+        # in an interleaved design a sequence may wait for those before it
+        waiting = int(self.timing.interval or 0) * (2 * self.interleave - 1)
+        return 64 + self.timing.latency + waiting
 
     @property
     def burst(self) -> int:
@@ -156,6 +164,7 @@ class Manifest:
             output=_stream(data, "output"),
             timing=_timing(_get(data, "timing", dict)) if "timing" in data else None,
             taps=tuple(_tap(tap, top) for tap in (_get(data, "taps", list) if "taps" in data else [])),
+            interleave=_positive(data, "interleave") if "interleave" in data else 1,
         )
 
 

@@ -12,9 +12,6 @@ from testbenches.manifest import Timing
 
 __all__ = ["compare", "steady_interval"]
 
-#: Sequences of a run that measures: enough for several bursts of an interleaved design after its warm-up.
-SEQUENCES = 64
-
 
 def steady_interval(completions: Sequence[int], last_input: int) -> Fraction | None:
     """Cycles a sequence in the steady state, or None for fewer than four sequences.

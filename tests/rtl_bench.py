@@ -10,8 +10,8 @@ from amaranth.sim import Simulator
 
 from fxsim.graph import Graph
 from rtl.folding import Folding, Plan, by_reuse, computing, make_plan
+from rtl.folds import least_reuse, products
 from rtl.network import Network
-from rtl.schedule import least_reuse, products
 
 
 @dataclass
@@ -32,11 +32,16 @@ def unpack(word: int, count: int, width: int, signed: bool) -> list[int]:
     return [p - (1 << width) if signed and p >> (width - 1) else p for p in parts]
 
 
-def rtl_run(plan: Plan, raw: np.ndarray, idle: float = 0.0, backpressure: float = 0.0, seed: int = 0) -> RtlRun:
-    """Feed raw inputs (sequences, *shape) to the network's component and collect what comes out."""
+def rtl_run(
+    plan: Plan, raw: np.ndarray, idle: float = 0.0, backpressure: float = 0.0, seed: int = 0, pause: int = 0
+) -> RtlRun:
+    """Feed raw inputs (sequences, *shape) to the network's component and collect what comes out.
+
+    ``idle``, ``backpressure``: probability of a stall each cycle; ``pause``: cycles between sequences.
+    """
     graph = plan.graph
     network = Network(plan)
-    xs = raw.reshape(len(raw), -1, graph.shape[-1])
+    xs = raw.reshape(len(raw), -1, plan.beat)
     beats = graph.output_shape[0] if len(graph.output_shape) == 2 else 1
     rng = np.random.default_rng(seed)
     outputs: list[list[int]] = []
@@ -50,6 +55,8 @@ def rtl_run(plan: Plan, raw: np.ndarray, idle: float = 0.0, backpressure: float 
 
     async def feed(ctx):
         for x in xs:
+            if pause:
+                await ctx.tick().repeat(pause)
             for step, vector in enumerate(x):
                 while rng.random() < idle:
                     await ctx.tick()

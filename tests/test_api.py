@@ -163,7 +163,11 @@ class TestExport:
         for options, message in (
             ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, not both reuse and lat"),
             ({"folding": 3}, r"^folding must be a Folding or a file, not int$"),
-            ({"unroll": True}, r"^unroll must be 1 in this version, not True$"),
+            ({"interleave": True}, r"^interleave must be an integer from 1 to 64, not True$"),
+            ({"unroll": True}, r"^unroll must be 1 or 4, the steps of a sequence, not True$"),
+            ({"input_beat": "half"}, r"^input beat must be step, sequence or a number of elements, not 'half'$"),
+            ({"input_beat": 5}, r"^input beat must have 1, 3, 12 elements, not 5$"),
+            ({"multiplier": "ram"}, r"multiplier must be one of auto, dsp, lut, not 'ram'$"),
             ({"clock_mhz": "200"}, r"^clock must be from 1 to 2000 MHz, not '200'$"),
         ):
             with pytest.raises(fxsim.FxsimError, match=message):

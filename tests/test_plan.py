@@ -2,6 +2,7 @@
 """Lowering, folding and timing: pure Python, before any gateware."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from rtl_bench import random_raw
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
 from fxsim.simulation import simulate
+from rtl.constants import CHOICES, digit_counts, digits
 from rtl.delays import FAMILIES, family
 from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
+from rtl.folds import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
 from rtl.lower import lower
-from rtl.schedule import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
-from rtl.timing import Stage, Timing, timing
+from rtl.timing import Source, Stage, Timing, timing
 
 
 def relowered(graph: Graph) -> Graph:
@@ -166,18 +168,18 @@ def test_faster_clocks_and_slower_families_need_more_cycles():
 
 
 def test_timing_of_a_register_and_of_two_layers():
-    register = Stage(1, 1, 2, 1, True)
-    assert timing([register]) == Timing(1, 1, 1)
+    register = Stage(1, 1, 2, True)
+    assert timing([register], Source(1)) == Timing(1, 1, 1)
     # Twenty steps of six cycles, then one result every 120 cycles through a slow and a fast layer.
-    cell, slow, fast = Stage(6, 7, 2, 20, False), Stage(100, 103, 3, 1, True), Stage(1, 4, 2, 1, True)
-    assert timing([cell, slow, fast]) == Timing(19 * 6 + 7 + 103 + 4, 7 + 103 + 4, 120)
+    cell, slow, fast = Stage(6, 7, 2, False), Stage(100, 103, 3, True), Stage(1, 4, 2, True)
+    assert timing([cell, slow, fast], Source(20)) == Timing(19 * 6 + 7 + 103 + 4, 7 + 103 + 4, 120)
     # A layer behind that is slower than the cell sets the pace.
-    assert timing([cell, Stage(150, 151, 2, 1, True)]).interval == 150
+    assert timing([cell, Stage(150, 151, 2, True)], Source(20)).interval == 150
 
 
 def test_a_buffer_that_is_too_short_slows_the_model_down():
-    assert timing([Stage(1, 8, 10, 1, True)]).interval == 1
-    assert timing([Stage(1, 8, 3, 1, True)]).interval == 3
+    assert timing([Stage(1, 8, 10, True)], Source(1)).interval == 1
+    assert timing([Stage(1, 8, 3, True)], Source(1)).interval == 3
 
 
 def test_plans_name_unknown_layers():
@@ -188,3 +190,22 @@ def test_plans_name_unknown_layers():
 def test_every_computing_layer_has_a_fold():
     graph = network("lstm", tail=(6,))
     assert list(by_reuse(graph, 2).folds) == [layer.name for layer in computing(graph)]
+
+
+def test_signed_digits():
+    values = np.arange(-3000, 3001)
+    for value, count in zip(values, digit_counts(values), strict=True):
+        found = digits(int(value))
+        assert sum(sign << shift for sign, shift in found) == value
+        assert len(found) == count
+        # Canonical: no two digits beside each other, hence none fewer.
+        assert all(b - a > 1 for (_, a), (_, b) in pairwise(found))
+
+
+def test_constants_of_few_digits_need_no_multiplier():
+    program = network("lstm", units=4, features=3).layers[0].program
+    counts = np.concatenate([digit_counts(op.weights.data).ravel() for op in program.dots])
+    for choice, most in CHOICES.items():
+        assert fold_multipliers(program, Fold(1, 1, choice)) == (counts > most).sum() + 3 * 4
+    with pytest.raises(FxsimError, match=r"^multiplier must be one of auto, dsp, lut, not 'ram'$"):
+        fold_multipliers(program, Fold(1, 1, "ram"))

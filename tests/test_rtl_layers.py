@@ -14,13 +14,18 @@ from fxsim.fixed import Fixed, Overflow, Round
 from fxsim.graph import Graph, Layer
 from fxsim.program import Const, Program, Table
 from fxsim.simulation import simulate
-from rtl.folding import Folding, make_plan
-from rtl.schedule import Fold
+from rtl.folding import Folding, Plan, make_plan
+from rtl.folds import Fold
 
 
 def holds(graph: Graph, reuse: int, clock_mhz: float = 200.0, sequences: int = 3) -> None:
     """Bits equal the simulator's and cycles the plan's; random stalls on both sides change neither bits nor order."""
-    plan = plan_for(graph, reuse, clock_mhz)
+    agrees(plan_for(graph, reuse, clock_mhz), sequences)
+
+
+def agrees(plan: Plan, sequences: int = 3) -> None:
+    """The same of a plan."""
+    graph = plan.graph
     raw = random_raw(graph, sequences)
     expected = simulate(graph, raw, raw=True).raw.reshape(-1, graph.output_shape[-1])
     run = rtl_run(plan, raw)
@@ -91,9 +96,67 @@ def test_stacked_cells():
     holds(Graph("stacked", one.shape, one.input, (one.layers[0], second)), 4)
 
 
-@pytest.mark.parametrize("clock_mhz", [50, 100, 250])
+@pytest.mark.parametrize("clock_mhz", [50, 100, 250, 300])
 def test_registers_follow_the_clock(clock_mhz):
     holds(network("lstm", seed=3, tail=(4,)), 1, clock_mhz)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cycles", [1, 4])
+def test_products_start_from_a_state_that_has_no_register_yet(cell, cycles):
+    """Their operand comes straight from the ops that make it, and stays there while the next token is awaited."""
+    found = 0
+    for seed in range(8):
+        graph = network(cell, seed=seed, return_sequences=seed % 2 == 0)
+        plan = make_plan(graph, Folding({cell: Fold(1, cycles)}))
+        if plan.schedules[0].opened:
+            found += 1
+            agrees(plan)
+    assert found >= 2
+
+
+@pytest.mark.parametrize("rounding", Round, ids=lambda r: r.name)
+def test_tables_that_round_their_index_by_an_entry_more(rounding):
+    """A clock at which the index's addition no longer fits: the table has two entries an index instead."""
+    result = Fixed(7, 4, True, Round.RND_CONV, Overflow.SAT)
+    function = Activation("tanh", replace(ramp("tanh", 50, -20, 2, Fixed(10, 8)), round=rounding))
+    graph = alone(pointwise(function, X, 4, result), 4)
+    raw = np.arange(X.min, X.max + 1).reshape(-1, 4)
+    expected = simulate(graph, raw, raw=True).raw
+    for clock_mhz, doubled in ((100.0, False), (300.0, rounding is not Round.TRN)):
+        plan = make_plan(graph, Folding({}), clock_mhz)
+        assert [slot.doubled for slot in plan.schedules[0].slots.values()] == [doubled]
+        assert rtl_run(plan, raw).outputs.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("choice", ["auto", "dsp", "lut"])
+def test_constant_products_by_block_or_by_adding(choice):
+    graph = network("gru", seed=7, tail=(4,))
+    for cycles in (1, 3):
+        agrees(make_plan(graph, Folding({name: Fold(1, cycles, choice) for name in ("gru", "dense0_relu0")}), 100.0))
+
+
+def test_products_of_several_blocks_have_two_registers():
+    graph = network("lstm", seed=2)
+    ops = []
+    for op in graph.layers[0].program.ops:
+        if op.name == "uh":
+            data, type = (op.weights.data << 20) + 12345, op.weights.type
+            op = replace(op, weights=Const(data, Fixed(type.width + 20, type.frac + 20)))
+        ops.append(op)
+    program = Program(tuple(ops), graph.layers[0].program.output)
+    graph = replace(graph, layers=(replace(graph.layers[0], program=program),))
+    assert plan_for(graph, 1).schedules[0].engines["uh"].stages == 2
+    holds(graph, 1)
+    holds(graph, 3)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_weights_of_a_block_memory_have_a_register_at_a_fast_clock(flatten):
+    graph = network("lstm", seed=6, flatten=flatten, tail=(5,))
+    fetch = [engine.fetch for s in plan_for(graph, 64, 250.0).schedules for engine in s.engines.values()]
+    assert 2 in fetch
+    holds(graph, 64, 250.0)
 
 
 X = Fixed(9, 5, True, Round.RND, Overflow.SAT)

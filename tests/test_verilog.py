@@ -92,7 +92,7 @@ def test_manifest(digits, tmp_path):
         "latency_after_last": timing.latency_after_last,
         "interval": timing.interval,
     }
-    assert facts["cost"] == {"multipliers": plan.multipliers}
+    assert facts["cost"] == {"multipliers": plan.multipliers, "dsp": plan.dsp}
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "module", "a b", "design", "logic", "x" * 64, "é"])

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables in memories: the address from a number, and who shares a memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib.memory import Memory, ReadPort
+
+from fxsim.fixed import Fixed
+from fxsim.program import Lookup, Table
+
+from .control import Registers
+from .fixed import rounded, split
+from .matvec import rom_style
+from .schedule import LayerSchedule
+
+
+class Tables:
+    """The memories of a layer's tables; two readers share one with two ports."""
+
+    def __init__(self, m: Module, registers: Registers, plan: LayerSchedule) -> None:
+        self.m, self.registers, self.plan = m, registers, plan
+        self._memories: dict[tuple[Table, Fixed, Fixed, bool], list[Memory]] = {}
+
+    def read(self, op: Lookup, x: Value) -> Value:
+        """Read a table: index now, entry one (or two) cycles later."""
+        m, table, slot = self.m, op.table, self.plan.slots[op.name]
+        shift = self.plan.program[op.arg].type.frac - table.frac
+        scaled = x if table.scale == 1 else x * Const(table.scale)
+        if slot.doubled:
+            index, up = split(scaled, shift, table.round)
+        else:
+            index, up = rounded(scaled, shift, table.round), Const(0, 0)
+        whole = Signal(index.shape(), name=f"{op.name}_whole")
+        place = Signal(range(len(table.values.data)), name=f"{op.name}_index")
+        low, high = whole < table.first, whole > table.last
+        m.d.comb += whole.eq(index)
+        m.d.comb += place.eq(Mux(low, 0, Mux(high, table.last - table.first, whole - table.first)))
+        # What lies below a doubled table reads its first entry, however it rounds.
+        address: Value = Cat(Mux(low, 0, up), place) if slot.doubled else place
+        if slot.cycle - slot.start == 2:
+            now = address
+            address = Signal(now.shape(), name=f"{op.name}_address", reset_less=True)
+            self.registers.add(address, now)
+        type = self.plan.bounds[op.name].narrow(op.type)
+        port = self._port(op, slot.doubled, type)
+        m.d.comb += [port.addr.eq(address), port.en.eq(1)]
+        data: Value = port.data
+        return data.as_signed() if type.signed else data
+
+    def _port(self, op: Lookup, doubled: bool, type: Fixed) -> ReadPort.Signature:
+        """A port of a memory with a lookup's entries; two readers share one with two ports."""
+        # Shared only by readers with the same proven range: it decides how many bits of an entry are kept.
+        key = (op.table, op.type, type, doubled)
+        memories = self._memories.setdefault(key, [])
+        if not memories or len(memories[-1].read_ports) == 2:
+            entries = [int(v) for v in op.table.entries(op.type)]
+            if doubled:
+                # For each index the entry, and that of the next index, which is the one that it rounds up to.
+                entries = [entry for pair in zip(entries, entries[1:] + entries[-1:], strict=True) for entry in pair]
+            # Entries that no input reads may not fit the narrow format; they are never seen.
+            mask = (1 << type.width) - 1
+            memory = Memory(
+                shape=type.width,
+                depth=len(entries),
+                init=[v & mask for v in entries],
+                attrs=rom_style(len(entries), type.width),
+            )
+            self.m.submodules[f"table_{op.name}{len(memories)}"] = memory
+            memories.append(memory)
+        return memories[-1].read_port()

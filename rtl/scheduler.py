@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places every op of a layer: operators chained within the clock period, engines aligned, states read early."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+
+from fxsim.errors import FxsimError
+from fxsim.fixed import Round
+from fxsim.program import (
+    Add,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    Op,
+    Program,
+    Select,
+    Slice,
+    State,
+    Sub,
+    Total,
+)
+
+from .constants import LOGIC, digit_counts, most_digits
+from .delays import Family
+from .folds import (
+    BLOCK_ROM,
+    LANE,
+    MOST_CYCLES,
+    REDUCTIONS,
+    Fold,
+    engine_multipliers,
+    engine_shape,
+    is_ordered,
+    known_bounds,
+    legal_beats,
+    power_of_two,
+    rows_of,
+    units_of,
+)
+from .pipeline import Pipeline, Place, Slot
+from .schedule import Engine, LayerSchedule, widths
+
+
+def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
+    """The schedule of one layer's program for ``ways`` interleaved sequences.
+
+    Raises ``FxsimError`` for a folding that the program does not allow.
+    """
+    plain = _Scheduler(LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways), {})
+    best = plain.run()
+    offsets = plain.openable()
+    if offsets:
+        again = LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
+        opened = _Scheduler(again, offsets)
+        other = opened.run()
+        # The new places must bear out the offsets that they were found with.
+        if opened.openable() == offsets and other.interval < best.interval:
+            return other
+    return best
+
+
+class _Scheduler:
+    """Places one layer's ops. ``opened``: states to be read out of their update's ops, and how late they stand (ns)."""
+
+    def __init__(self, plan: LayerSchedule, opened: dict[str, float]) -> None:
+        program, fold = plan.program, plan.fold
+        legal = legal_beats(program)
+        if fold.beats not in legal:
+            raise FxsimError(f"beats must be one of {', '.join(map(str, legal))}, not {fold.beats}")
+        if fold.cycles < 1:
+            raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
+        if fold.cycles > MOST_CYCLES:
+            raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
+        self.plan, self.program, self.fold, self.family, self.opened = plan, program, fold, plan.family, opened
+        self.pipeline = Pipeline(plan.family, plan.clock_mhz)
+        self.known = plan.bounds = known_bounds(program)
+        plan.segments = [0]
+
+    def run(self) -> LayerSchedule:
+        plan, program = self.plan, self.program
+        self.find_segments()
+        self.align_engines(0)
+        for op in program.ops:
+            if isinstance(op, Dot):
+                self.place_engine(op)
+            elif isinstance(op, LANE):
+                plan.slots[op.name] = self.place(op)
+            elif isinstance(op, REDUCTIONS):
+                plan.slots[op.name] = self.place_reduction(op)
+        self.delay_engines()
+        output = program.output
+        # Through the buffer behind, which may be empty, into the next layer's register.
+        at = self.when(output, plan.segment[output])
+        plan.result = self.pipeline.from_place(at, self.family.select, "the result").cycle
+        for name in self.opened:
+            plan.opened.add(name)
+            plan.held |= self.cone_of(name) or set()
+        plan.interval = self.find_interval()
+        return plan
+
+    # -- segments ------------------------------------------------------------------------------------------------------
+    def find_segments(self) -> None:
+        """A product (over several cycles) of a vector computed in this step starts a new segment."""
+        segment = self.plan.segment
+        for op in self.program.ops:
+            before = max((segment[arg] for arg in op.args), default=0)
+            if isinstance(op, Dot) and self.fold.reuse > 1 and not self.is_held(op.arg):
+                before += 1
+                self.plan.collected.add(op.arg)
+            segment[op.name] = before
+        for op in self.program.ops:
+            if isinstance(op, (*LANE, *REDUCTIONS, Concat)):
+                for arg in op.args:
+                    if not self.is_held(arg) and segment[arg] < segment[op.name]:
+                        self.plan.collected.add(arg)
+
+    def is_held(self, name: str) -> bool:
+        """Whether an op stands still in registers (or is constant) while the step is worked on."""
+        op = self.program[name]
+        if isinstance(op, Slice):
+            return self.is_held(op.arg)
+        if isinstance(op, Input):
+            return not self.plan.flows_input
+        if isinstance(op, State):
+            return not self.plan.flows_state
+        return isinstance(op, Constant)
+
+    # -- states --------------------------------------------------------------------------------------------------------
+    def openable(self) -> dict[str, float]:
+        """States whose products can start without a register in between, and how late in the cycle they then stand."""
+        plan = self.plan
+        found: dict[str, float] = {}
+        if self.fold.beats > 1 or len(plan.segments) > 1 or plan.ways > 1:
+            return found
+        for state in self.program.states:
+            engines = [plan.engines[op.name] for op in self.program.dots if op.arg == state.name]
+            if not engines or self.cone_of(state.name) is None:
+                continue
+            # Behind the ops: at a sequence's first step the initial value is chosen instead.
+            offset = plan.slots[state.update].offset + self.family.select
+            if all(self.pipeline.fits(offset + self.into(engine)) for engine in engines):
+                found[state.name] = offset
+        return found
+
+    def cone_of(self, state: str) -> set[str] | None:
+        """Ops between the registers before a state's next value and that value; None if those cannot keep it."""
+        op = self.program[state]
+        assert isinstance(op, State)
+        slot = self.plan.slots.get(op.update)
+        return None if slot is None else self.cone(op.update, slot.cycle)
+
+    def cone(self, name: str, cycle: int) -> set[str] | None:
+        """Ops of ``cycle`` that ``name`` is made of in that cycle; None if they need something that cannot be held."""
+        op, slot = self.program[name], self.plan.slots.get(name)
+        if isinstance(op, Constant):
+            return set()
+        stands = self.when(name, self.plan.segment[name]).cycle
+        if stands < cycle:
+            return set()
+        if slot is None or isinstance(op, (Lookup, *REDUCTIONS)):
+            return None
+        if slot.start < cycle:
+            return {name}
+        below = [self.cone(arg, cycle) for arg in op.args]
+        if any(part is None for part in below):
+            return None
+        return {name}.union(*(part for part in below if part is not None))
+
+    # -- engines -------------------------------------------------------------------------------------------------------
+    def into(self, engine: Engine) -> float:
+        """Delay from an engine's operand to its first register."""
+        if engine.selected:
+            return self.family.choice(engine.depth)
+        op = self.program[engine.op]
+        assert isinstance(op, Dot)
+        counts = digit_counts(op.weights.data)
+        shifted = int(counts.max(where=counts <= engine.digits, initial=1))
+        factors = widths(self.plan, op)
+        added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
+        return max(added, self.multiplier(op)[0] if engine.multipliers else 0.0)
+
+    def multiplier(self, op: Op) -> tuple[float, int]:
+        """Delay into the first register of a product, and how many it has."""
+        return self.pipeline.multiplier(widths(self.plan, op), self.fold.multiplier == LOGIC)
+
+    def engine(self, op: Dot) -> Engine:
+        """The engine of a product, as if it started in cycle 0."""
+        fold, family, pipeline = self.fold, self.family, self.pipeline
+        known = self.known[op.name]
+        ordered = is_ordered(op, known)
+        rows = rows_of(self.program, op, fold)
+        shape = engine_shape(op, rows, fold, ordered)
+        if shape is None:
+            raise FxsimError(f"op {op.name!r}: {fold.cycles} cycles are not enough for its products, in order")
+        passes, width = shape
+        steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
+        engine = Engine(
+            op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
+            stages=self.multiplier(op)[1],
+            fetch=0,
+            digits=most_digits(fold.multiplier),
+            multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
+        )  # fmt: skip
+        pipeline.from_place(Place(0, 0.0), max(self.into(engine), self.multiplier(op)[0]), "a product")
+        if engine.selected:
+            # Out of a block RAM weights may come too late for the multiplier: then they have a register in between.
+            memory = family.table_out if engine.slots >= BLOCK_ROM else 0.0
+            engine = replace(engine, fetch=1 if pipeline.fits(memory + self.multiplier(op)[0]) else 2)
+        # From the product's register: its cast, adder levels, the accumulator.
+        low, high = known.product
+        arg_frac = self.program[op.arg].type.frac
+        offset = family.block_out + family.cast(arg_frac + op.weights.type.frac, op.type, low, high)
+        add = family.adder(known.narrow(op.type).width)
+        terms = width + (0 if engine.accumulates or op.bias is None else 1)
+        registers, offset = pipeline.levels(offset, add, (terms - 1).bit_length(), f"an addition of op {op.name!r}")
+        cycles = sum(registers)
+        if engine.accumulates:
+            last = add + (family.comparison(op.type.width) if ordered else 0.0)
+            begin, _ = pipeline.levels(offset, last, 1, f"the accumulator of op {op.name!r}")
+            registers += begin
+            cycles += sum(begin) + 1
+            offset = 0.0
+        ready = engine.busy - 1 + engine.product_cycle + cycles
+        return replace(engine, registers=tuple(registers), ready=ready, offset=offset)
+
+    def align_engines(self, segment: int) -> None:
+        """Start the engines of a segment so that their results come together."""
+        engines = {op.name: self.engine(op) for op in self.program.dots if self.plan.segment[op.name] == segment}
+        last = max((engine.ready for engine in engines.values()), default=0)
+        begin = self.plan.segments[segment]
+        for name, engine in engines.items():
+            start = begin + last - engine.ready
+            self.plan.engines[name] = replace(engine, start=start, ready=engine.ready + start)
+
+    def place_engine(self, op: Dot) -> None:
+        plan = self.plan
+        segment = plan.segment[op.name]
+        if segment >= len(plan.segments):
+            # Its operands are whole once the last beat of their op is in.
+            args = [dot.arg for dot in self.program.dots if plan.segment[dot.name] == segment]
+            plan.segments.append(max(self.when(arg, plan.segment[arg]).cycle for arg in args) + plan.tail + 1)
+            self.align_engines(segment)
+        elif self.fold.reuse == 1 and not self.is_held(op.arg):
+            engine = plan.engines[op.name]
+            at = self.pipeline.from_place(self.when(op.arg, segment), self.into(engine), f"a product of op {op.name!r}")
+            wait = max(at.cycle - engine.start, 0)
+            plan.engines[op.name] = replace(engine, start=engine.start + wait, ready=engine.ready + wait)
+
+    def delay_engines(self) -> None:
+        """Products of an input that moves with the token start as late as their users allow: it has fewer bits."""
+        plan, program = self.plan, self.program
+        for op in program.dots:
+            source = program[op.arg]
+            while isinstance(source, Slice):
+                source = program[source.arg]
+            if not (isinstance(source, Input) and plan.flows_input):
+                continue
+            parts = {op.name} | {part.name for part in program.ops if isinstance(part, Slice) and part.arg == op.name}
+            users = [user for user in program.ops if parts & set(user.args) and user.name not in parts]
+            if program.output in parts or not all(user.name in plan.slots for user in users):
+                continue
+            engine = plan.engines[op.name]
+            # A cycle before they are used, so that no path becomes longer.
+            wait = min((plan.slots[user.name].start for user in users), default=0) - 1 - engine.ready
+            if wait > 0:
+                plan.engines[op.name] = replace(engine, start=engine.start + wait, ready=engine.ready + wait)
+
+    # -- lanes ---------------------------------------------------------------------------------------------------------
+    def when(self, name: str, segment: int) -> Place:
+        """When a value first stands for a user in ``segment`` (beat 0)."""
+        plan, op = self.plan, self.program[name]
+        if isinstance(op, Constant) and (self.program.sizes[name] == 1 or self.fold.beats == 1):
+            return Place(0, 0.0)
+        if isinstance(op, Slice):
+            return self.when(op.arg, segment)
+        if self.is_held(name) or plan.segment[name] < segment:
+            # Chosen by the beat's number, one register later.
+            return Place(plan.segments[segment] + (self.fold.beats > 1), 0.0)
+        if isinstance(op, Input):
+            return Place(0, 0.0)
+        if isinstance(op, State):
+            # Chosen from the memory's word and the initial value.
+            return Place(0, self.family.select)
+        if isinstance(op, Concat):
+            return max(self.when(arg, segment) for arg in op.args)
+        if isinstance(op, Dot):
+            engine = plan.engines[name]
+            return Place(engine.ready, engine.offset)
+        return plan.slots[name].stands
+
+    def lookup(self, op: Lookup, at: Place) -> Slot:
+        """A table read: scale, round and clamp the index, then the memory."""
+        family, arg = self.family, self.known[op.arg]
+        index, rounding = family.clamp, 0.0
+        if op.table.scale > 1:
+            index += 2 * family.adder((op.table.scale * (arg.high - arg.low)).bit_length())
+        if self.program[op.arg].type.frac > op.table.frac and op.table.round is not Round.TRN:
+            rounding = family.adder(len(op.table.values.data).bit_length())
+        return self.pipeline.lookup(at, index, rounding, f"op {op.name!r}")
+
+    def place(self, op: Op) -> Slot:
+        """The first place of a lane op behind its operands."""
+        family, known, pipeline, name = self.family, self.known[op.name], self.pipeline, f"op {op.name!r}"
+        at = max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
+        if isinstance(op, Lookup):
+            return self.lookup(op, at)
+        width = max(widths(self.plan, op))
+        cast = family.cast(known.exact_frac, op.type, *known.exact)
+        if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
+            return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
+        delay = 0.0
+        if isinstance(op, Add | Sub):
+            delay = family.adder(width)
+        elif isinstance(op, Max | Min):
+            delay = family.comparison(width)
+        elif isinstance(op, Select):
+            delay = family.select
+        return pipeline.operator(at, delay, cast, name)
+
+    def place_reduction(self, op: Op) -> Slot:
+        """A reduction's levels, each an op of its own with a register behind it: simple, and never slow."""
+        size = self.program.sizes[op.args[0]]
+        width = self.known[op.name].narrow(op.type).width
+        level = self.family.comparison(width) if not isinstance(op, Total) else self.family.adder(width)
+        level += self.family.cast(op.type.frac, op.type, *self.known[op.name].exact)
+        levels = reduction_levels(size)
+        at = self.when(op.args[0], self.plan.segment[op.name])
+        start = self.pipeline.from_place(at, level, f"a level of op {op.name!r}").cycle
+        if isinstance(op, Total) and self.program[op.args[0]].type.frac != op.type.frac:
+            levels += 1
+        return Slot(start, start + 1 + levels, 0.0)
+
+    # -- interval ------------------------------------------------------------------------------------------------------
+    def reads(self, name: str) -> list[tuple[Op, int, int]]:
+        """Users of a held vector, with the first and last cycle in which they look at it."""
+        plan, fold = self.plan, self.fold
+        names = {name} | {op.name for op in self.program.ops if isinstance(op, Slice) and op.arg == name}
+        found: list[tuple[Op, int, int]] = []
+        for op in self.program.ops:
+            if not names & set(op.args) or isinstance(op, Slice):
+                continue
+            if isinstance(op, Dot):
+                engine = plan.engines[op.name]
+                found.append((op, engine.start, engine.start + plan.tail + engine.busy - 1))
+            elif op.name in plan.slots:
+                first = plan.slots[op.name].start - (fold.beats > 1)
+                found.append((op, first, first + plan.tail))
+        return found
+
+    def find_interval(self) -> int:
+        plan, program = self.plan, self.program
+        need = [self.fold.reuse]
+        if not plan.flows_input:
+            # The next token overwrites the input register.
+            need += [last + 1 for _, _, last in self.reads(program.input.name)]
+        for state in program.states:
+            cycle = self.when(state.update, plan.segment[state.update]).cycle
+            if plan.ways > 1:
+                # Written at the end of that cycle, read a cycle before the next token of the sequence starts.
+                need.append(ceil((cycle + plan.tail + 2) / plan.ways))
+                if not plan.flows_state:
+                    need += [last + 1 for _, _, last in self.reads(state.name)]
+                continue
+            whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
+            for op, first, _ in self.reads(state.name):
+                # A register later, but for products that read an opened state.
+                later = not (state.name in self.opened and isinstance(op, Dot) and op.arg == state.name)
+                need.append(cycle + later + (plan.tail if whole else 0) - first)
+        for name in plan.collected:
+            cycle = self.when(name, plan.segment[name]).cycle
+            need += [last - cycle + 1 for _, _, last in self.reads(name)]
+        if len(plan.segments) > 1:
+            # One token at a time: vectors kept between segments are kept once.
+            need.append(plan.latency + 1)
+        return max(need)
+
+
+def reduction_levels(size: int) -> int:
+    """Levels of a tree over ``size`` elements."""
+    return (size - 1).bit_length()

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which operators sit in which stage of a layer's pipeline, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fxsim.program import Lookup, Op
+
+from .folds import REDUCTIONS
+from .schedule import Engine, LayerSchedule
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What happens in one cycle of beat 0; ``offset``: when the last result in it stands, in ns of the xc7 table."""
+
+    cycle: int
+    operators: tuple[str, ...]
+    offset: float
+
+
+def stages(plan: LayerSchedule) -> list[Stage]:
+    """The cycles of a layer in order, each with its operators."""
+    found: dict[int, list[str]] = {}
+    latest: dict[int, float] = {}
+    for op in plan.program.ops:
+        if op.name in plan.engines:
+            engine = plan.engines[op.name]
+            for cycle, text in _engine(engine):
+                found.setdefault(cycle, []).append(text)
+            latest[engine.ready] = max(latest.get(engine.ready, 0.0), engine.offset)
+        elif op.name in plan.slots:
+            slot = plan.slots[op.name]
+            found.setdefault(slot.start, []).append(_first(op, plan))
+            if slot.cycle > slot.start:
+                found.setdefault(slot.cycle, []).append(f"{op.name}: {_last(op)}")
+            latest[slot.cycle] = max(latest.get(slot.cycle, 0.0), slot.offset)
+    return [Stage(cycle, tuple(texts), latest.get(cycle, 0.0)) for cycle, texts in sorted(found.items())]
+
+
+def _engine(engine: Engine) -> list[tuple[int, str]]:
+    """Cycles of an engine's parts: the products, each row of adder levels between two registers, the accumulator."""
+    cycle, name = engine.start + engine.selected, engine.op
+    found = [(engine.start, f"{name}: operands")] if engine.selected else []
+    found.append((cycle, f"{name}: {engine.multipliers} products"))
+    cycle += engine.stages
+    levels = 0
+    for registered in engine.registers[: len(engine.registers) - engine.accumulates]:
+        if registered and levels:
+            found.append((cycle, f"{name}: {levels} adder levels"))
+            levels = 0
+        cycle += registered
+        levels += 1
+    if levels:
+        found.append((cycle, f"{name}: {levels} adder levels"))
+    if engine.accumulates:
+        found.append((cycle + engine.registers[-1], f"{name}: sum of {engine.depth} parts"))
+    return found
+
+
+def _first(op: Op, plan: LayerSchedule) -> str:
+    if isinstance(op, Lookup):
+        return f"{op.name}: index{' and rounding bit' if plan.slots[op.name].doubled else ''}"
+    return f"{op.name}: {op.kind}"
+
+
+def _last(op: Op) -> str:
+    if isinstance(op, Lookup):
+        return "table"
+    return "result" if isinstance(op, REDUCTIONS) else "cast"

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input beats of other widths than a step's, and copies of the cell for every step: bits, edges, stalls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from networks import network
+from rtl_bench import folding, random_raw, rtl_run
+
+from fxsim.errors import FxsimError
+from fxsim.graph import Graph, Layer
+from fxsim.simulation import simulate
+from rtl.folding import Folding, Plan, from_json, make_plan
+from rtl.lower import lower
+from rtl.timing import follow
+
+
+def agrees(plan: Plan, sequences: int = 4) -> None:
+    """Bits equal the simulator's, every edge the model's; stalls change no bit."""
+    graph = plan.graph
+    raw = random_raw(graph, sequences)
+    expected = simulate(graph, raw, raw=True).raw.reshape(-1, graph.output_shape[-1])
+    run = rtl_run(plan, raw)
+    assert run.outputs.tolist() == expected.tolist()
+    taken, given = follow(plan.stages, plan.source, sequences)
+    assert [edge - run.taken[0] for edge in run.taken] == [edge - taken[0] for edge in taken]
+    assert [edge - run.taken[0] for edge in run.given] == [edge - taken[0] for edge in given]
+    stalled = rtl_run(plan, raw, idle=0.4, backpressure=0.4, seed=1)
+    assert stalled.outputs.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("beat", [1, 2, 3, 24])
+@pytest.mark.parametrize(("reuse", "ways"), [(1, 1), (3, 1), (1, 3)])
+def test_beats(beat, reuse, ways):
+    graph = network("lstm", seed=beat, features=6, tail=(3,))
+    plan = make_plan(graph, replace(folding(graph, reuse), beat=beat, interleave=ways))
+    assert plan.source.beats == 24 // beat
+    agrees(plan, 4 * ways)
+
+
+def test_narrow_beats_of_a_network_without_sequences():
+    graph = network("gru", seed=1, features=4, tail=(3,))
+    dense = Graph("dense", (4,), graph.layers[0].program.type, graph.layers[1:])
+    agrees(make_plan(dense, Folding({}, beat=2)), 10)
+
+
+@pytest.mark.parametrize("beat", [3, 12])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before", "simple_rnn"])
+def test_unrolled_cells(cell, beat):
+    graph = network(cell, seed=3, tail=(4,))
+    plan = make_plan(graph, Folding({}, unroll=4, beat=beat))
+    assert not any(op.name.startswith("h_old") for op in plan.schedules[0].program.states)
+    assert plan.timing.interval == 12 // beat
+    agrees(plan, 12)
+
+
+def test_unrolled_stacks_and_flattened_sequences():
+    agrees(make_plan(network("gru", seed=2, flatten=True, tail=(3,)), Folding({}, unroll=4, beat=12)), 6)
+    one, two = network("lstm", seed=1, return_sequences=True, units=4), network("gru", seed=2, features=4)
+    program = two.layers[0].program
+    ops = tuple(replace(op, type=one.layers[0].program.type) if op.name == "x" else op for op in program.ops)
+    second = Layer("second", "gru", replace(program, ops=ops), False)
+    agrees(make_plan(Graph("stacked", one.shape, one.input, (one.layers[0], second)), Folding({}, unroll=4)), 6)
+
+
+def test_the_first_step_needs_no_products_with_the_state():
+    graph = network("lstm", units=3)
+    program = lower(graph, 4)[0].program
+    assert len([op for op in program.dots if op.name.startswith("wx")]) == 4
+    assert [op.name for op in program.dots if op.name.startswith("uh")] == ["uh_1", "uh_2", "uh_3"]
+
+
+@pytest.mark.parametrize(
+    ("graph", "changes", "message"),
+    [
+        (network("lstm"), {"beat": 2}, r"^input beat must have 1, 3, 12 elements, not 2$"),
+        (network("lstm"), {"beat": True}, r"not True$"),
+        (network("lstm"), {"unroll": 2}, r"^unroll must be 1 or 4, the steps of a sequence, not 2$"),
+        (network("lstm"), {"unroll": "4"}, r"not '4'$"),
+        (network("lstm", return_sequences=True), {"unroll": 4}, r"^unroll must be 1 for a network that gives a result"),
+        (network("lstm"), {"unroll": 4, "interleave": 2}, r"^interleave must be 1 for a network without sequences"),
+    ],
+)
+def test_what_is_refused(graph, changes, message):
+    with pytest.raises(FxsimError, match=message):
+        make_plan(graph, Folding({}, **changes))
+
+
+def test_in_a_folding_file():
+    graph = network("lstm")
+    chosen = from_json(graph, '{"unroll": 4, "beat": 12}')
+    assert (chosen.unroll, chosen.beat) == (4, 12)
+    assert from_json(graph, '{"beat": 12}').to_json()["beat"] == 12
