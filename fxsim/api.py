@@ -99,28 +99,31 @@ def plan(
     *,
     multipliers: int | None = None,
     latency: int | None = None,
+    interval: int | None = None,
     reuse: int | Mapping[str, int] | None = None,
     clock_mhz: float = 200.0,
     family: str = "xc7",
     multiplier: str = "auto",
 ) -> Folding:
-    """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles, or that of a reuse.
+    """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles or of a sequence each
+    ``interval`` cycles, or that of a reuse.
 
-    Exactly one of the three. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
+    Exactly one of the four. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
     shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value if
     there is none.
     """
     from rtl.folding import by_budget, by_reuse
 
     _check_graph(graph)
-    if sum(value is not None for value in (multipliers, latency, reuse)) != 1:
-        raise FxsimError("a plan needs exactly one of multipliers, latency and reuse")
+    if sum(value is not None for value in (multipliers, latency, interval, reuse)) != 1:
+        raise FxsimError("a plan needs exactly one of multipliers, latency, interval and reuse")
     if reuse is not None:
         return by_reuse(graph, reuse, multiplier)
     return by_budget(
         graph,
         multipliers=multipliers,
         latency=latency,
+        interval=interval,
         clock_mhz=clock_mhz,
         family_name=family,
         multiplier=multiplier,
@@ -149,6 +152,7 @@ def export(
     reuse: int | Mapping[str, int] | None = None,
     multipliers: int | None = None,
     latency: int | None = None,
+    interval: int | None = None,
     clock_mhz: float = 200.0,
     family: str = "xc7",
     multiplier: str = "auto",
@@ -165,9 +169,9 @@ def export(
         What to build.
     folder : path
         New, empty, or an earlier export, which is replaced whole.
-    folding, reuse, multipliers, latency
-        At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, a budget of cycles.
-        Without any, every layer is as parallel as it can be.
+    folding, reuse, multipliers, latency, interval
+        At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of cycles to the first
+        result, or of cycles a sequence. Without any, every layer is as parallel as it can be.
     clock_mhz, family
         What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
     multiplier : {"auto", "dsp", "lut"}
@@ -184,7 +188,7 @@ def export(
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
-    chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency}
+    chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency, "interval": interval}
     given = [name for name, value in chosen.items() if value is not None]
     if len(given) > 1:
         raise FxsimError(f"give one of {', '.join(chosen)}, not both {given[0]} and {given[1]}")
@@ -198,6 +202,7 @@ def export(
                 graph,
                 multipliers=multipliers,
                 latency=latency,
+                interval=interval,
                 reuse=reuse,
                 clock_mhz=clock_mhz,
                 family=family,

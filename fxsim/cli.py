@@ -109,6 +109,7 @@ def _folding(one: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     group.add_argument("--reuse", metavar="R", type=int, help="cycles a step in which a multiplier works")
     group.add_argument("--multipliers", metavar="N", type=int, help="the fastest design of at most N multipliers")
     group.add_argument("--latency", metavar="N", type=int, help="the smallest design of at most N cycles")
+    group.add_argument("--interval", metavar="N", type=int, help="the smallest design of a sequence each N cycles")
     one.add_argument(
         "--multiplier", choices=("auto", "dsp", "lut"), default="auto", help="of weights that never change"
     )

@@ -153,13 +153,13 @@ def plan(given: Namespace) -> None:
     from rtl.folds import products
 
     graph = _load(given)
-    wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "reuse")}
+    wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "interval", "reuse")}
     where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = api.plan(graph, **wanted, **where) if any(v is not None for v in wanted.values()) else None
     if given.output is not None and chosen is None:
-        raise FxsimError("--output needs one of --multipliers, --latency and --reuse")
+        raise FxsimError("--output needs one of --multipliers, --latency, --interval and --reuse")
     if given.stages and chosen is None:
-        raise FxsimError("--stages needs one of --multipliers, --latency and --reuse")
+        raise FxsimError("--stages needs one of --multipliers, --latency, --interval and --reuse")
     foldings = {"least": by_reuse(graph, {}, given.multiplier)}
     most = max(products(layer.program) for layer in computing(graph) if layer.program is not None)
     for power in range(1, most.bit_length()):
@@ -219,6 +219,7 @@ def export(given: Namespace) -> None:
         reuse=given.reuse,
         multipliers=given.multipliers,
         latency=given.latency,
+        interval=given.interval,
         clock_mhz=given.clock_mhz,
         family=given.family,
         interleave=given.interleave,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from math import floor, prod
 
 from fxsim.errors import FxsimError
@@ -234,56 +235,74 @@ def choices(layer: HardLayer, multiplier: str = "auto") -> list[Fold]:
         reuse = min(most, reuse + max(1, reuse // 16))
 
 
+@dataclass(frozen=True)
+class _Option:
+    """A fold of a layer: its multipliers, its cycles alone from first beat to last result, and those it is busy for."""
+
+    multipliers: int
+    cycles: int
+    busy: int
+    fold: Fold
+
+
 def by_budget(
     graph: Graph,
     *,
     multipliers: int | None = None,
     latency: int | None = None,
+    interval: int | None = None,
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
     multiplier: str = "auto",
 ) -> Folding:
-    """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` cycles.
+    """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` or ``interval`` cycles.
 
     Raises ``FxsimError`` with the attainable value if there is none.
     """
-    if (multipliers is None) == (latency is None):
-        raise FxsimError("give either multipliers or latency")
-    wanted = multipliers if multipliers is not None else latency
+    given = [value for value in (multipliers, latency, interval) if value is not None]
+    if len(given) != 1:
+        raise FxsimError("give one of multipliers, latency and interval")
+    wanted = given[0]
     if type(wanted) is not int or wanted < 1:
         raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
     layers = computing(graph)
     known = family(family_name)
     _check_clock(clock_mhz)
-    options: list[list[tuple[int, int, Fold]]] = []
+    options: list[list[_Option]] = []
     for layer in layers:
         assert layer.program is not None
         row = []
         for fold in choices(layer, multiplier):
             plan = schedule(layer.program, fold, known, clock_mhz)
-            tokens = layer.steps
-            row.append((plan.multipliers, (tokens - 1) * plan.interval + plan.latency, fold))
+            cycles = (layer.steps - 1) * plan.interval + plan.latency
+            row.append(_Option(plan.multipliers, cycles, layer.steps * plan.interval, fold))
         options.append(row)
     at = [len(row) - 1 for row in options]
 
     def total() -> int:
-        return sum(row[k][0] for row, k in zip(options, at, strict=True))
+        return sum(row[k].multipliers for row, k in zip(options, at, strict=True))
 
-    def exact_latency() -> int:
-        return make_plan(graph, result(), clock_mhz, family_name).timing.latency
+    def reached() -> int | Fraction:
+        timing = make_plan(graph, result(), clock_mhz, family_name).timing
+        return timing.latency if interval is None else timing.interval
 
     def result() -> Folding:
-        return Folding({layer.name: row[k][2] for layer, row, k in zip(layers, options, at, strict=True)})
+        return Folding({layer.name: row[k].fold for layer, row, k in zip(layers, options, at, strict=True)})
 
     if multipliers is not None and total() > multipliers:
         raise FxsimError(f"multipliers must be at least {total()} (one an engine), not {multipliers}")
-    # From the smallest on, always the step that saves most cycles for a multiplier.
-    while latency is None or exact_latency() > latency:
+    # From the smallest on, always the step that saves most cycles for a multiplier. An interval is that of the layer
+    # which is busy for longest, so that only a step of this one saves anything.
+    while multipliers is not None or reached() > wanted:
+        slowest = max(row[k].busy for row, k in zip(options, at, strict=True))
         best: tuple[float, int, int] | None = None
         for n, row in enumerate(options):
+            now = row[at[n]]
             for k in range(at[n]):
-                cost, gain = row[k][0] - row[at[n]][0], row[at[n]][1] - row[k][1]
-                if gain <= 0 or (multipliers is not None and total() + cost > multipliers):
+                cost = row[k].multipliers - now.multipliers
+                gain = now.cycles - row[k].cycles if interval is None else now.busy - row[k].busy
+                idle = interval is not None and now.busy < slowest
+                if gain <= 0 or idle or (multipliers is not None and total() + cost > multipliers):
                     continue
                 rate = gain / max(cost, 1)
                 if best is None or rate > best[0]:
@@ -291,6 +310,7 @@ def by_budget(
         if best is None:
             break
         at[best[1]] = best[2]
-    if latency is not None and exact_latency() > latency:
-        raise FxsimError(f"latency must be at least {exact_latency()} cycles at {clock_mhz:g} MHz, not {latency}")
+    if multipliers is None and reached() > wanted:
+        name = "latency" if interval is None else "interval"
+        raise FxsimError(f"{name} must be at least {reached()} cycles at {clock_mhz:g} MHz, not {wanted}")
     return result()

@@ -172,7 +172,9 @@ class TestExport:
         ):
             with pytest.raises(fxsim.FxsimError, match=message):
                 fxsim.export(graph, tmp_path / "ip", **options)  # type: ignore[arg-type]
-        with pytest.raises(fxsim.FxsimError, match=r"^a plan needs exactly one of multipliers, latency and reuse$"):
+        with pytest.raises(
+            fxsim.FxsimError, match=r"^a plan needs exactly one of multipliers, latency, interval and reuse$"
+        ):
             fxsim.plan(graph)
         assert list(tmp_path.iterdir()) == []
 

@@ -121,6 +121,23 @@ def test_budget_of_cycles():
         by_budget(graph, latency=3)
 
 
+def test_budget_of_an_interval():
+    graph = network("gru", tail=(6, 2))
+    fastest = make_plan(graph, by_reuse(graph, 1))
+    least = fastest.timing.interval
+    last = None
+    for interval in (least, least + 7, 2 * least, 5 * least):
+        plan = make_plan(graph, by_budget(graph, interval=interval))
+        assert plan.timing.interval <= interval
+        assert last is None or plan.multipliers <= last
+        last = plan.multipliers
+    assert last is not None and last < fastest.multipliers
+    with pytest.raises(FxsimError, match=rf"^interval must be at least {least} cycles at 200 MHz, not 3$"):
+        by_budget(graph, interval=3)
+    with pytest.raises(FxsimError, match=r"^give one of multipliers, latency and interval$"):
+        by_budget(graph, interval=300, latency=300)
+
+
 @pytest.mark.parametrize("clock_mhz", [0, -5, float("nan"), 3000, "200", True])
 def test_a_budget_at_an_impossible_clock_is_refused(clock_mhz):
     with pytest.raises(FxsimError, match=r"^clock must be from 1 to 2000 MHz, not"):
