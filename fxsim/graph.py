@@ -137,6 +137,17 @@ class Graph:
         """Weights and biases of all layers."""
         return sum(program.parameters for layer in self.layers for program in layer.programs.values())
 
+    @cached_property
+    def work(self) -> int:
+        """Elements that ops of one sequence compute, products of matrices included."""
+        total = 0
+        for layer, shape, _, _, _ in self.flow():
+            steps = shape[0] if len(shape) == 2 else 1
+            for program in layer.programs.values():
+                products = sum(dot.weights.shape[-1] * dot.weights.shape[-2] for dot in program.dots)
+                total += steps * (products + sum(program.sizes.values()))
+        return total
+
     def predict(self, x: ArrayLike) -> NDArray[np.float64]:
         """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape)."""
         from .simulation import predict  # the simulator imports this module

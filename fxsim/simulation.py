@@ -31,6 +31,9 @@ from .words import TooWide
 CHUNK = 2048
 #: A chunk that is traced keeps every op of every step; it is made smaller to stay under this many bytes.
 TRACE_BYTES = 8 << 20
+#: Results of ops, products of matrices included, below which a thread more costs more than it computes: half a
+#: millisecond's.
+LEAST_WORK = 20_000_000
 #: Kernels kept for graphs that may come again.
 _KEPT = 16
 
@@ -130,6 +133,8 @@ def _simulate(
     batch = int(array.shape[0])
     given = _check_state(graph, state, batch)
     workers = _threads(threads)
+    if batch * graph.work < LEAST_WORK:
+        workers = 1
     share = max(1, -(-batch // workers))
     machine, width = _cut(share)
     most = _most(graph, wanted, width)

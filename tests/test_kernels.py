@@ -493,6 +493,7 @@ def chain() -> Graph:
 
 
 def test_blocks_and_threads_do_not_matter(monkeypatch):
+    monkeypatch.setattr(simulation, "LEAST_WORK", 0)
     graph = chain()
     raw = np.random.default_rng(5).integers(X.min, X.max, (37, STEPS, 3))
     whole = simulation.simulate(graph, raw, raw=True, trace=True, threads=1)
@@ -554,8 +555,9 @@ def test_a_chain_is_saved_and_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 15, 16, 33, 300])
-def test_however_a_batch_is_cut(batch):
+def test_however_a_batch_is_cut(monkeypatch, batch):
     """Blocks depend on threads and batch, and a narrow last one is left over; sequences know nothing of each other."""
+    monkeypatch.setattr(simulation, "LEAST_WORK", 0)
     graph = chain()
     raw = np.random.default_rng(batch).integers(X.min, X.max, (batch, STEPS, 3))
     one = np.concatenate([simulation.simulate(graph, row[None], raw=True, threads=1).raw for row in raw])
