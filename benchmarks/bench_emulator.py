@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of the simulator, against hls4ml's compiled emulator, onnxruntime and numpy in the same run.
 
-    pip install ".[peer]" matplotlib    # hls4ml, keras with torch, onnx, onnxruntime; hls4ml needs g++ as well
+    pip install ".[peer,plots]"    # hls4ml, keras with torch, onnx, onnxruntime; hls4ml needs g++ as well
     python benchmarks/bench_emulator.py --shared DIR
 
 DIR holds ``models`` and ``golden`` (the trained networks of arXiv:2207.00559 with test inputs); without the option it
