@@ -51,9 +51,13 @@ class Family:
         """Delay that fits between two registers, on the scale of this table."""
         return ((1000.0 / clock_mhz) * self.margin) / self.scale - self.register
 
+    def path(self, delay: float) -> float:
+        """What a delay of this table is from register to register, in ns."""
+        return (delay + self.register) * self.scale
+
     def fastest(self, delay: float) -> float:
         """The clock in MHz whose budget ``delay`` is."""
-        return 1000.0 * self.margin / ((delay + self.register) * self.scale)
+        return 1000.0 * self.margin / self.path(delay)
 
     def adder(self, width: int) -> float:
         """An addition or subtraction of ``width`` bits."""
