@@ -107,7 +107,24 @@ FAMILIES = {
         Family("xc7"),
         Family("xcu", scale=0.72, factors=(27, 18)),
         Family("xcup", scale=0.65, factors=(27, 18)),
-        Family("ecp5", scale=1.7, factors=(18, 18)),
+        # Slowest grade. Yosys leaves the registers in its DSP blocks and block RAMs unused.
+        Family(
+            "ecp5",
+            register=0.75,
+            add=1.65,
+            add_bit=0.034,
+            multiply=6.2,
+            multiply_wide=10.0,
+            multiply_out=6.2,
+            block_out=0.0,
+            compare=2.14,
+            select=1.7,
+            rounded=0.3,
+            clamp=4.1,
+            table_in=2.3,
+            table_out=5.9,
+            factors=(18, 18),
+        ),
     )
 }
 
