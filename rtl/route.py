@@ -60,7 +60,9 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
     planned, clock = facts.get("longest_path_ns"), facts.get("clock_mhz") if clock_mhz is None else clock_mhz
     if not isinstance(planned, int | float) or not isinstance(clock, int | float) or not clock > 0:
         raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
-    command = _command()
+    command = find_command()
+    if command is None:
+        raise FxsimError('nextpnr-ecp5 is not installed; --route needs: pip install "fxsim[route]"')
     with tempfile.TemporaryDirectory(prefix="fxsim_route_") as work:
         netlist = Path(work) / "netlist.json"
         cells = synthesize(folder, FAMILY, netlist)
@@ -106,11 +108,8 @@ def read_report(report: Mapping[str, Any]) -> tuple[float, float, float, tuple[s
         raise FxsimError(f"nextpnr's report is not understood ({type(error).__name__}: {error})") from None
 
 
-def _command() -> str:
+def find_command() -> str | None:
+    """Where nextpnr is."""
     # Beside Python, too, where pip puts it: not everyone activates an environment.
     places = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
-    for name in _COMMANDS:
-        found = shutil.which(name, path=places)
-        if found is not None:
-            return found
-    raise FxsimError('nextpnr-ecp5 is not installed; --route needs: pip install "fxsim[route]"')
+    return next(filter(None, (shutil.which(name, path=places) for name in _COMMANDS)), None)

@@ -309,7 +309,7 @@ class _Scheduler:
         if op.table.scale > 1:
             index += 2 * family.adder((op.table.scale * (arg.high - arg.low)).bit_length())
         if self.program[op.arg].type.frac > op.table.frac and op.table.round is not Round.TRN:
-            rounding = family.adder(len(op.table.values.data).bit_length())
+            rounding = family.adder(len(op.table.values.data).bit_length()) + family.decision(op.table.round)
         return self.pipeline.lookup(at, index, rounding, f"op {op.name!r}")
 
     def place(self, op: Op) -> Slot:

@@ -61,7 +61,7 @@ def network(
 ) -> Graph:
     """A recurrent layer and a tail of Dense + relu layers, all weights and formats random from ``seed``.
 
-    ``entries`` are those of its tables, from -4 to 4. ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn.
+    ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn; ``entries`` those of its tables, from -4 to 4.
     """
     rng = np.random.default_rng(seed + 1000)
     f = formats(seed, wrap)

@@ -9,7 +9,7 @@ from networks import network
 
 import fxsim
 from fxsim.errors import FxsimError
-from rtl.route import read_report, route_design
+from rtl.route import find_command, read_report, route_design
 
 CLOCK = "$glbnet$aclk"
 
@@ -52,7 +52,8 @@ def folder(tmp_path_factory):
 
 
 def export(place, clock, reuse=8):
-    graph = network("lstm", seed=1, steps=3, features=2, units=4)
+    """Tables large enough for block RAM, as those of real networks are."""
+    graph = network("lstm", seed=1, steps=3, features=2, units=4, entries=1024)
     return fxsim.export(graph, place / f"at{clock:g}", reuse=reuse, clock_mhz=clock, family="ecp5", top="dut")
 
 
@@ -92,3 +93,27 @@ def test_a_faster_clock_has_shorter_paths_planned(tmp_path):
     assert 10.0 < slow.longest_path_ns <= 0.9 * 20.0
     assert slow.longest_path_ns > fast.longest_path_ns
     assert fast.longest_path_ns <= 0.9 * 10.0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("reuse", [1, 8])
+def test_a_routed_cell_is_as_fast_as_the_table_says(reuse, tmp_path, record_property):
+    """At two clocks: more registers and shorter paths for the faster one, both as long as the table says."""
+    pytest.importorskip("pyosys")
+    if not find_command():
+        pytest.skip("no nextpnr-ecp5")
+    found = {}
+    for clock in (50.0, 100.0):
+        ip = export(tmp_path, clock, reuse)
+        cells = fxsim.synth(ip.folder, route=True)
+        routed = cells.pop("route")
+        record_property(f"at {clock:g} MHz, planned and routed ns", (routed.planned_ns, round(routed.path_ns, 2)))
+        assert routed.planned_ns == pytest.approx(ip.plan.longest_path_ns, abs=0.01)
+        assert routed.path_ns == pytest.approx(routed.planned_ns, rel=0.25)
+        assert routed.fmax_mhz > clock
+        assert json.loads((ip.folder / "route_ecp5.json").read_text())["fmax_mhz"] == routed.fmax_mhz
+        found[clock] = routed, cells["ff"], ip.plan.timing.latency
+    (slow, few, short), (fast, many, long) = found[50.0], found[100.0]
+    assert fast.fmax_mhz > 1.2 * slow.fmax_mhz
+    assert many > few
+    assert long > short
