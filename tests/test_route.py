@@ -8,6 +8,7 @@ import pytest
 from networks import network
 
 import fxsim
+from fxsim.cli import parser
 from fxsim.errors import FxsimError
 from rtl.route import find_command, read_report, route_design
 
@@ -86,6 +87,27 @@ def test_what_nextpnr_complains_about_is_one_line(folder, tmp_path, monkeypatch)
     with pytest.raises(FxsimError, match=r"^nextpnr ended with status 1: ERROR: too large$"):
         route_design(place)
     assert not (place / "route_ecp5.json").exists()
+
+
+def test_what_was_planned_stands_beside_what_was_routed(folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyosys")
+    (tmp_path / "report.json").write_text(json.dumps(report()))
+    script = tmp_path / "nextpnr"
+    script.write_text(f"#!/bin/sh\ncp {tmp_path}/report.json report.json\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("rtl.route._COMMANDS", (str(script),))
+    place = tmp_path / "ip"
+    shutil.copytree(folder, place)
+    given = parser().parse_args(["synth", str(place), "--route"])
+    given.run(given)
+    out = capsys.readouterr().out
+    planned = json.loads((place / "manifest.json").read_text())["longest_path_ns"]
+    assert [line.split() for line in out.splitlines() if line.startswith((" planned", " routed"))] == [
+        ["planned", "50.0", f"{planned:.1f}"],
+        ["routed", "250.0", "4.0"],
+    ]
+    assert "0.8 ns of the path are logic; from a_ff to b_ff\n" in out
+    assert json.loads((place / "route_ecp5.json").read_text())["path"] == ["a_ff", "sum", "b_ff"]
 
 
 def test_a_faster_clock_has_shorter_paths_planned(tmp_path):
