@@ -371,11 +371,19 @@ def _trace_bytes(graph: Graph) -> int:
     return total
 
 
-def synth(folder: str | os.PathLike[str], *, family: str | None = None) -> dict[str, Any]:
+def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False) -> dict[str, Any]:
     """Cell counts of an exported folder from Yosys, also written to ``synth_<family>.json`` in it.
 
-    ``family`` is that of the export by default. Raises ``FxsimError`` if Yosys is not installed or refuses the design.
+    ``family`` is that of the export by default. ``route`` also places and routes a design that was planned for ecp5,
+    with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. Raises ``FxsimError``
+    if a tool is not installed or refuses the design.
     """
+    from rtl.route import FAMILY, route_design
     from rtl.synthesis import synthesize
 
+    if route:
+        if family not in (None, FAMILY):
+            raise FxsimError(f"family must be {FAMILY} to be routed, not {family!r}")
+        cells, routed = route_design(Path(folder))
+        return {**cells, "route": routed}
     return synthesize(Path(folder), family)

@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     one = _verb(verb, "synth", "cell counts from Yosys")
     one.add_argument("folder", metavar="DIR", help="an export")
     one.add_argument("--family", choices=FAMILIES, help="default: that of the export")
+    one.add_argument("--route", action="store_true", help="place and route it with nextpnr, too: only for ecp5")
     one.set_defaults(run=verbs.synth)
 
     one = _verb(verb, "demo", "all of it on a small trained network that ships with the package")

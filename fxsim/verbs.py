@@ -260,13 +260,21 @@ def check(given: Namespace) -> None:
 
 def synth(given: Namespace) -> None:
     """Count the cells of a design."""
-    found = api.synth(given.folder, family=given.family)
+    found = api.synth(given.folder, family=given.family, route=given.route)
     timing = read_json(Path(given.folder) / MANIFEST).get("timing", {})
     columns = ("<family", "LUT", "LUT as memory", "FF", "DSP", "BRAM", "latency", "interval")
     numbers = [found[name] for name in ("lut", "lutram", "ff", "dsp", "bram")]
     row = (found["family"], *numbers, timing.get("latency", ""), timing.get("interval", ""))
     show_table(found["top"], columns, [row])
-    print(f"{given.folder}: synth_{found['family']}.json")
+    written = f"synth_{found['family']}.json"
+    if given.route:
+        routed = found["route"]
+        speeds = [(routed.clock_mhz, routed.planned_ns), (routed.fmax_mhz, routed.path_ns)]
+        rows = [(name, *(f"{x:.1f}" for x in pair)) for name, pair in zip(("planned", "routed"), speeds, strict=True)]
+        show_table("Between registers", ("<", "clock, MHz", "longest path, ns"), rows)
+        print(f"{routed.logic_ns:.1f} ns of the path are logic; from {routed.path[0]} to {routed.path[-1]}")
+        written += f", route_{found['family']}.json"
+    print(f"{given.folder}: {written}")
 
 
 def demo(given: Namespace) -> None:

@@ -68,6 +68,11 @@ class Plan:
         return sum(s.multipliers for s in self.schedules if s is not None)
 
     @property
+    def longest_path_ns(self) -> float:
+        """The longest path between two registers by the delay table, in ns; what it knows nothing of is left out."""
+        return self.family.path(max((s.longest for s in self.schedules if s is not None), default=0.0))
+
+    @property
     def dsp(self) -> int:
         """DSP blocks of all layers."""
         return sum(s.dsp for s in self.schedules if s is not None)

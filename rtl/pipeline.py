@@ -52,6 +52,12 @@ class Pipeline:
     def __init__(self, family: Family, clock_mhz: float) -> None:
         self.family, self.clock_mhz = family, clock_mhz
         self.budget = family.budget(clock_mhz)
+        #: The longest delay between two registers so far.
+        self.longest = 0.0
+
+    def reach(self, delay: float) -> None:
+        """Take note of a path between two registers."""
+        self.longest = max(self.longest, delay)
 
     def fits(self, delay: float) -> bool:
         """Whether a path of this delay fits between two registers."""
@@ -65,7 +71,9 @@ class Pipeline:
                 f"clock must be at most {fastest} MHz in family {self.family.name}, not {self.clock_mhz:g}: "
                 f"{what} takes {delay:.1f} ns between two registers"
             )
-        return at if self.fits(at.offset + delay) else Place(at.cycle + 1, 0.0)
+        start = at if self.fits(at.offset + delay) else Place(at.cycle + 1, 0.0)
+        self.reach(start.offset + delay)
+        return start
 
     def operator(self, at: Place, delay: float, cast: float, what: str) -> Slot:
         """An operator and its cast, with a register in between only if they do not fit between two."""
@@ -85,6 +93,7 @@ class Pipeline:
         into, registers = self.multiplier(widths, logic)
         through = at.offset + max(self.family.multiply_out, into) + cast
         if registers == 1 and self.fits(through + self.family.adder(max(widths))):
+            self.reach(through)
             return Slot(at.cycle, at.cycle, through)
         start = self.from_place(at, into, what)
         out = self.family.block_out + cast
@@ -103,6 +112,7 @@ class Pipeline:
             return Slot(start.cycle, start.cycle + 2, family.table_out)
         start = self.from_place(at, into, what)
         doubled = rounding > 0 and not self.fits(start.offset + into + rounding)
+        self.reach(start.offset + into + (0.0 if doubled else rounding))
         return Slot(start.cycle, start.cycle + 1, family.table_out, doubled)
 
     def levels(self, offset: float, delay: float, count: int, what: str) -> tuple[list[bool], float]:

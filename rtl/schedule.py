@@ -109,7 +109,8 @@ class LayerSchedule:
     step begins a new one. ``collected`` are the ops kept as whole vectors between segments. ``opened`` are the states
     that products read without a register of their own: out of the ops ``held``, whose registers keep their values until
     the next step. ``ways``: sequences whose tokens take turns. ``interval``: cycles between tokens; ``result``: the
-    cycle in which beat 0 of the result is given to the buffer behind.
+    cycle in which beat 0 of the result is given to the buffer behind. ``longest``: the longest delay between two
+    registers, on the scale of the family's table.
     """
 
     program: Program
@@ -128,6 +129,7 @@ class LayerSchedule:
     bounds: dict[str, Bounds] = field(default_factory=dict)
     interval: int = 1
     result: int = 0
+    longest: float = 0.0
 
     @property
     def lanes(self) -> int:

@@ -102,6 +102,11 @@ class _Scheduler:
         for name in self.opened:
             plan.opened.add(name)
             plan.held |= self.cone_of(name) or set()
+        for name, offset in self.opened.items():
+            for op in program.dots:
+                if op.arg == name:
+                    self.pipeline.reach(offset + self.into(plan.engines[op.name]))
+        plan.longest = self.pipeline.longest
         plan.interval = self.find_interval()
         return plan
 
@@ -212,7 +217,9 @@ class _Scheduler:
         if engine.selected:
             # Out of a block RAM weights may come too late for the multiplier: then they have a register in between.
             memory = family.table_out if engine.slots >= BLOCK_ROM else 0.0
-            engine = replace(engine, fetch=1 if pipeline.fits(memory + self.multiplier(op)[0]) else 2)
+            whole = memory + self.multiplier(op)[0]
+            engine = replace(engine, fetch=1 if pipeline.fits(whole) else 2)
+            pipeline.reach(whole if engine.fetch == 1 else memory)
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
         arg_frac = self.program[op.arg].type.frac
@@ -302,7 +309,7 @@ class _Scheduler:
         if op.table.scale > 1:
             index += 2 * family.adder((op.table.scale * (arg.high - arg.low)).bit_length())
         if self.program[op.arg].type.frac > op.table.frac and op.table.round is not Round.TRN:
-            rounding = family.adder(len(op.table.values.data).bit_length())
+            rounding = family.adder(len(op.table.values.data).bit_length()) + family.decision(op.table.round)
         return self.pipeline.lookup(at, index, rounding, f"op {op.name!r}")
 
     def place(self, op: Op) -> Slot:

@@ -13,7 +13,7 @@ from .schedule import Engine, LayerSchedule
 
 @dataclass(frozen=True)
 class Stage:
-    """What happens in one cycle of beat 0; ``offset``: when the last result in it stands, in ns of the xc7 table."""
+    """What happens in one cycle of beat 0; ``offset``: when the last result in it stands, in the family's ns."""
 
     cycle: int
     operators: tuple[str, ...]

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,12 +46,13 @@ _KINDS = [
 ]
 
 
-def synthesize(folder: Path, family: str | None = None) -> dict[str, Any]:
+def synthesize(folder: Path, family: str | None = None, netlist: Path | None = None) -> dict[str, Any]:
     """Synthesize an exported design and count its cells.
 
     Returns ``family``, ``top``, ``digest``, the totals ``lut``, ``lutram`` (LUTs used as memory or shift register),
     ``ff``, ``dsp``, ``bram`` (of 36 Kbit, on ECP5 18 Kbit) and ``cells`` by type; ``synth_<family>.json`` in the folder
-    holds the same. Raises ``FxsimError`` for a folder that is no export, or with what Yosys complains about.
+    holds the same, and ``netlist``, if given, the cells for place and route. Raises ``FxsimError`` for a folder that is
+    no export, or with what Yosys complains about.
     """
     facts = read_json(folder / MANIFEST)
     family = facts.get("family", "xc7") if family is None else family
@@ -65,7 +67,7 @@ def synthesize(folder: Path, family: str | None = None) -> dict[str, Any]:
             raise FxsimError(f"{path}: no such file")
     if importlib.util.find_spec("pyosys") is None:
         raise FxsimError('pyosys is not installed; synth needs: pip install "fxsim[synth]"')
-    cells = _run(top, files, family)
+    cells = _run(top, files, family, netlist)
     result = {"family": family, "top": top, "digest": facts.get("digest"), **totals(cells), "cells": cells}
     write_whole(folder / f"synth_{family}.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
@@ -82,7 +84,7 @@ def totals(cells: Mapping[str, int]) -> dict[str, float]:
     return {kind: int(value) if value == int(value) else value for kind, value in found.items()}
 
 
-def _run(top: str, files: list[Path], family: str) -> dict[str, int]:
+def _run(top: str, files: list[Path], family: str, netlist: Path | None) -> dict[str, int]:
     with tempfile.TemporaryDirectory(prefix="fxsim_synth_") as work:
         stat = Path(work) / "stat.json"
         # Yosys splits commands at blanks, so every path is a link without any.
@@ -96,6 +98,7 @@ def _run(top: str, files: list[Path], family: str) -> dict[str, int]:
             f"{PASSES[family]} -top {top}",
             "check -assert",
             "tee -q -o stat.json stat -json",
+            *(["write_json netlist.json"] if netlist else []),
         ]
         # Found where this module was found, also when fxsim is not installed.
         here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
@@ -115,6 +118,8 @@ def _run(top: str, files: list[Path], family: str) -> dict[str, int]:
             complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
             raise FxsimError(f"Yosys ended with status {run.returncode}: {complaint}")
         text = stat.read_text()
+        if netlist:
+            shutil.move(Path(work) / "netlist.json", netlist)
     counts = json.loads(text[text.index("{") :])["modules"][f"\\{top}"]["num_cells_by_type"]
     return {name: int(number) for name, number in sorted(counts.items())}
 

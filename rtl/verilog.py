@@ -100,6 +100,7 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         "reset": "aresetn",
         "clock_mhz": plan.clock_mhz,
         "family": plan.family.name,
+        "longest_path_ns": round(plan.longest_path_ns, 2),
         "input": side("s_axis", graph.input, plan.beat, plan.source.beats),
         "output": side("m_axis", graph.output, out[-1], out[0] if len(out) == 2 else 1),
         "timing": {

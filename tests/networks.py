@@ -57,10 +57,11 @@ def network(
     wrap: bool = True,
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
+    entries: int = 64,
 ) -> Graph:
     """A recurrent layer and a tail of Dense + relu layers, all weights and formats random from ``seed``.
 
-    ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn.
+    ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn; ``entries`` those of its tables, from -4 to 4.
     """
     rng = np.random.default_rng(seed + 1000)
     f = formats(seed, wrap)
@@ -74,7 +75,7 @@ def network(
 
     def function(name: str) -> Activation:
         if name in ("sigmoid", "tanh"):
-            return Activation(name, table(name, Fixed(10, 8)))
+            return Activation(name, table(name, Fixed(10, 8), entries=entries, frac=entries.bit_length() - 4))
         return Activation(name)
 
     types = CellTypes(f["input"], f["gate"], f["hidden"], f["cell"], f["sum"], f["gate"], f["sum"])

@@ -192,6 +192,8 @@ class TestRefuses:
         ("check no --sequences 3 --inputs x.npy", "not allowed with argument --sequences"),
         ("check no --simulator modelsim", "argument --simulator: invalid choice: 'modelsim'"),
         ("synth no", "no/manifest.json: cannot be read"),
+        ("synth no --route", "no/manifest.json: cannot be read"),
+        ("synth no --family xc7 --route", "family must be ecp5 to be routed, not 'xc7'"),
         ("synth no --family spartan3", "argument --family: invalid choice: 'spartan3'"),
     )
 

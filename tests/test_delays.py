@@ -39,6 +39,34 @@ def test_the_table_gives_what_was_measured(measured, net):
     assert XC7.register + net == pytest.approx(measured, abs=0.06)
 
 
+ECP5 = FAMILIES["ecp5"]
+
+#: The same on ECP5, one run of one seed.
+ECP5_PATHS = [
+    *((ns, ECP5.adder(bits)) for bits, ns in ((8, 2.76), (16, 3.11), (24, 3.33), (32, 3.66), (48, 4.24))),
+    *((ns, levels * ECP5.adder(20)) for levels, ns in ((2, 5.17), (3, 7.54), (4, 9.88))),
+    *((ns, ECP5.product(bits, bits)[0]) for bits, ns in ((8, 6.91), (16, 6.96), (18, 7.26), (24, 11.60))),
+    (9.34, ECP5.product(32, 18)[0]),
+    (9.49, ECP5.multiply_out + ECP5.adder(32)),
+    *((ns, ECP5.choice(count)) for count, ns in ((4, 2.45), (8, 3.58), (16, 5.14))),
+    (3.08, ECP5.comparison(16)),
+    (9.41, ECP5.multiply_out + ECP5.comparison(16)),
+    (3.08, ECP5.adder(16) + ECP5.rounding),
+    *((ns, ECP5.adder(16) + ECP5.rounding + ECP5.decision(Round.RND_CONV)) for ns in (4.34, 4.55, 5.13)),
+    (5.20, ECP5.adder(16) + ECP5.rounding + ECP5.decision(Round.RND_ZERO)),
+    (4.66, ECP5.adder(16) + ECP5.rounding + ECP5.decision(Round.TRN_ZERO)),
+    (5.66, ECP5.adder(16) + ECP5.rounding + ECP5.comparison(16) + ECP5.rounded),
+    *((ns, levels * ECP5.adder(20) + ECP5.clamp + ECP5.table_in) for levels, ns in enumerate((6.40, 8.98, 10.48))),
+    (7.66, ECP5.clamp + ECP5.table_in),
+    (6.66, ECP5.table_out),
+]
+
+
+@pytest.mark.parametrize(("measured", "net"), ECP5_PATHS)
+def test_the_table_of_ecp5_is_near_to_what_was_measured(measured, net):
+    assert ECP5.register + net == pytest.approx(measured, rel=0.2)
+
+
 def test_blocks_of_a_product():
     assert [XC7.blocks(*factors) for factors in ((16, 16), (18, 25), (25, 18), (26, 18), (26, 26), (35, 35))] == [
         1, 1, 1, 2, 4, 4,

@@ -18,7 +18,7 @@ from rtl.folds import Fold, least_reuse, legal_beats
 from rtl.timing import follow
 
 
-def draw(seed: int) -> Plan:
+def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Plan:
     """A plan; clocks and choices that do not go together are drawn again."""
     rng = np.random.default_rng(seed)
     while True:
@@ -43,7 +43,7 @@ def draw(seed: int) -> Plan:
             beat=int(rng.choice([1, features, features * steps])),
         )
         try:
-            return make_plan(graph, folding, float(rng.choice([60, 120, 200, 280])), str(rng.choice(["xc7", "xcup"])))
+            return make_plan(graph, folding, float(rng.choice(clocks)), str(rng.choice(families)))
         except FxsimError:
             continue
 
@@ -64,6 +64,12 @@ def agrees(plan: Plan) -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_some(seed):
     agrees(draw(seed))
+
+
+@pytest.mark.parametrize("seed", range(100, 103))
+def test_some_for_ecp5(seed):
+    """Where a product has no register inside, and little fits into a cycle."""
+    agrees(draw(seed, (60, 120), ("ecp5",)))
 
 
 @pytest.mark.long
