@@ -161,7 +161,7 @@ class TestExport:
     def test_arguments(self, tmp_path: Path) -> None:
         graph = network("gru")
         for options, message in (
-            ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, interval, not both reuse and lat"),
+            ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, interval, not both"),
             ({"folding": 3}, r"^folding must be a Folding or a file, not int$"),
             ({"interleave": True}, r"^interleave must be an integer from 1 to 64, not True$"),
             ({"unroll": True}, r"^unroll must be 1 or 4, the steps of a sequence, not True$"),
