@@ -53,7 +53,10 @@ def emit(on: Vectors, op: Dot, t: str) -> None:
     wrapped = on.places[op.name] = on.frame.rows(size, on.bits(op.name))
     with code.loop(on.frame.vectors) as v, on.tallies(names, v) as tallies, code.loop(size) as j:
         at = on.position(j, v)
-        on.put(arithmetic.fit(code, to, on.take(sums, at), True, tallies.get(op.name)), wrapped, at)
+        total = on.take(sums, at)
+        # What wraps may be wider afterwards: -1 without a sign is the largest number.
+        total = code.resize(total, max(total.bits, on.bits(op.name)))
+        on.put(arithmetic.fit(code, to, total, True, tallies.get(op.name)), wrapped, at)
 
 
 def _multiply(on: Vectors, op: Dot, product: products.Product, t: str, hits: Rows | None = None) -> Rows:
