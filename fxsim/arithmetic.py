@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .fixed import Fixed, Overflow
-from .lanes import Code, Var, Vec, fits, magnitude
-from .products import ROUNDS
+from .lanes import ROUNDS, Code, Var, Vec, fits, magnitude
 from .program import Add, Cast, Lookup, Max, Mul, Op, Program, Select, Sub
 from .ranges import Bounds
 from .words import Span, common

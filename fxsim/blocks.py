@@ -12,10 +12,9 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from .fixed import Fixed, Overflow, Round, cast_floats
+from .fixed import Fixed, Overflow, cast_floats
+from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
-_ROUNDS = {mode: i for i, mode in enumerate(Round)}
-_TRN, _TRN_ZERO, _RND, _RND_ZERO, _RND_INF, _RND_MIN_INF, _RND_CONV = range(7)
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 
 
@@ -37,17 +36,17 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
                 plain &= (size < 4503599627370496.0) & ((size > 1e-290) | (values[r] == 0.0))
                 floor = np.floor(v)
                 rest = v - floor
-                if mode == _TRN:
+                if mode == TRN:
                     up = False
-                elif mode == _TRN_ZERO:
+                elif mode == TRN_ZERO:
                     up = (v < 0.0) & (rest != 0.0)
-                elif mode == _RND:
+                elif mode == RND:
                     up = rest >= 0.5
-                elif mode == _RND_MIN_INF:
+                elif mode == RND_MIN_INF:
                     up = rest > 0.5
-                elif mode == _RND_ZERO:
+                elif mode == RND_ZERO:
                     up = (rest > 0.5) | ((rest == 0.5) & (v < 0.0))
-                elif mode == _RND_INF:
+                elif mode == RND_INF:
                     up = (rest > 0.5) | ((rest == 0.5) & (v >= 0.0))
                 else:
                     up = (rest > 0.5) | ((rest == 0.5) & (np.floor(0.5 * floor) != 0.5 * floor))
@@ -88,9 +87,7 @@ def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
     Raises ``FxsimError`` as :func:`~fxsim.fixed.cast_floats` does, which also casts what is not plain arithmetic.
     """
     machine = to.max < 1 << 63 and -1000 < to.frac < 1000
-    if machine and _quantize(
-        x, out, 2.0**to.frac, _ROUNDS[to.round], _OVERFLOWS[to.overflow], to.min, to.max, to.width
-    ):
+    if machine and _quantize(x, out, 2.0**to.frac, ROUNDS[to.round], _OVERFLOWS[to.overflow], to.min, to.max, to.width):
         return
     spread(cast_floats(x, to), out)
 

@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
     one.set_defaults(run=verbs.check)
 
-    one = _verb(verb, "synth", "cell counts from Yosys")
+    one = _verb(verb, "synth", "cell counts from Yosys; the clock reached on ECP5")
     one.add_argument("folder", metavar="DIR", help="an export")
     one.add_argument("--family", choices=FAMILIES, help="default: that of the export")
     one.add_argument("--route", action="store_true", help="place and route it with nextpnr, too: only for ecp5")

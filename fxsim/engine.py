@@ -35,7 +35,7 @@ def host() -> Host:
         return Host(16, 32)
     if features.get("avx2"):
         return Host(8, 16)
-    return Host(4, 32 if llvm.get_host_cpu_features().get("neon") else 16)
+    return Host(4, 32 if features.get("neon") else 16)
 
 
 @functools.cache

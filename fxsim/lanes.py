@@ -2,7 +2,7 @@
 """Vectors of integers as text of LLVM's intermediate language: what a kernel is written in.
 
 A :class:`Code` is one function under construction. Every value is a :class:`Vec`: ``lanes`` integers of 16, 32 or 64
-bits, one sequence a lane. Nothing here knows of programs or formats.
+bits, one sequence a lane. Nothing here knows of programs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-TRN, TRN_ZERO, RND, RND_ZERO, RND_INF, RND_MIN_INF, RND_CONV = range(7)
+from .fixed import Round
+
+#: Rounding modes as the numbers that kernels compare.
+ROUNDS = {mode: i for i, mode in enumerate(Round)}
+TRN, TRN_ZERO, RND, RND_ZERO, RND_INF, RND_MIN_INF, RND_CONV = ROUNDS.values()
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fixed import IntArray, Overflow, Round, cast
-from .lanes import TRN, Code, Var, Vec, fits, magnitude
+from .frame import WORDS
+from .lanes import ROUNDS, TRN, Code, Var, Vec, fits, magnitude
 from .program import Dot
 from .ranges import Bounds
 
 #: Two 16-bit products into 32 bits at a time; the upper half of a 16-bit product; both halves, shifted; plain integers.
 PAIRS, HIGH, FUNNEL, PLAIN = "pairs", "high", "funnel", "plain"
-ROUNDS = {mode: i for i, mode in enumerate(Round)}
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,8 @@ def _exact(plain: Product, x: Bounds, holds: Callable[[int], bool]) -> Product |
 def _halves(plain: Product, x: Bounds) -> Product:
     """Products truncated to 16 bits: by the upper half of what is shifted up beforehand, where there is room for it."""
     need = 16 - plain.shift
-    largest = max(-int(plain.weights.min()) - 1, int(plain.weights.max()), 0)
-    left = min(need, 15 - max(-x.low - 1, x.high, 0).bit_length())
-    if need - left <= 15 - largest.bit_length():
+    left = min(need, 15 - magnitude(x.low, x.high))
+    if need - left <= 15 - magnitude(int(plain.weights.min()), int(plain.weights.max())):
         return replace(plain, kind=HIGH, bits=16, weights=plain.weights << (need - left), left=left)
     return replace(plain, kind=FUNNEL, bits=16)
 
@@ -226,12 +225,11 @@ def packed(product: Product, cut: Tile) -> tuple[NDArray[np.generic], NDArray[np
     shaped = padded.reshape(steps, cut.count, cut.rows, -1)
     bias = np.zeros(cut.outputs, np.int64)
     bias[:outputs] = product.bias
-    small = {16: np.int16, 32: np.int32, 64: np.int64}
-    bias_words = bias.astype(small[product.bits])  # modulo its width, as the sum is
+    bias_words = bias.astype(WORDS[product.bits])  # modulo its width, as the sum is
     if pairs:
         two = shaped.reshape(steps, cut.count, cut.rows, -1, 2).transpose(0, 1, 3, 2, 4)
         return np.ascontiguousarray(two).astype(np.int16), bias_words
-    return np.ascontiguousarray(shaped.transpose(0, 1, 3, 2)).astype(small[product.operand_bits]), bias_words
+    return np.ascontiguousarray(shaped.transpose(0, 1, 3, 2)).astype(WORDS[product.operand_bits]), bias_words
 
 
 def operand_rows(product: Product) -> tuple[int, int]:

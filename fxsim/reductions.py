@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from . import arithmetic
 from .fixed import cast
-from .lanes import Vec, fits, magnitude
-from .products import ROUNDS
+from .lanes import ROUNDS, Vec, fits, magnitude
 from .program import Concat, Largest, OneHot, Total
 from .rows import Vectors
 

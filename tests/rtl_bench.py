@@ -9,9 +9,11 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from fxsim.graph import Graph
+from fxsim.simulation import simulate
 from rtl.folding import Folding, Plan, by_reuse, computing, make_plan
 from rtl.folds import least_reuse, products
 from rtl.network import Network
+from rtl.timing import follow
 
 
 @dataclass
@@ -104,3 +106,24 @@ def random_raw(graph: Graph, sequences: int, seed: int = 0) -> np.ndarray:
     raw = rng.integers(graph.input.min, graph.input.max + 1, (sequences, *graph.shape))
     raw[0] = rng.choice([graph.input.min, graph.input.max], graph.shape)
     return raw
+
+
+def agrees(plan: Plan, sequences: int, stalls: tuple[tuple[float, float], ...] = ((0.4, 0.4),)) -> RtlRun:
+    """Bits equal the simulator's, every edge the model's, and its first ones the plan's latencies.
+
+    ``stalls``: pairs of idle and backpressure, of which none changes bits or order. Gives the run without any.
+    """
+    graph = plan.graph
+    raw = random_raw(graph, sequences)
+    expected = simulate(graph, raw, raw=True).raw.reshape(-1, graph.output_shape[-1])
+    run = rtl_run(plan, raw)
+    assert run.outputs.tolist() == expected.tolist()
+    taken, given = follow(plan.stages, plan.source, sequences)
+    assert [edge - run.taken[0] for edge in run.taken] == [edge - taken[0] for edge in taken]
+    assert [edge - run.taken[0] for edge in run.given] == [edge - taken[0] for edge in given]
+    assert given[0] - taken[0] == plan.timing.latency
+    assert given[0] - taken[plan.source.beats - 1] == plan.timing.latency_after_last
+    for idle, backpressure in stalls:
+        stalled = rtl_run(plan, raw, idle=idle, backpressure=backpressure, seed=1)
+        assert stalled.outputs.tolist() == expected.tolist()
+    return run

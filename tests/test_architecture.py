@@ -31,12 +31,13 @@ UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
 EXCEPTIONS = {"fxsim.importers.keras_files": {"h5py"}, "fxsim.importers.keras_weights": {"h5py"}}
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
-    ("errors", "lanes", "engine"),
+    ("errors", "engine"),
     ("fixed",),
-    ("program",),
+    ("program", "lanes"),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
-    ("frame", "words", "products", "blocks", "hls4ml_config"),
+    ("frame", "words", "blocks", "hls4ml_config"),
+    ("products",),
     ("arithmetic", "rows", "hls4ml_layers"),
     ("dots", "groups", "reductions"),
     ("passes",),

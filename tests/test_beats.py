@@ -7,28 +7,12 @@ from dataclasses import replace
 
 import pytest
 from networks import network
-from rtl_bench import folding, random_raw, rtl_run
+from rtl_bench import agrees, folding
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
-from fxsim.simulation import simulate
-from rtl.folding import Folding, Plan, from_json, make_plan
+from rtl.folding import Folding, from_json, make_plan
 from rtl.lower import lower
-from rtl.timing import follow
-
-
-def agrees(plan: Plan, sequences: int = 4) -> None:
-    """Bits equal the simulator's, every edge the model's; stalls change no bit."""
-    graph = plan.graph
-    raw = random_raw(graph, sequences)
-    expected = simulate(graph, raw, raw=True).raw.reshape(-1, graph.output_shape[-1])
-    run = rtl_run(plan, raw)
-    assert run.outputs.tolist() == expected.tolist()
-    taken, given = follow(plan.stages, plan.source, sequences)
-    assert [edge - run.taken[0] for edge in run.taken] == [edge - taken[0] for edge in taken]
-    assert [edge - run.taken[0] for edge in run.given] == [edge - taken[0] for edge in given]
-    stalled = rtl_run(plan, raw, idle=0.4, backpressure=0.4, seed=1)
-    assert stalled.outputs.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("beat", [1, 2, 3, 24])

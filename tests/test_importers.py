@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from shared import SHARED, needs_shared
 
 from fxsim.errors import FxsimError, ModelError
 from fxsim.importers import from_keras, read_model
@@ -24,18 +25,6 @@ from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import MAX_JSON, Contents
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import KINDS, Source, SourceLayer
-
-
-def find_shared() -> Path | None:
-    """The folder ``shared`` beside the checkout (or beside a folder above it), else None."""
-    for folder in Path(__file__).resolve().parents:
-        if (folder / "shared" / "golden").is_dir():
-            return folder / "shared"
-    return None
-
-
-SHARED = find_shared()
-needs_shared = pytest.mark.skipif(SHARED is None, reason="the folder of reference answers is not on this machine")
 
 # --- Small models, written as Keras writes them
 

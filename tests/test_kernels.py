@@ -339,7 +339,7 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_rounding_is_caught(monkeypatch, name):
-    monkeypatch.setitem(products.ROUNDS, Round[name], WRONG[name])
+    monkeypatch.setitem(lanes.ROUNDS, Round[name], WRONG[name])
     assert differs()
 
 
