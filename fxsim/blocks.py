@@ -6,6 +6,7 @@ Compiled by numba: numpy would pass over the batch half a dozen times, which cos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numba as nb
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from .fixed import Fixed, Overflow, cast_floats
 from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
+Quantizer = Callable[[NDArray[np.float64], NDArray[Any]], bool]
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 
 
@@ -86,10 +88,22 @@ def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
 
     Raises ``FxsimError`` as :func:`~fxsim.fixed.cast_floats` does, which also casts what is not plain arithmetic.
     """
-    machine = to.max < 1 << 63 and -1000 < to.frac < 1000
-    if machine and _quantize(x, out, 2.0**to.frac, ROUNDS[to.round], _OVERFLOWS[to.overflow], to.min, to.max, to.width):
-        return
-    spread(cast_floats(x, to), out)
+    plain = quantizer(to)
+    if not plain or not plain(x, out):
+        spread(cast_floats(x, to), out)
+
+
+def quantizer(to: Fixed) -> Quantizer | None:
+    """:func:`quantize` for a format, where machine numbers do for it; it says whether they did for all values."""
+    if to.max >= 1 << 63 or not -1000 < to.frac < 1000:
+        return None
+    scale, mode, over = 2.0**to.frac, ROUNDS[to.round], _OVERFLOWS[to.overflow]
+    low, high, width = to.min, to.max, to.width
+
+    def plain(x: NDArray[np.float64], out: NDArray[Any]) -> bool:
+        return bool(_quantize(x, out, scale, mode, over, low, high, width))
+
+    return plain
 
 
 @nb.njit(nogil=True, cache=True)
@@ -103,13 +117,16 @@ def spread(raw: Any, out: Any) -> None:
 @nb.njit(nogil=True, cache=True)
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
-    lanes = blocks.shape[2]
+    rows, lanes = blocks.shape[1:]
     for start in range(0, out.shape[0], lanes):
         block = blocks[start // lanes]
         count = min(lanes, out.shape[0] - start)
-        for first in range(0, block.shape[0], 64):
-            last = min(first + 64, block.shape[0])
+        # A known number of rows at a time is unrolled.
+        for first in range(0, rows - 15, 16):
             for b in range(count):
-                row = out[start + b, first:last]
-                for r in range(last - first):
-                    row[r] = block[first + r, b]
+                row = out[start + b]
+                for r in range(16):
+                    row[first + r] = block[first + r, b]
+        for r in range(rows // 16 * 16, rows):
+            for b in range(count):
+                out[start + b, r] = block[r, b]

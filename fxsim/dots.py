@@ -9,7 +9,7 @@ import numpy as np
 
 from . import arithmetic, products
 from .frame import Rows
-from .lanes import Vec
+from .lanes import Var, Vec
 from .program import Dot
 from .rows import Vectors
 
@@ -51,12 +51,18 @@ def emit(on: Vectors, op: Dot, t: str) -> None:
     if product.saturate or not known.overflows or (done and not counting):
         return
     wrapped = on.places[op.name] = on.frame.rows(size, on.bits(op.name))
-    with code.loop(on.frame.vectors) as v, on.tallies(names, v) as tallies, code.loop(size) as j:
-        at = on.position(j, v)
+
+    def wrap(at: str, tally: Var | None) -> None:
         total = on.take(sums, at)
         # What wraps may be wider afterwards: -1 without a sign is the largest number.
         total = code.resize(total, max(total.bits, on.bits(op.name)))
-        on.put(arithmetic.fit(code, to, total, True, tallies.get(op.name)), wrapped, at)
+        on.put(arithmetic.fit(code, to, total, True, tally), wrapped, at)
+
+    if not names:
+        on.each(size, lambda at: wrap(at, None))
+        return
+    with code.loop(on.frame.vectors) as v, on.tallies(names, v) as tallies, code.loop(size) as j:
+        wrap(on.position(j, v), tallies[op.name])
 
 
 def _multiply(on: Vectors, op: Dot, product: products.Product, t: str, hits: Rows | None = None) -> Rows:
@@ -73,7 +79,11 @@ def _multiply(on: Vectors, op: Dot, product: products.Product, t: str, hits: Row
         frame.constants(bias),
         code.address(sums.base, sums.offset),
     )
-    products.emit(code, product, cut, on.frame.width, places, code.address(hits.base, hits.offset) if hits else None)
+    if frame.single:
+        products.emit_single(code, product, cut, places)
+    else:
+        hit = code.address(hits.base, hits.offset) if hits else None
+        products.emit(code, product, cut, frame.width, places, hit)
     return sums
 
 
@@ -102,16 +112,25 @@ def _operands(on: Vectors, op: Dot, product: products.Product) -> Rows:
     moved = rows.split or product.offset or product.left or product.order
     if product.kind != products.PAIRS and not moved and rows.bits == bits:
         return rows
+    if frame.single:
+        bits = product.operand_bits
+        if not moved and rows.bits == bits and not inputs % 2:
+            return rows
+        count = inputs + inputs % 2  # the last one of an odd number meets a weight of zero
     packed = on.frame.rows(count, bits)
 
     def shifted(at: str) -> Vec:
         value = code.resize(on.take(rows, at), max(32, bits))
         return code.shift("shl", code.plus(value, -product.offset), product.left)
 
+    order = product.order if product.order and product.order != tuple(range(inputs)) else None
+    if frame.single and not order:
+        on.each(inputs, lambda at: on.put(shifted(at), packed, at))
+        return packed
     if product.kind != products.PAIRS:
-        order = product.order if product.order and product.order != tuple(range(inputs)) else None
         table = frame.constants(np.array(order, np.int64)) if order else ""
-        with code.loop(inputs) as k, code.loop(vectors) as v:
+        lanes = 1 if frame.single else code.lanes
+        with code.lanes_of(lanes), code.loop(inputs) as k, code.loop(vectors) as v:
             source = k
             if order:
                 source = code.op(f"load i64, ptr {code.address(table, 0, (k, 8))}, align 8")

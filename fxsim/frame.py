@@ -51,9 +51,17 @@ class Kept:
     rows: int
     bits: int
 
-    def array(self, blocks: int, width: int) -> NDArray[np.generic]:
-        """Zeros for some blocks."""
-        return np.zeros((blocks, self.steps, self.rows, width), WORDS[self.bits])
+    def shape(self, blocks: int, width: int) -> tuple[int, int, int, int]:
+        """Of the array for some blocks."""
+        return blocks, self.steps, self.rows, width
+
+    def zeros(self, blocks: int, width: int) -> NDArray[np.generic]:
+        """The array, for what is added to."""
+        return np.zeros(self.shape(blocks, width), WORDS[self.bits])
+
+    def empty(self, blocks: int, width: int) -> NDArray[np.generic]:
+        """The array, for what is overwritten."""
+        return np.empty(self.shape(blocks, width), WORDS[self.bits])
 
 
 def aligned(size: int) -> NDArray[np.uint8]:
@@ -119,9 +127,14 @@ class Frame:
         self.block = "0"
 
     @property
+    def single(self) -> bool:
+        """Whether a block is one sequence, whose elements are the lanes."""
+        return self.width == 1
+
+    @property
     def vectors(self) -> int:
         """Vectors of 32-bit words in a row."""
-        return self.width // self.code.lanes
+        return max(1, self.width // self.code.lanes)
 
     def row(self, bits: int) -> int:
         """Bytes of a row."""

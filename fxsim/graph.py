@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import tempfile
 import zipfile
@@ -126,6 +127,16 @@ class Graph:
     def output_shape(self) -> Shape:
         """Shape of one output, without the batch."""
         return list(self.flow())[-1][3]
+
+    @cached_property
+    def inputs(self) -> int:
+        """Elements of one input."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def outputs(self) -> int:
+        """Elements of one output."""
+        return math.prod(self.output_shape)
 
     @cached_property
     def output(self) -> Fixed:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from . import arithmetic
@@ -22,25 +24,29 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
             on.places[op.name] = on.frame.rows(size, on.bits(op.name))
     counted = [op.name for op in ops if op.name in on.counters]
     spread = any(sizes[name] < size and on.number(name) is None for op in ops for name in op.args)
-    apart = spread or bool(counted)
     sums = _split_sums(on, ops, stored)
-    with code.loop(on.frame.vectors if apart else 1) as v, on.tallies(counted, v) as tallies:
-        with code.loop(size if apart else size * on.frame.vectors) as j:
-            at = on.position(j, v) if apart else j
-            known: dict[str, Vec] = {}
-            for op in ops:
-                if op.name in sums:
-                    continue
-                if isinstance(op, Lookup) and op.arg in sums:
-                    result = _read(on, op, _index_of_sum(on, op, sums[op.arg], at))
-                else:
-                    for name in op.args:
-                        if name not in known:
-                            known[name] = on.argument(name, v if sizes[name] < size else at)
-                    result = _apply(on, op, [known[name] for name in op.args], tallies.get(op.name))
-                known[op.name] = code.resize(result, max(32, on.bits(op.name)))
-                if op.name in stored:
-                    on.put(known[op.name], on.places[op.name], at)
+
+    def body(at: str, v: str, tallies: Mapping[str, Var]) -> None:
+        known: dict[str, Vec] = {}
+        for op in ops:
+            if op.name in sums:
+                continue
+            if isinstance(op, Lookup) and op.arg in sums:
+                result = _read(on, op, _index_of_sum(on, op, sums[op.arg], at))
+            else:
+                for name in op.args:
+                    if name not in known:
+                        known[name] = on.every(name, v) if sizes[name] < size else on.argument(name, at)
+                result = _apply(on, op, [known[name] for name in op.args], tallies.get(op.name))
+            known[op.name] = code.resize(result, max(32, on.bits(op.name)))
+            if op.name in stored:
+                on.put(known[op.name], on.places[op.name], at)
+
+    if on.frame.single or not (spread or counted):
+        on.each(size, lambda at: body(at, "0", {}))
+        return
+    with code.loop(on.frame.vectors) as v, on.tallies(counted, v) as tallies, code.loop(size) as j:
+        body(on.position(j, v), v, tallies)
 
 
 def _apply(on: Vectors, op: Op, args: list[Vec], tally: Var | None) -> Vec:
@@ -104,10 +110,7 @@ def _index_of_sum(on: Vectors, op: Lookup, name: str, at: str) -> Vec:
     code, add, rows = on.code, on.program[op.arg], on.place(name)
     assert isinstance(add, Add)
     other = add.b if name == add.a else add.a
-    step = code.lanes * rows.bits // 8
-    upper, lower = (
-        code.load(code.address(rows.base, rows.offset + apart, (at, step)), rows.bits) for apart in (0, rows.apart)
-    )
+    upper, lower = (code.load(on.address(rows, at, behind), rows.bits) for behind in (0, rows.apart))
     left = add.type.frac - on.program[other].type.frac
     shift = add.type.frac - op.table.frac
     return arithmetic.index_of_sum(code, op, upper, lower, rows.split, on.argument(other, at), left, shift)

@@ -7,8 +7,10 @@ Nothing but whole blocks crosses from Python to the function and back.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,15 @@ def dtype(format: Fixed) -> type[np.signedinteger[Any]]:
     return WORDS[word(format.min, format.max)]
 
 
+class Scratch(threading.local):
+    """Working memory of ``size`` bytes for each thread."""
+
+    def __init__(self, size: int) -> None:
+        self._array = aligned(size)
+        #: Where it starts.
+        self.address = self._array.ctypes.data
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A compiled run of layers over blocks of ``width`` sequences.
@@ -44,21 +55,27 @@ class Kernel:
     output_bits: int
     output_rows: int
     data: NDArray[np.uint8]
-    memory: int
+    memory: Scratch
     states: Mapping[str, Kept]
     counts: Mapping[str, Kept]
     trace: Mapping[str, Kept]
+
+    @cached_property
+    def home(self) -> int:
+        """Address of the constants."""
+        return self.data.ctypes.data
 
     def run(self, x: NDArray[np.generic], states: Mapping[str, NDArray[np.generic]] | None = None) -> Result:
         """Run blocks ``x`` (blocks, rows, width). ``states`` (blocks, 1, elements, width) are rewritten."""
         blocks = x.shape[0]
         out = np.empty((blocks, self.output_rows, self.width), WORDS[self.output_bits])
-        counts = {name: kept.array(blocks, self.width) for name, kept in self.counts.items()}
-        trace = {name: kept.array(blocks, self.width) for name, kept in self.trace.items()}
+        counts = {name: kept.zeros(blocks, self.width) for name, kept in self.counts.items()}
+        trace = {name: kept.empty(blocks, self.width) for name, kept in self.trace.items()}
         kept = [*(states or {}).values(), *counts.values(), *trace.values()]
         places = np.array([array.ctypes.data for array in kept], np.int64)
-        memory = aligned(self.memory)
-        self.compiled.call(*(a.ctypes.data for a in (x, out, self.data, memory, places)), blocks)
+        memory = self.memory.address
+        at = places.ctypes.data if kept else memory  # which is not read then
+        self.compiled.call(x.ctypes.data, out.ctypes.data, self.home, memory, at, blocks)
         return Result(out, states or {}, counts, trace)
 
 
@@ -101,7 +118,7 @@ def build(layers: Sequence[Placed], wanted: Wanted, width: int, machine: Host) -
         last.output_bits,
         last.output_rows,
         frame.data.array(),
-        memory.peak,
+        Scratch(memory.peak),
         frame.states,
         frame.counts,
         frame.trace,

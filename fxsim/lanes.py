@@ -130,6 +130,13 @@ class Code:
 
     # --- Vectors
 
+    @contextmanager
+    def lanes_of(self, lanes: int) -> Iterator[None]:
+        """Vectors inside have ``lanes`` lanes unless said otherwise."""
+        before, self.lanes = self.lanes, lanes
+        yield
+        self.lanes = before
+
     def constant(self, value: int, bits: int, lanes: int = 0) -> Vec:
         """The same number in every lane."""
         return Vec(f"splat (i{bits} {value})", bits, lanes or self.lanes)
@@ -145,11 +152,14 @@ class Code:
 
     def splat(self, place: str, bits: int, lanes: int = 0) -> Vec:
         """A number in memory, in every lane."""
-        one = self.op(f"load i{bits}, ptr {place}, align {bits // 8}")
-        value = Vec("", bits, lanes or self.lanes)
-        first = self.op(f"insertelement {value.type} poison, i{bits} {one}, i32 0")
-        every = f"shufflevector {value.type} {first}, {value.type} poison, <{value.lanes} x i32> zeroinitializer"
-        return Vec(self.op(every), bits, value.lanes)
+        return self.spread(self.load(place, bits, 1), lanes or self.lanes)
+
+    def spread(self, some: Vec, times: int) -> Vec:
+        """The lanes of a vector, ``times`` times one after another."""
+        lanes = times * some.lanes
+        picked = ", ".join(f"i32 {i % some.lanes}" for i in range(lanes))
+        every = f"shufflevector {some.type} {some.name}, {some.type} poison, <{lanes} x i32> <{picked}>"
+        return Vec(self.op(every), some.bits, lanes)
 
     def variable(self, value: Vec) -> Var:
         """A variable with its first value."""
@@ -230,13 +240,17 @@ class Code:
         return self.binary("or", under, over)
 
     def lookup(self, table: str, bits: int, index: Vec) -> Vec:
-        """Entries of a table in memory; an even number of 32-bit indices, not negative and within it."""
+        """Entries of a table in memory, at 32-bit indices that are not negative and within it."""
         result = Vec("poison", bits, index.lanes)
         # Indices leave the vector two at a time: that is what it has the fewest ports for.
-        pairs = self.op(f"bitcast {index.type} {index.name} to <{index.lanes // 2} x i64>")
+        twos = index.lanes // 2
+        pairs = "" if index.lanes % 2 else self.op(f"bitcast {index.type} {index.name} to <{twos} x i64>")
         for lane in range(index.lanes):
-            if lane % 2 == 0:
-                two = self.op(f"extractelement <{index.lanes // 2} x i64> {pairs}, i32 {lane // 2}")
+            if not pairs:
+                one = self.op(f"extractelement {index.type} {index.name}, i32 {lane}")
+                one = self.op(f"zext i32 {one} to i64")
+            elif lane % 2 == 0:
+                two = self.op(f"extractelement <{twos} x i64> {pairs}, i32 {lane // 2}")
                 one = self.op(f"and i64 {two}, {0xFFFFFFFF}")
             else:
                 one = self.op(f"lshr i64 {two}, 32")

@@ -8,8 +8,9 @@ prove to hold it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from . import dots, groups, reductions
 from .frame import WORDS, Frame, Kept, Rows
@@ -38,6 +39,11 @@ from .ranges import bounds
 from .rows import Vectors
 from .words import check
 
+_REDUCTIONS: dict[type[Op], Callable[[Vectors, Any], None]] = {
+    Total: reductions.total,
+    Largest: reductions.largest,
+    OneHot: reductions.one_hot,
+}
 _ELEMENTWISE = Add | Sub | Mul | Max | Min | Select | Cast | Lookup
 #: An op, or elementwise ops of one size that are one loop.
 Stage = Op | list[Op]
@@ -136,6 +142,9 @@ class Pass(Vectors):
             return
         values = frame.constants(first.astype(WORDS[rows.bits]))
         vectors = self.frame.vectors
+        if frame.single:
+            self.move(Rows(values, 0, rows.bits), rows, first.size)
+            return
         with code.loop(first.size) as j, code.loop(vectors) as v:
             one = code.splat(code.address(values, 0, (j, rows.bits // 8)), rows.bits)
             self.put(one, rows, self.position(j, v))
@@ -147,12 +156,9 @@ class Pass(Vectors):
             dots.emit(self, stage, t)
         elif isinstance(stage, Concat):
             reductions.concat(self, stage)
-        elif isinstance(stage, Total):
-            reductions.total(self, stage)
-        elif isinstance(stage, Largest):
-            reductions.largest(self, stage)
-        elif isinstance(stage, OneHot):
-            reductions.one_hot(self, stage)
+        elif type(stage) in _REDUCTIONS:
+            with self.code.lanes_of(1 if self.frame.single else self.code.lanes):
+                _REDUCTIONS[type(stage)](self, stage)
         else:
             raise NotImplementedError(f"no kernel for {stage.kind}")
 

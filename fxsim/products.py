@@ -190,7 +190,10 @@ def _saturating(op: Dot, plain: Product, x: Bounds, span: tuple[int, int]) -> Pr
 
 @dataclass(frozen=True)
 class Tile:
-    """How a product is cut: ``rows`` outputs by ``vectors`` vectors of ``lanes`` sequences in registers."""
+    """How a product is cut: ``rows`` outputs by ``vectors`` vectors of ``lanes`` sequences in registers.
+
+    Of a single sequence, ``vectors`` vectors of ``lanes`` outputs, ``rows`` in all.
+    """
 
     rows: int
     count: int
@@ -204,11 +207,17 @@ class Tile:
 
 
 def tile(product: Product, width: int, lanes: int, registers: int) -> Tile:
-    """The tile for blocks of ``width`` sequences."""
-    own = min(width, lanes * 32 // product.bits) if product.bits == 16 else lanes
+    """The tile for blocks of ``width`` sequences; in one of a single sequence the lanes are outputs."""
+    own = lanes * 2 if product.bits == 16 else lanes
+    if 1 < width < own:
+        own = width
     each = max(1, own * product.bits // (lanes * 32))  # registers of a vector
     simple = product.kind != PLAIN or (product.shift == 0 and product.saturate is None)
     budget = (24 if registers >= 32 else 8) // (1 if simple else 2)
+    if width == 1:
+        needed = -(-product.outputs // own)
+        count = -(-needed // max(1, budget // each))
+        return Tile(own * -(-needed // count), count, -(-needed // count), own)
     vectors = min(width // own, 4 if registers >= 32 else 2)
     most = max(1, budget // (vectors * each))
     count = -(-product.outputs // most)
@@ -259,8 +268,8 @@ def emit(
         at = [(r, v) for r in range(cut.rows) for v in range(cut.vectors)]
         totals: dict[tuple[int, int], Var] = {}
         for r in range(cut.rows):
-            first = code.splat(code.address(biases, r * bits // 8, (t, cut.rows * bits // 8)), bits, lanes)
-            totals |= {(r, v): code.variable(first) for v in range(cut.vectors)}
+            bias = code.splat(code.address(biases, r * bits // 8, (t, cut.rows * bits // 8)), bits, lanes)
+            totals |= {(r, v): code.variable(bias) for v in range(cut.vectors)}
         hits = {p: code.variable(code.constant(0, 32, lanes)) for p in at} if hit else {}
         with code.loop(inputs) as k:
             x = []
@@ -294,6 +303,32 @@ def emit(
                     hit, r * width * 4 + v * lanes * 4, (t, cut.rows * width * 4), (c, lanes * cut.vectors * 4)
                 )
                 code.store(code.get(hits[r, v]), place)
+
+
+def emit_single(code: Code, product: Product, cut: Tile, places: tuple[str, str, str, str]) -> None:
+    """:func:`emit` for one sequence, whose outputs are the lanes."""
+    operands, weights, biases, sums = places
+    inputs, operand_bits = operand_rows(product)
+    lanes, bits, pairs = cut.lanes, product.bits, product.kind == PAIRS
+    with code.loop(cut.count) as t:
+        start = code.address(weights, 0, (t, inputs * cut.rows * operand_bits // 8))
+        totals = []
+        for v in range(cut.vectors):
+            place = code.address(biases, v * lanes * bits // 8, (t, cut.rows * bits // 8))
+            totals.append(code.variable(code.load(place, bits, lanes)))
+        with code.loop(inputs) as k:
+            place = code.address(operands, 0, (k, operand_bits // 8))
+            x = code.spread(code.load(place, product.operand_bits, 2 if pairs else 1), lanes)
+            for v, total in enumerate(totals):
+                place = code.address(start, v * lanes * operand_bits // 8, (k, cut.rows * operand_bits // 8))
+                w = code.load(place, product.operand_bits, 2 * lanes if pairs else lanes)
+                if product.saturate is not None:
+                    _add_saturating(code, product, total, x, w, None)
+                else:
+                    code.set(total, code.add(code.get(total), _term(code, product, x, w)))
+        for v, total in enumerate(totals):
+            place = code.address(sums, v * lanes * bits // 8, (t, cut.rows * bits // 8))
+            code.store(code.get(total), place)
 
 
 def _term(code: Code, product: Product, x: Vec, w: Vec) -> Vec:

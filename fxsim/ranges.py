@@ -9,11 +9,13 @@ machine word holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 
 from .fixed import Fixed, Overflow, cast, round_shift, round_shifts, smallest
 from .program import (
+    Add,
     Cast,
     Concat,
     Constant,
@@ -166,7 +168,48 @@ def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str,
         return _casts([(f(a[0], b[0]), f(a[1], b[1])) for a, b in pairs], frac, to)
     if isinstance(op, Sub):
         return _casts([(a[0] - b[1], a[1] - b[0]) for a, b in pairs], frac, to)
-    return _casts([(a[0] + b[0], a[1] + b[1]) for a, b in pairs], frac, to)
+    sums = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
+    assert isinstance(op, Add)
+    return _casts(_between(op, program, found, frac) or sums, frac, to)
+
+
+def _between(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> Intervals | None:
+    """Bounds, on the grid of ``frac``, of ``z * p + (k - z) * q`` where ``0 <= z <= k``; None for any other sum.
+
+    It lies between ``k * p`` and ``k * q``: the new state of a GRU between its old one and the candidate, so that it
+    never leaves the range of candidates, where a sum of intervals would grow with every step.
+    """
+
+    def exact(name: str) -> bool:
+        return not found[name].overflows and program[name].type.frac >= found[name].exact_frac
+
+    products = [program[name] for name in op.args]
+    if not all(isinstance(one, Mul) and exact(one.name) for one in products):
+        return None
+    for kept, fresh in permutations(products):
+        for (z, p), (rest, q) in product(permutations(kept.args), permutations(fresh.args)):
+            less = program[rest]
+            if isinstance(less, Sub) and less.b == z and exact(rest) and program.sizes[less.a] == 1:
+                limit, left = found[less.a], frac - program[less.a].type.frac
+                shifts = [left - program[name].type.frac for name in (p, q)]
+                size = program.sizes[op.name]
+                known = limit.low == limit.high and not min(shifts) < 0
+                if known and _within(found[z], program[z].type, limit.low, program[less.a].type):
+                    ends = [_scaled(found[n], limit.low << s, size) for n, s in zip((p, q), shifts, strict=True)]
+                    return _union(*ends)
+    return None
+
+
+def _within(value: Bounds, type: Fixed, limit: int, its: Fixed) -> bool:
+    """Whether a value is from 0 to a limit."""
+    frac = max(type.frac, its.frac)
+    return value.low >= 0 and value.high << (frac - type.frac) <= limit << (frac - its.frac)
+
+
+def _scaled(value: Bounds, factor: int, size: int) -> Intervals:
+    """A value times a factor that is not negative, as ``size`` elements."""
+    result = value.result * size if len(value.result) == 1 else value.result
+    return [(low * factor, high * factor) for low, high in result]
 
 
 def _lookup(op: Lookup, arg: Intervals, frac: int) -> Bounds:

@@ -16,13 +16,15 @@ from .ranges import Bounds
 class Vectors:
     """The vectors of one program in a function.
 
-    ``places`` are those in memory by op, ``counters`` the addresses of a block's overflow counts by counted op.
+    ``places`` are those in memory by op, ``counters`` the addresses of a block's overflow counts by counted op. In a
+    block of one sequence a vector holds some elements, the last one of a row only those that are left.
     """
 
     def __init__(self, frame: Frame, program: Program, bounds: Mapping[str, Bounds]) -> None:
         self.frame, self.code, self.program, self.bounds = frame, frame.code, program, bounds
         self.places: dict[str, Rows] = {}
         self.counters: dict[str, str] = {}
+        self.first = 0  # where positions count from, in elements
 
     def size(self, name: str) -> int:
         """Elements of an op."""
@@ -43,8 +45,25 @@ class Vectors:
 
     def each(self, rows: int, body: Callable[[str], None]) -> None:
         """One loop over every vector of some rows."""
-        with self.code.loop(rows * self.frame.vectors) as at:
-            body(at)
+        code = self.code
+        if not self.frame.single:
+            with code.loop(rows * self.frame.vectors) as at:
+                body(at)
+            return
+        whole, rest = divmod(rows, code.lanes)
+        if whole:
+            with code.loop(whole) as at:
+                body(at)
+        if rest:
+            self.first = rows - rest
+            with code.lanes_of(rest):
+                body("0")
+            self.first = 0
+
+    def address(self, rows: Rows, at: str, behind: int = 0) -> str:
+        """Address of a vector of some rows, or of what stands ``behind`` bytes behind it."""
+        offset = rows.offset + behind + self.first * self.frame.row(rows.bits)
+        return self.code.address(rows.base, offset, (at, self.code.lanes * rows.bits // 8))
 
     def place(self, name: str) -> Rows:
         """Where an op's vector stands; a slice is a view."""
@@ -57,11 +76,10 @@ class Vectors:
     def take(self, rows: Rows, at: str, bits: int = 0) -> Vec:
         """A vector of some rows, in words of at least 32 bits; of ``bits`` where sums in two parts are joined."""
         code = self.code
-        step = code.lanes * rows.bits // 8
-        value = code.load(code.address(rows.base, rows.offset, (at, step)), rows.bits)
+        value = code.load(self.address(rows, at), rows.bits)
         if not rows.split:
             return code.resize(value, max(32, rows.bits))
-        lower = code.load(code.address(rows.base, rows.offset + rows.apart, (at, step)), rows.bits)
+        lower = code.load(self.address(rows, at, rows.apart), rows.bits)
         upper = code.shift("shl", code.resize(value, bits or 64), rows.split)
         return code.add(upper, code.resize(lower, bits or 64))
 
@@ -71,9 +89,7 @@ class Vectors:
         return self.code.resize(self.take(self.place(name), at, bits), bits)
 
     def put(self, value: Vec, rows: Rows, at: str) -> None:
-        code = self.code
-        place = code.address(rows.base, rows.offset, (at, code.lanes * rows.bits // 8))
-        code.store(code.resize(value, rows.bits), place)
+        self.code.store(self.code.resize(value, rows.bits), self.address(rows, at))
 
     def move(self, rows: Rows, to: Rows, count: int) -> None:
         """Rows to other rows."""
@@ -99,6 +115,17 @@ class Vectors:
         if number is None:
             return self.value(name, at)
         return self.code.constant(number, max(32, self.bits(name)))
+
+    def every(self, name: str, v: str) -> Vec:
+        """The only element of an op, for all elements of vector ``v`` of sequences."""
+        code = self.code
+        if not self.frame.single or self.number(name) is not None:
+            return self.argument(name, v)
+        lanes, first, self.first = code.lanes, self.first, 0
+        with code.lanes_of(1):
+            one = self.value(name, "0")
+        self.first = first
+        return code.spread(one, lanes)
 
     def number(self, name: str) -> int | None:
         """The number that a constant of one element is."""

@@ -42,7 +42,10 @@ ORDER = (
     ("dots", "groups", "reductions"),
     ("passes",),
     ("kernels",),
+    ("stretches",),
     ("simulation",),
+    ("exact_formats", "exact_tables"),
+    ("exact_activations",),
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
@@ -126,6 +129,12 @@ def test_packages(package: str) -> None:
         if outside(found) and outside(found) not in allowed:
             wrong.append(f"{found.module} imports {found.target}{' in a function' if found.late else ''}")
     assert wrong == []
+
+
+def test_every_module_has_a_place_in_the_order() -> None:
+    known = {name for names in ORDER for name in names}
+    names = {path.stem for path in (ROOT / "fxsim").glob("*.py")} | {"demo"}
+    assert names - known == {"__init__"}
 
 
 def test_order_within_fxsim() -> None:

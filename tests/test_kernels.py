@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fxsim import arithmetic, cells, engine, kernels, lanes, products, reference, simulation, words
+from fxsim import arithmetic, cells, engine, kernels, lanes, products, reference, simulation, stretches, words
 from fxsim.cells import Activation, CellTypes, Kernel
 from fxsim.fixed import Fixed, Overflow, Round, cast
 from fxsim.graph import Graph, Layer
@@ -202,6 +202,10 @@ def compare(graph: Graph, raw) -> int:
     plain = simulation.simulate(graph, raw, raw=True, overflows=False, threads=1)
     assert np.array_equal(plain.raw, run.raw)
     assert all(np.array_equal(plain.state[name], state) for name, state in run.state.items())
+    # A few sequences without counts go one by one, their elements in the lanes.
+    alone = simulation.simulate(graph, raw[:2], raw=True, overflows=False, trace=True, threads=1)
+    assert np.array_equal(alone.raw, run.raw[:2])
+    assert all(np.array_equal(value, run.trace[name][:2]) for name, value in alone.trace.items())
     layer = graph.layers[0]
     compared, outs = 0, []
     for prefix, program in layer.programs.items():
@@ -582,7 +586,8 @@ def test_however_a_batch_is_cut(monkeypatch, batch):
 @pytest.mark.parametrize(("lanes", "registers"), [(4, 16), (8, 16), (16, 32)])
 def test_other_machines_give_the_same_bits(monkeypatch, lanes, registers):
     """Lanes and registers only decide how loops are cut; LLVM splits vectors that a processor does not have."""
-    monkeypatch.setattr(simulation, "host", lambda: engine.Host(lanes, registers))
+    for module in (simulation, stretches):
+        monkeypatch.setattr(module, "host", lambda: engine.Host(lanes, registers))
     compared = 0
     for seed in range(12):
         draw = Random(7000 + seed, most=(12, 16)[seed % 2])
