@@ -21,8 +21,19 @@ from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
 from testbenches.verilator import INSTALL, find_verilator
 
-__all__ = ["SIMULATORS", "run_cocotb"]
+__all__ = ["SIMULATORS", "TESTS", "run_cocotb"]
 
+#: The tests by name; one with parameters stands for all of its values.
+TESTS = (
+    "x_free_after_reset",
+    "no_stalls",
+    "stalls",
+    "stable_while_stalled",
+    "early_tlast",
+    "missing_tlast",
+    "reset_in_flight",
+    "reset_anywhere",
+)
 #: Simulators that the tests run on.
 SIMULATORS = ("verilator", "icarus")
 

@@ -26,6 +26,8 @@ from testbenches.vectors import Vectors
 
 STALLS = ("none", "random", "bursts")
 RESET_CYCLES = 8
+#: Moments of a sequence's way at which a reset comes.
+RESETS = 16
 
 
 def pauses(kind: str, seed: int, longest: int) -> Iterator[bool] | None:
@@ -49,6 +51,32 @@ def _bursts(seed: int, longest: int) -> Iterator[bool]:
                 yield pause
 
 
+class _Frames:
+    """What the input's beats say of frame_error: it is high in the cycle after the beat that shows a wrong length."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with the first beat of a frame."""
+        self.beats = 0
+        self.broken = False  # TLAST is missing, and nothing counts until it comes
+        self.due = False
+
+    def take(self, last: bool) -> None:
+        """Follow one beat."""
+        if self.broken:
+            self.broken = not last
+            return
+        self.beats += 1
+        whole = self.beats == self.size
+        self.due = whole != last
+        self.broken = whole and not last
+        if whole or last:
+            self.beats = 0
+
+
 class Monitor:
     """Watch all ports, once a cycle, and hold them to the rules of the protocol.
 
@@ -67,6 +95,7 @@ class Monitor:
         self.completions: list[int] = []  # edges that took an output TLAST
         self.open: list[int] = []
         self.held: tuple[int, int] | None = None
+        self.input = _Frames(tb.manifest.input.beats_per_sequence)
 
     async def run(self) -> None:
         """Sample until the test ends."""
@@ -76,6 +105,7 @@ class Monitor:
             if self.tb.resetting:
                 self.held = None
                 self.open = []
+                self.input.reset()
             else:
                 self.sample()
             self.edge += 1
@@ -89,11 +119,16 @@ class Monitor:
     def sample(self) -> None:
         """Look at one cycle."""
         source, sink = self.tb.manifest.input.prefix, self.tb.manifest.output.prefix
-        if self.bit("frame_error"):
+        error, due = self.bit("frame_error"), self.input.due
+        if error:
             self.errors.append(self.edge)
+        why = "the beat before ended a frame too soon or not in time" if due else "no beat before showed a wrong length"
+        assert error == due, f"frame_error is {error} at clock edge {self.edge}, though {why}"
+        self.input.due = False
         if self.bit(f"{source}_tready") & self.bit(f"{source}_tvalid"):
             self.sent.append(self.edge)
             self.moved = self.edge
+            self.input.take(bool(self.bit(f"{source}_tlast")))
         ready = self.bit(f"{sink}_tready")
         if not self.bit(f"{sink}_tvalid"):
             assert self.held is None, f"tvalid fell before tready took the beat, at clock edge {self.edge}"
@@ -367,4 +402,27 @@ async def reset_in_flight(dut: Any, moment: str) -> None:
         tb.send(sequence)
     await tb.finish(total)
     tb.expect(list(range(1, total + 1)))
+    tb.expect_errors(0)
+
+
+@cocotb.test()
+async def reset_anywhere(dut: Any) -> None:
+    """A reset in any part of a sequence's way through the design, while the next one enters, leaves nothing behind."""
+    tb = TB(dut)
+    await tb.reset()
+    tb.send(0)
+    await tb.finish(1)
+    way = tb.monitor.completions[0] - tb.monitor.sent[0]
+    for moment in sorted({1 + way * part // RESETS for part in range(RESETS)}):
+        await tb.reset()
+        start = len(tb.monitor.sent)
+        for sequence in range(3):
+            tb.send(sequence)
+        await tb.until(lambda start=start: len(tb.monitor.sent) > start)  # type: ignore[misc]
+        await tb.cycles(moment)
+        await tb.reset()
+        tb.send(moment)
+        tb.send(moment + 1)
+        await tb.finish(2)
+        tb.expect([moment, moment + 1])
     tb.expect_errors(0)

