@@ -222,6 +222,7 @@ def export(
     )
     planned = make_plan(graph, folding, clock_mhz, family)
     try:
+        from rtl.package import package
         from rtl.verilog import manifest, to_verilog, top_name
     except ImportError as error:
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
@@ -232,6 +233,10 @@ def export(
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
         graph.save(temporary / "graph.fx")
         (temporary / f"{top}.v").write_text(text, encoding="utf-8")
+        for name, content in package(facts, golden["inputs"], golden["outputs"]).items():
+            place = temporary / name
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)

@@ -229,7 +229,8 @@ def export(given: Namespace) -> None:
         top=given.top,
     )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
-    print(f"{ip.folder}: {', '.join(ip.manifest['files'])}, {MANIFEST}, graph.fx, vectors.npz")
+    names = sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir())
+    print(f"{ip.folder}: {', '.join(names)}")
     print(
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "

@@ -65,13 +65,11 @@ class AxiTop(Elaboratable):
         self.inputs, self.outputs = plan.beat, plan.layers[-1].elements
         self.beats = plan.source.beats
         self.in_type, self.out_type = graph.input, graph.output
-        self.aclk, self.aresetn = Signal(name="aclk"), Signal(name="aresetn")
-        self.s_tdata = Signal(self.inputs * stride(self.in_type), name="s_axis_tdata")
-        self.s_tvalid, self.s_tready = Signal(name="s_axis_tvalid"), Signal(name="s_axis_tready")
-        self.s_tlast = Signal(name="s_axis_tlast")
-        self.m_tdata = Signal(self.outputs * stride(self.out_type), name="m_axis_tdata")
-        self.m_tvalid, self.m_tready = Signal(name="m_axis_tvalid"), Signal(name="m_axis_tready")
-        self.m_tlast = Signal(name="m_axis_tlast")
+        self.aclk = _clock_or_reset("clock", "CLK", "aclk", "ASSOCIATED_BUSIF s_axis:m_axis, ASSOCIATED_RESET aresetn")
+        self.aresetn = _clock_or_reset("reset", "RST", "aresetn", "POLARITY ACTIVE_LOW")
+        sizes = [self.inputs * stride(self.in_type), self.outputs * stride(self.out_type)]
+        self.s_tdata, self.s_tvalid, self.s_tready, self.s_tlast = _stream("s_axis", sizes[0])
+        self.m_tdata, self.m_tvalid, self.m_tready, self.m_tlast = _stream("m_axis", sizes[1])
         self.frame_error = Signal(name="frame_error")
         self.taps = [self._tap(k, tap) for k, tap in enumerate(self.network.taps())]
 
@@ -125,6 +123,27 @@ class AxiTop(Elaboratable):
             network.o.ready.eq(self.m_tready | network.o.payload.abort),
         ]
         return m
+
+
+def _stream(prefix: str, bits: int) -> list[Signal]:
+    """tdata, tvalid, tready and tlast, with the attributes by which Vivado knows them where it gets a bare module."""
+    ports = []
+    for name, size in (("tdata", bits), ("tvalid", 1), ("tready", 1), ("tlast", 1)):
+        attributes = {"X_INTERFACE_INFO": f"xilinx.com:interface:axis:1.0 {prefix} {name.upper()}"}
+        if name == "tdata":
+            attributes["X_INTERFACE_PARAMETER"] = (
+                f"XIL_INTERFACENAME {prefix}, TDATA_NUM_BYTES {bits // 8}, HAS_TLAST 1, HAS_TREADY 1"
+            )
+        ports.append(Signal(size, name=f"{prefix}_{name}", attrs=attributes))
+    return ports
+
+
+def _clock_or_reset(kind: str, role: str, name: str, parameters: str) -> Signal:
+    attributes = {
+        "X_INTERFACE_INFO": f"xilinx.com:signal:{kind}:1.0 {name} {role}",
+        "X_INTERFACE_PARAMETER": f"XIL_INTERFACENAME {name}, {parameters}",
+    }
+    return Signal(name=name, attrs=attributes)
 
 
 def _extended(value: Value, width: int, signed: bool) -> Value:

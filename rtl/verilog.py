@@ -64,6 +64,8 @@ def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
         # Always the Yosys that came with Amaranth: another one on the machine would write another text.
         os.environ["AMARANTH_USE_YOSYS"] = "builtin"
         text = verilog.convert(design, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
+    # A wire inside that a port drives alone takes its attributes along; only ports are interfaces.
+    text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
     return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
 
 

@@ -348,13 +348,16 @@ class TestWorks:
         assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 0)[0] == 2
         assert contents(tmp_path / "ip") == first
         assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 4, "--top", "second")[0] == 0
-        assert sorted(contents(tmp_path / "ip")) == ["graph.fx", "manifest.json", "second.v", "vectors.npz"]
+        named = {"graph.fx", "manifest.json", "second.v", "second.core", "sim/second_tb.v", "vivado/second.xdc"}
+        found = set(contents(tmp_path / "ip"))
+        assert named <= found and not any("tiny" in name for name in found)
         assert [path.name for path in tmp_path.iterdir()] == ["ip"]
 
     def test_export_of_a_trained_model(self, fx: Fx, tmp_path: Path) -> None:
         status, out, err = fx("export", MODEL, "-o", "new/ip", "--reuse", 64, "--clock-mhz", 250, "--family", "xcup")
         assert (status, err) == (0, "")
-        assert "new/ip: digits.v, manifest.json, graph.fx, vectors.npz" in out
+        names = "Makefile, README.md, component.xml, digits.core, digits.v, graph.fx, manifest.json, sim/, vectors.npz"
+        assert f"new/ip: {names}, vivado/\n" in out
         manifest: dict[str, Any] = json.loads((tmp_path / "new" / "ip" / "manifest.json").read_text())
         graph = Graph.load(tmp_path / "new" / "ip" / "graph.fx")
         assert manifest["digest"] == graph.digest == load(MODEL).digest
@@ -371,4 +374,4 @@ class TestWorks:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

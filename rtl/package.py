@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an exported folder holds beside the design: an IP for Vivado, a core for FuseSoC, a testbench, a README."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .ipxact import FAMILIES, component, port_list, vlnv
+from .verilog_bench import bench
+from .vivado import scripts
+
+_CORE = Template("""\
+CAPI=2:
+name: $vlnv.0
+description: Recurrent network in fixed point, AXI4-Stream, latency $latency cycles
+
+filesets:
+  rtl:
+    files: [$file]
+    file_type: verilogSource-2005
+  bench:
+    files:
+      - sim/${top}_tb.v: {file_type: verilogSource-2005}
+      - sim/inputs.hex: {file_type: user, copyto: inputs.hex}
+      - sim/expected.hex: {file_type: user, copyto: expected.hex}
+
+targets:
+  default:
+    filesets: [rtl]
+    toplevel: $top
+  sim:
+    default_tool: icarus
+    filesets: [rtl, bench]
+    toplevel: ${top}_tb
+""")
+
+_MAKEFILE = Template("""\
+# make icarus, make verilator: the plain testbench. make regression: fxsim's cocotb tests (pip install "fxsim[cosim]").
+# make vivado PART=...: synthesis and implementation out of context.
+.PHONY: icarus verilator regression vivado clean
+
+icarus:
+\tmkdir -p build
+\tiverilog -g2005 -s ${top}_tb -o build/${top}_tb.vvp sim/${top}_tb.v $file
+\tcd sim && vvp -n ../build/${top}_tb.vvp | tee ../build/icarus.log
+\tgrep -q ^PASS build/icarus.log
+
+verilator:
+\tverilator --binary --timing -CFLAGS -std=c++20 -Wno-fatal -Wno-WIDTH --Mdir build/verilator --top-module ${top}_tb \\
+\t\tsim/${top}_tb.v $file
+\tcd sim && ../build/verilator/V${top}_tb | tee ../build/verilator.log
+\tgrep -q ^PASS build/verilator.log
+
+regression:
+\tFXSIM_IP=. python -m pytest --pyargs testbenches.test_ip
+
+vivado:
+\tvivado -mode batch -source vivado/synth.tcl -tclargs $$(PART)
+
+clean:
+\trm -rf build vivado/build
+""")
+
+_README = Template("""\
+# $top
+
+A recurrent network in fixed point, as plain Verilog-2005 with AXI4-Stream ports; written by fxsim $version.
+
+| | |
+|---|---|
+| input | $in_beats a sequence of $in_elements elements `$in_type`, each in $in_stride bits, element 0 lowest |
+| output | $out_beats a sequence of $out_elements elements `$out_type`, each in $out_stride bits |
+| latency | $latency cycles from the first input beat to the answer ($latency_us us at $mhz MHz) |
+| after the last beat | $after cycles |
+| interval | $interval cycles a sequence |
+| multipliers | $multipliers, in $dsp DSP blocks |
+| made for | $mhz MHz, family $family |
+
+## Ports
+
+| port | direction | bits |
+|---|---|---|
+$ports
+
+All ports work on the rising edge of `$clock`; `$reset` is synchronous and active low. `frame_error` is high in the
+cycle after an input beat whose TLAST comes too soon or is missing; that sequence gives no result.
+
+```
+                 |<-------- latency $latency -------->|
+ edge            0     1     2
+ $s_tvalid   _/‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\____________________
+ $s_tdata   --<  x0 |  x1 | ... >--------------------
+ $s_tlast   ____________/‾‾‾‾‾\\____________________   with beat $last_beat
+ $m_tvalid   ___________________________________/‾‾‾\\_
+ $m_tdata   -----------------------------------< y >-
+```
+
+A beat moves on an edge at which `tvalid` and `tready` are both high. A stalled output stops the input in time.
+
+## Use
+
+```verilog
+$top network (
+$instance
+);
+```
+
+| | |
+|---|---|
+$uses
+
+`manifest.json` holds all of the above for programs, `vectors.npz` and `graph.fx` are for `fxsim check` and
+`fxsim predict`.
+
+## What is inferred, and how
+
+| | |
+|---|---|
+| DSP blocks | products are signed `*` with the registers that the family's blocks have before and behind them |
+| block RAM | tables and weights: memories with an initial value, read through a register, large ones with `rom_style` |
+| resets | only control is reset; data registers are not, so that shift registers may become SRLs |
+| clock enables | none on the data path of a product; pipelines run freely and validity travels beside them |
+""")
+
+
+def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> dict[str, str]:
+    """Texts by path from the exported folder, for a manifest and golden vectors (sequences, beats, elements).
+
+    The parts for Vivado are left out for a family that it does not know.
+    """
+    top = facts["top"]
+    texts = bench(facts, inputs, outputs)
+    xilinx = facts["family"] in FAMILIES
+    if xilinx:
+        simulation = [f"sim/{top}_tb.v", "sim/inputs.hex", "sim/expected.hex"]
+        texts |= scripts(facts)
+        texts["component.xml"] = component(facts, simulation, [f"vivado/{top}.xdc"])
+    source, sink, timing = facts["input"], facts["output"], facts["timing"]
+    ports = port_list(facts)
+    values = {
+        "top": top,
+        "file": facts["files"][0],
+        "version": facts["fxsim"],
+        "vlnv": vlnv(top),
+        "clock": facts["clock"],
+        "reset": facts["reset"],
+        "s_tvalid": f"{source['prefix']}_tvalid",
+        "s_tdata": f"{source['prefix']}_tdata ",
+        "s_tlast": f"{source['prefix']}_tlast ",
+        "m_tvalid": f"{sink['prefix']}_tvalid",
+        "m_tdata": f"{sink['prefix']}_tdata ",
+        "in_beats": _beats(source),
+        "in_elements": source["elements_per_beat"],
+        "in_type": source["element"],
+        "in_stride": source["stride_bits"],
+        "out_beats": _beats(sink),
+        "out_elements": sink["elements_per_beat"],
+        "out_type": sink["element"],
+        "out_stride": sink["stride_bits"],
+        "last_beat": source["beats_per_sequence"] - 1,
+        "latency": timing["latency"],
+        "latency_us": f"{timing['latency'] / float(facts['clock_mhz']):.3f}",
+        "after": timing["latency_after_last"],
+        "interval": timing["interval"],
+        "mhz": f"{float(facts['clock_mhz']):g}",
+        "family": facts["family"],
+        "multipliers": facts["cost"]["multipliers"],
+        "dsp": facts["cost"]["dsp"],
+        "ports": "\n".join(f"| `{name}` | {way} | {bits} |" for name, way, bits in ports),
+        "instance": ",\n".join(f"    .{name}({name})" for name, _, _ in ports),
+        "uses": "\n".join(f"| {how} | {what} |" for how, what in _uses(top, xilinx)),
+    }
+    texts["README.md"] = _README.substitute(values)
+    texts["Makefile"] = _MAKEFILE.substitute(values)
+    texts[f"{top}.core"] = _CORE.substitute(values)
+    return texts
+
+
+def _beats(side: Mapping[str, Any]) -> str:
+    count = side["beats_per_sequence"]
+    return f"{count} beat{'s' if count > 1 else ''}"
+
+
+def _uses(top: str, xilinx: bool) -> list[tuple[str, str]]:
+    both = [
+        ("`make icarus` or `make verilator`", f"`sim/{top}_tb.v`, a self-checking testbench in plain Verilog"),
+        ("`fxsim check .`, `make regression`", "every bit and cycle, stalls, faults, resets"),
+        (f"FuseSoC: `fusesoc run --target sim {vlnv(top)}.0`", f"`{top}.core`"),
+    ]
+    vivado = [
+        ("Vivado, IP catalogue", "add this folder to the project's IP repositories (`component.xml`)"),
+        ("Vivado, module reference", f"add `{top}.v`; its attributes say which ports are which interface"),
+        ("`vivado/synth.tcl`", "synthesis and implementation of the IP alone, with reports"),
+        ("`vivado/package.tcl`, `vivado/example.tcl`", "an archive for an IP repository; a block design to begin with"),
+    ]
+    return [*vivado, *both] if xilinx else both
