@@ -29,7 +29,6 @@ from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
 from .quantization import quantize
-from .simulation import quantize_inputs
 
 if TYPE_CHECKING:
     from rtl.folding import Folding, Plan
@@ -304,6 +303,8 @@ def check(
     testbenches.CheckError, FxsimError
         The check cannot be done.
     """
+    from .simulation import quantize_inputs  # late: it brings a compiler
+
     place = Path(folder)
     facts = read_json(place / MANIFEST)
     graph = Graph.load(place / "graph.fx")

@@ -424,6 +424,16 @@ class Program:
     def __post_init__(self) -> None:
         self.verify()
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.ops, self.output))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Program, (self.ops, self.output)
+
     def verify(self) -> None:
         """The executable specification of a legal program; raises ``FxsimError``."""
         types: dict[str, Fixed] = {}
@@ -479,7 +489,7 @@ class Program:
         """The state ops, in order."""
         return tuple(op for op in self.ops if isinstance(op, State))
 
-    @property
+    @cached_property
     def dots(self) -> tuple[Dot, ...]:
         """The dot products, in order."""
         return tuple(op for op in self.ops if isinstance(op, Dot))

@@ -9,6 +9,7 @@ machine word holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,12 +57,12 @@ class Bounds:
     overflows: bool
     product: Interval = (0, 0)
 
-    @property
+    @cached_property
     def low(self) -> int:
         """Smallest raw result of any element."""
         return min(low for low, _ in self.result)
 
-    @property
+    @cached_property
     def high(self) -> int:
         """Largest raw result of any element."""
         return max(high for _, high in self.result)

@@ -24,7 +24,6 @@ from .quantization import DEFAULT
 from .ranges import bounds
 from .scans import plot as plot_scan
 from .scans import scan as scan_widths
-from .simulation import simulate
 from .terminal import progress, show_table
 
 if TYPE_CHECKING:
@@ -83,6 +82,8 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
 
 def predict(given: Namespace) -> None:
     """Write the outputs for a batch."""
+    from .simulation import simulate  # late: it brings a compiler
+
     graph, x = _load(given), files.load_array(given.inputs)
     with progress("simulate") as update:
         run = simulate(graph, x, overflows=False, progress=update)
