@@ -45,16 +45,16 @@ HELD_OUT = 3
 #: What each part costs by its structure; the fit stays close to it where the designs say little.
 STRUCTURE: dict[str, dict[str, float]] = {
     "lut": {
-        "adder": 1, "tree": 1.4, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1, "select": 0.7, "compare": 2,
-        "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1, "rom": 1.3, "table": 0.6, "buffer": 1,
-        "ring": 0.7, "control": 2,
+        "adder": 1, "tree": 1.4, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1, "select": 0.7,
+        "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1, "rom": 1.3, "table": 0.6,
+        "buffer": 1, "ring": 0.7, "control": 2,
     },
     "lutram": {"shift": 1, "memory": 0.7, "control": 0.1},
     "ff": {"ff": 1, "ff control": 1.3, "inside": 0.5, "rom register": 0.9, "table register": 1},
 }  # fmt: skip
 #: How much the fit is held to it, relative to the designs' errors.
 HOLD = 0.03
-#: Multipliers of the largest design, and bits of all its additions (roughly): so that Yosys takes a minute, not an hour.
+#: Multipliers of the largest design, and bits of all its additions, roughly: Yosys is to take a minute, not an hour.
 MOST, MOST_BITS = 400, 12000
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 
@@ -182,8 +182,8 @@ def fit(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         rows = np.array([[each[kind] for kind in structure] for each in parts], float) * weight[:, None]
         start = np.array(list(structure.values()))
         hold = np.diag(HOLD * np.sqrt(len(designs)) / start)
-        found[cell] = dict(zip(structure, _least_squares(np.vstack([rows, hold]),
-                                                         np.concatenate([measured * weight, hold @ start])), strict=True))  # fmt: skip
+        best = _least_squares(np.vstack([rows, hold]), np.concatenate([measured * weight, hold @ start]))
+        found[cell] = dict(zip(structure, best, strict=True))
     return found
 
 
@@ -211,6 +211,7 @@ def errors(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         cell: {"designs": len(values), "median": round(float(np.median(values)), 1), "worst": round(max(values), 1)}
         for cell, values in found.items()
+        if values
     }
 
 

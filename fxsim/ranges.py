@@ -119,9 +119,10 @@ def _cast_interval(low: int, high: int, frac: int, to: Fixed) -> tuple[Interval,
 
 
 def _casts(exact: Intervals, frac: int, to: Fixed) -> Bounds:
-    results = [_cast_interval(low, high, frac, to) for low, high in exact]
-    whole = (min(low for low, _ in exact), max(high for _, high in exact))
-    return Bounds([interval for interval, _ in results], whole, frac, any(over for _, over in results))
+    # Most elements of a vector have the same interval.
+    casts = {interval: _cast_interval(*interval, frac, to) for interval in set(exact)}
+    whole = (min(low for low, _ in casts), max(high for _, high in casts))
+    return Bounds([casts[interval][0] for interval in exact], whole, frac, any(over for _, over in casts.values()))
 
 
 def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str, Intervals]) -> Bounds:

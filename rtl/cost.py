@@ -168,7 +168,7 @@ def plan_parts(plan: Plan) -> Parts:
     for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
         last = layer is plan.layers[-1]
         if schedule is not None:
-            parts.update(layer_parts(schedule, layer.return_sequences, stage.depth, last))
+            parts.include(layer_parts(schedule, layer.return_sequences, stage.depth, last))
             continue
         # The steps of a sequence side by side.
         size = layer.elements * layer.type.width
@@ -190,6 +190,6 @@ def _front(plan: Plan) -> Parts:
     if source.ways > 1:
         size = vector + 2
         counters = source.ways * (bits(source.steps + 1) + 2 * bits(source.steps) + 1) + 4 * bits(source.ways)
-        parts.update({"control": counters, "ff control": counters, "ff": size})
+        parts.include({"control": counters, "ff control": counters, "ff": size})
         parts["memory"] += size * ceil(source.ways * source.steps / 32)
     return parts

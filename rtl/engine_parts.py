@@ -7,6 +7,7 @@ from functools import lru_cache
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fxsim.fixed import IntArray, Round
 from fxsim.program import Dot
@@ -33,14 +34,14 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     parts = Parts()
     if engine.constant:
         signed = plan.bounds[op.arg].low < 0
-        parts += _constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, dropped)
+        parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, dropped))
         terms = _constant_terms(op, wide, shift, total)
     else:
-        parts += _memory_products(plan, op, engine, wide, logic, dropped)
+        parts.include(_memory_products(plan, op, engine, wide, logic, dropped))
         terms = np.full((engine.width, 1), min(wide + weight_width(op) - max(shift, 0), total))
     if engine.ordered:
         low, high = known.product
-        parts += casts(low, high, shift + op.type.frac, op.type, op.type.width, parallel * engine.width)
+        parts.include(casts(low, high, shift + op.type.frac, op.type, op.type.width, parallel * engine.width))
     elif shift > 0 and op.type.round is not Round.TRN:
         parts["round"] += int(terms.sum()) * (1 if engine.constant else parallel)
     if op.bias is not None and not engine.accumulates:
@@ -51,8 +52,7 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         inside = _multiplied(op, engine.digits) if engine.constant else 1.0
     levels = engine.registers[: len(engine.registers) - engine.accumulates]
     copies = 1 if engine.constant else parallel
-    for kind, count in tree(terms, total, levels, inside).items():
-        parts[kind] += count * copies
+    parts.include(tree(terms, total, levels, inside), copies)
     if engine.accumulates:
         within = inside == 1.0 and engine.width == 1 and not engine.registers[-1]
         fresh = engine.width == 1 or engine.registers[-1] or (engine.width == 2 and inside == 1.0)
@@ -66,7 +66,8 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         parts["rom"] += distinct(groups, total * parallel) * groups / 16
     # Rows of earlier passes wait for the last.
     parts["ff"] += (engine.passes - 1) * parallel * total
-    return parts + _control(engine)
+    parts.include(_control(engine))
+    return parts
 
 
 def weight_width(op: Dot) -> int:
@@ -88,9 +89,7 @@ def _column_widths(op: Dot) -> IntArray:
     return _signed_widths(weights.min(axis=0), weights.max(axis=0))
 
 
-def _memory_products(
-    plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool, dropped: int
-) -> Parts:
+def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool, dropped: int) -> Parts:
     """Multipliers whose weights come from memories, and the choice of their operands."""
     parallel, count = engine.rows // engine.passes, engine.rows // engine.passes * engine.width
     narrow = weight_width(op)
@@ -142,7 +141,7 @@ def _constant_products(
     pairs, numbers = np.unique(size * 256 + extended, return_counts=True)
     for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
         narrow, factor = divmod(pair, 256)
-        parts += multipliers(family, wide, factor, number, stages, False, wide + narrow - dropped)
+        parts.include(multipliers(family, wide, factor, number, stages, False, wide + narrow - dropped))
     # By shifting and adding: of those that differ in a shift alone, one.
     few = (counts > 0) & (counts <= digits)
     odd = _different(weights // np.maximum(weights & -weights, 1), few)
@@ -155,7 +154,7 @@ def _constant_products(
     return parts
 
 
-def _different(weights: IntArray, which: IntArray) -> IntArray:
+def _different(weights: IntArray, which: NDArray[np.bool_]) -> IntArray:
     """The different weights of each input, out of those that ``which`` marks."""
     if not which.any():
         return np.zeros(0, np.int64)

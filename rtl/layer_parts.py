@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from math import ceil
 
-from fxsim.fixed import Round, smallest
+from fxsim.fixed import Fixed, Round, smallest
 from fxsim.program import (
     Add,
     Concat,
@@ -23,6 +23,7 @@ from fxsim.program import (
     Slice,
     State,
     Sub,
+    Table,
     Total,
 )
 
@@ -53,8 +54,8 @@ class _Layer:
 
     def count(self) -> Parts:
         plan, program = self.plan, self.program
-        for op in program.dots:
-            self.parts += engine_parts(plan, op)
+        for dot in program.dots:
+            self.parts.include(engine_parts(plan, dot))
         self.tables()
         for op in program.ops:
             if isinstance(op, LANE):
@@ -140,7 +141,7 @@ class _Layer:
         for name, _, _ in self.chosen:
             size = self.elements(name) * self.width(name)
             if isinstance(self.program[name], Constant):
-                self.parts += read_only(min(self.beats, 63), size, 1, "rom")
+                self.parts.include(read_only(min(self.beats, 63), size, 1, "rom"))
             else:
                 self.parts["mux"] += multiplexer(self.beats) * size
                 self.parts["ff"] += size
@@ -163,17 +164,18 @@ class _Layer:
         if isinstance(op, Mul):
             if not any(power_of_two(self.program[arg]) for arg in op.args):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
-                self.parts += multipliers(plan.family, *widths(plan, op), count, stages, logic, exact)
+                self.parts.include(multipliers(plan.family, *widths(plan, op), count, stages, logic, exact))
             else:
                 self.parts["ff"] += exact * count * (slot.cycle - slot.start)
         else:
             self.parts["ff"] += exact * count * (slot.cycle - slot.start)
             if isinstance(op, Add | Sub):
-                self.parts["post" if any(self.blocked(arg, known.exact_frac) for arg in op.args) else "adder"] += exact * count
+                within = any(self.blocked(arg, known.exact_frac) for arg in op.args)
+                self.parts["post" if within else "adder"] += exact * count
             elif isinstance(op, Max | Min | Select):
                 constant = any(isinstance(self.program[arg], Constant) for arg in op.args)
                 self.parts["select" if constant or isinstance(op, Select) else "compare"] += exact * count
-        self.parts += casts(*known.exact, known.exact_frac, op.type, self.width(op.name), count)
+        self.parts.include(casts(*known.exact, known.exact_frac, op.type, self.width(op.name), count))
 
     def multiplies(self, name: str) -> bool:
         """Whether an op is the product of one DSP block each, with its register."""
@@ -192,7 +194,8 @@ class _Layer:
 
     def tables(self) -> None:
         """Table reads: the index, and the memories, of which two readers share one."""
-        plan, readers = self.plan, Parts()
+        plan = self.plan
+        readers: Counter[tuple[Table, Fixed, Fixed, bool]] = Counter()
         for op in self.program.ops:
             if not isinstance(op, Lookup):
                 continue
@@ -214,8 +217,7 @@ class _Layer:
         for (table, _, type, doubled), count in readers.items():
             entries = len(table.values.data) << doubled
             for ports, number in ((2, count // 2), (1, count % 2)):
-                for kind, amount in read_only(entries, type.width, ports, "table").items():
-                    self.parts[kind] += amount * number
+                self.parts.include(read_only(entries, type.width, ports, "table"), number)
 
     def reduction(self, op: Op) -> None:
         """Trees with a register behind every level."""

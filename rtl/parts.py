@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from math import ceil
 
 import numpy as np
 
 from fxsim.fixed import Fixed, IntArray, Overflow, Round
 
-#: Counts by kind; ``cost.KINDS`` says what each is.
-Parts = Counter[str]  # of floats: shares of bits are counted, too
+
+class Parts(defaultdict[str, float]):
+    """How much there is of each kind; ``cost.KINDS`` says what the kinds are."""
+
+    def __init__(self, amounts: Mapping[str, float] | None = None) -> None:
+        super().__init__(float, amounts or {})
+
+    def include(self, other: Mapping[str, float], times: float = 1) -> None:
+        """Add what there is in others, so many times."""
+        for kind, amount in other.items():
+            self[kind] += amount * times
 
 
 def bits(count: int) -> int:

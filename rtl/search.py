@@ -24,7 +24,6 @@ from .cost import COEFFICIENTS, schedule_cost
 from .delays import Family, family
 from .folding import Folding, Plan, check_clock, choices, computing, make_plan
 from .folds import Fold, folds, least_reuse, products
-from .lower import HardLayer
 from .scheduler import schedule
 
 #: Foldings of a network that are kept while layers are joined.
@@ -163,7 +162,9 @@ def _together(rows: Sequence[Sequence[Option]], steps: int) -> Front:
         assert joined is not None
         if len(joined.cost):
             fronts.append(Front(joined.cost, joined.cycles + (steps - 1) * (pace or 0), joined.picks))
-    return Front(*(np.concatenate([getattr(one, name) for one in fronts]) for name in ("cost", "cycles", "picks"))).best()
+    return Front(
+        *(np.concatenate([getattr(one, name) for one in fronts]) for name in ("cost", "cycles", "picks"))
+    ).best()
 
 
 def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "auto", count: int = 24) -> list[Plan]:
@@ -257,7 +258,8 @@ def _in_interval(search: _Search, wanted: int) -> Folding:
         reached = search.plan(picks).timing.interval
         if reached <= wanted:
             return search.folding(picks)
-        slowest = max(layer.steps * row[n].interval for layer, row, n in zip(search.layers, search.options, picks, strict=True))
+        chosen = zip(search.layers, search.options, picks, strict=True)
+        slowest = max(layer.steps * row[n].interval for layer, row, n in chosen)
         if slowest > limit:
             raise _too_few("interval", reached, search, wanted)
         limit = slowest - 1
