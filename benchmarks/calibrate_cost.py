@@ -45,7 +45,7 @@ HELD_OUT = 3
 #: What each part costs by its structure; the fit stays close to it where the designs say little.
 STRUCTURE: dict[str, dict[str, float]] = {
     "lut": {
-        "adder": 1, "tree": 1.4, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1, "select": 0.7,
+        "adder": 1, "tree": 1.8, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1, "select": 0.7,
         "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1, "rom": 1.3, "table": 0.6,
         "buffer": 1, "ring": 0.7, "control": 2,
     },
@@ -55,7 +55,7 @@ STRUCTURE: dict[str, dict[str, float]] = {
 #: How much the fit is held to it, relative to the designs' errors.
 HOLD = 0.03
 #: Multipliers of the largest design, and bits of all its additions, roughly: Yosys is to take a minute, not an hour.
-MOST, MOST_BITS = 400, 12000
+MOST, MOST_BITS = 500, 15000
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 
 
@@ -124,8 +124,9 @@ def draw(family: str, number: int) -> dict[str, Any]:
         try:
             graph = network(spec)
             folds = {}
+            parallel = rng.random() < 0.3
             for layer in computing(graph):
-                reuse = int(2 ** rng.uniform(0, np.log2(products(layer.program))))
+                reuse = 1 if parallel else int(2 ** rng.uniform(0, np.log2(products(layer.program))))
                 folds[layer.name] = by_reuse(graph, {layer.name: reuse}, multiplier).folds[layer.name]
             folding = replace(by_reuse(graph, {}, multiplier), folds=folds)
             if rng.random() < 0.2:

@@ -190,7 +190,8 @@ def export(
         New, empty, or an earlier export, which is replaced whole.
     folding, reuse, multipliers, dsp, lut, latency, interval
         At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of DSP blocks, of LUTs
-        (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel as it can be.
+        (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
+        as it can be.
     clock_mhz, family
         What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
     multiplier : {"auto", "dsp", "lut"}

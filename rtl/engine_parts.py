@@ -52,11 +52,11 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         inside = _multiplied(op, engine.digits) if engine.constant else 1.0
     levels = engine.registers[: len(engine.registers) - engine.accumulates]
     copies = 1 if engine.constant else parallel
-    parts.include(tree(terms, total, levels, inside), copies)
+    ends = not engine.accumulates or engine.registers[-1]
+    parts.include(tree(terms, total, levels, inside, ends), copies)
     if engine.accumulates:
         within = inside == 1.0 and engine.width == 1 and not engine.registers[-1]
-        fresh = engine.width == 1 or engine.registers[-1] or (engine.width == 2 and inside == 1.0)
-        parts["post" if within else "adder" if fresh else "tree"] += total * parallel
+        parts["post" if within else "adder"] += total * parallel
         parts["inside" if within else "ff"] += total * parallel
         parts["ff"] += total * parallel * engine.registers[-1]
         if engine.ordered:

@@ -66,10 +66,9 @@ class _Layer:
                 cycle = max(self.cycle(arg, plan.segment[op.name]) for arg in op.args)
                 for arg in op.args:
                     self.look(arg, plan.segment[op.name], cycle, op.name)
-            elif isinstance(op, Dot) and op.arg not in plan.opened:
-                # An engine sees all elements of what is held, and chooses among them itself.
-                if not self.held(op.arg, plan.segment[op.name]):
-                    self.look(op.arg, plan.segment[op.name], plan.engines[op.name].start, op.name)
+            elif isinstance(op, Dot) and op.arg not in plan.opened and not self.held(op.arg, plan.segment[op.name]):
+                # Of what is held, an engine sees all elements, and chooses among them itself.
+                self.look(op.arg, plan.segment[op.name], plan.engines[op.name].start, op.name)
         self.stores()
         self.delays()
         self.frame()

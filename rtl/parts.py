@@ -85,20 +85,19 @@ def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -
     return parts
 
 
-def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float = 0.0) -> Parts:
+def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float, ends: bool) -> Parts:
     """Sums of each column's terms, of so many bits (0: none), level by level.
 
     ``registers``: whether there are any in front of each level. ``inside``: the share of the first level that DSP
-    blocks can add to their products.
+    blocks can add to their products. ``ends``: whether a register follows, or what else does not add: of additions in a
+    row only the last one is an adder, those before it become carry-save adders of three numbers.
     """
     parts = Parts()
     # Terms that are not there are left out before neighbours are added.
     terms = np.take_along_axis(terms, np.argsort(terms == 0, axis=0, kind="stable"), axis=0)
-    fresh = True
     for level, registered in enumerate(registers):
         if registered:
             parts["ff"] += int(terms.sum())
-            fresh = True
         if len(terms) > 1:
             if len(terms) % 2:
                 terms = np.concatenate([terms, np.zeros_like(terms[:1])])
@@ -108,7 +107,7 @@ def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float =
             added = int(sums.sum(where=both))
             first = inside if level == 0 and not registered else 0.0
             parts["post"] += added * first
-            parts["adder" if fresh else "tree"] += added * (1 - first)
+            last = registers[level + 1] if level + 1 < len(registers) else ends
+            parts["adder" if last else "tree"] += added * (1 - first)
             terms = np.where(both, sums, one + two)
-            fresh = first > 0.5
     return parts

@@ -50,6 +50,11 @@ class Front:
     cycles: IntArray
     picks: IntArray
 
+    @property
+    def arrays(self) -> tuple[IntArray, IntArray, IntArray]:
+        """The three."""
+        return self.cost, self.cycles, self.picks
+
     def best(self) -> Front:
         """Those that cost less than every faster one; not all of a great many."""
         order = np.lexsort((self.cycles, self.cost))
@@ -162,9 +167,7 @@ def _together(rows: Sequence[Sequence[Option]], steps: int) -> Front:
         assert joined is not None
         if len(joined.cost):
             fronts.append(Front(joined.cost, joined.cycles + (steps - 1) * (pace or 0), joined.picks))
-    return Front(
-        *(np.concatenate([getattr(one, name) for one in fronts]) for name in ("cost", "cycles", "picks"))
-    ).best()
+    return Front(*(np.concatenate(each) for each in zip(*(one.arrays for one in fronts), strict=True))).best()
 
 
 def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "auto", count: int = 24) -> list[Plan]:
@@ -202,7 +205,7 @@ def by_budget(
     family_name: str = "xc7",
     multiplier: str = "auto",
 ) -> Folding:
-    """The fastest folding of at most so many multipliers, DSP blocks or LUTs; or the smallest of at most so many cycles.
+    """The fastest folding of at most so many multipliers, DSP blocks or LUTs, or the smallest of so many cycles.
 
     ``latency``: cycles from the first input to the first result; ``interval``: between sequences. Raises
     ``FxsimError`` with the attainable value if there is none.
