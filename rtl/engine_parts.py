@@ -14,7 +14,7 @@ from fxsim.program import Dot
 
 from .constants import LOGIC, digit_counts
 from .delays import Family
-from .parts import Parts, bits, casts, distinct, multiplexer, read_only, tree
+from .parts import Parts, bits, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
 from .schedule import Engine, LayerSchedule, widths
 
 #: The narrowest product that synthesis gives a DSP block.
@@ -45,7 +45,7 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     elif shift > 0 and op.type.round is not Round.TRN:
         parts["round"] += int(terms.sum()) * (1 if engine.constant else parallel)
     if op.bias is not None and not engine.accumulates:
-        parts["tree"] += total * parallel
+        parts["bias"] += total * parallel
     # The adder behind the multiplier of a DSP block takes the product as it is.
     inside = 0.0
     if shift <= 0 and not logic and not engine.ordered:
@@ -91,24 +91,35 @@ def _column_widths(op: Dot) -> IntArray:
 
 def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool, dropped: int) -> Parts:
     """Multipliers whose weights come from memories, and the choice of their operands."""
-    parallel, count = engine.rows // engine.passes, engine.rows // engine.passes * engine.width
-    narrow = weight_width(op)
-    parts = multipliers(plan.family, wide, narrow, count, engine.stages, logic, wide + narrow - dropped)
-    inside = not logic and wide + narrow >= LEAST_PRODUCT
+    parts = Parts()
     if engine.depth > 1:
         parts["mux"] += multiplexer(engine.depth) * wide * engine.width
-    parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width + (engine.fetch - 1) * narrow * count
-    # The outputs whose weights a memory holds: units of every gate, for each beat and pass.
-    rows, lanes = np.arange(engine.rows), plan.units // engine.beats
-    outputs = rows[:, None] if engine.beats == 1 else (
-        (rows // lanes * plan.units + rows % lanes)[:, None] + np.arange(engine.beats)[None] * lanes
-    )  # fmt: skip
-    each = _column_widths(op)[outputs].max(axis=1).reshape(engine.passes, parallel).max(axis=0)
-    for width, number in zip(*np.unique(each, return_counts=True), strict=True):
-        memory = read_only(engine.slots, int(width) * engine.width, 1, "rom")
-        for kind, amount in memory.items():
-            parts[kind] += amount * int(number)
+    inside = not logic and wide + weight_width(op) >= LEAST_PRODUCT
+    parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width
+    in_luts = 0
+    widths, numbers = np.unique(_memory_widths(plan, op, engine), return_counts=True)
+    for width, number in zip(widths.tolist(), numbers.tolist(), strict=True):
+        count = number * engine.width
+        parts.include(multipliers(plan.family, wide, width, count, engine.stages, logic, wide + width - dropped))
+        parts["inside" if inside else "ff"] += (engine.fetch - 1) * width * count
+        if in_blocks(engine.slots, width * engine.width):
+            parts.include(read_only(engine.slots, width * engine.width, 1, "rom"), number)
+        else:
+            in_luts += width * count
+    # What is the same in several memories is made once.
+    if in_luts:
+        parts.include(in_logic(engine.slots, in_luts, "rom"))
     return parts
+
+
+def _memory_widths(plan: LayerSchedule, op: Dot, engine: Engine) -> IntArray:
+    """Bits of the weights in the memory of each row position: of its units of every gate, in each beat and pass."""
+    rows, lanes = np.arange(engine.rows), plan.units // engine.beats
+    outputs = rows[:, None]
+    if engine.beats > 1:
+        outputs = (rows // lanes * plan.units + rows % lanes)[:, None] + np.arange(engine.beats)[None] * lanes
+    found: IntArray = _column_widths(op)[outputs].max(axis=1).reshape(engine.passes, -1).max(axis=0)
+    return found
 
 
 def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int, logic: bool, kept: int) -> Parts:

@@ -52,7 +52,12 @@ def read_only(depth: int, width: int, ports: int, kind: str) -> Parts:
     """A memory with registered output: block RAM where it is asked for, else LUTs and registers."""
     if in_blocks(depth, width):
         return Parts({"bram": block_rams(depth, width, ports)})
-    each = distinct(depth, width * ports)
+    return in_logic(depth, width * ports, kind)
+
+
+def in_logic(depth: int, width: int, kind: str) -> Parts:
+    """A memory as functions of its address, each with a register."""
+    each = distinct(depth, width)
     # Synthesis finds a multiplexer of constants, and few of its symmetries.
     return Parts({kind: each * depth / 16, f"{kind} register": each})
 
