@@ -46,8 +46,8 @@ HELD_OUT = 3
 STRUCTURE: dict[str, dict[str, float]] = {
     "lut": {
         "adder": 1, "tree": 1.5, "bias": 0.5, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1,
-        "select": 0.7, "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1, "rom": 1.3, "table": 0.6,
-        "buffer": 1, "ring": 0.7, "control": 2,
+        "select": 0.7, "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1,
+        "rom": 1.3, "table": 0.6, "buffer": 1, "ring": 0.7, "control": 2,
     },
     "lutram": {"shift": 1, "memory": 0.7, "control": 0.1},
     "ff": {"ff": 1, "ff control": 1.3, "inside": 0.5, "rom register": 0.9, "table register": 1},

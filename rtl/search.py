@@ -129,10 +129,9 @@ def _options(
     for fold in _folds(program, multiplier):
         plan = schedule(program, fold, known, clock_mhz)
         cost = plan.dsp if resource == "dsp" else plan.multipliers
-        if resource == "lut":
-            estimate = schedule_cost(plan, sequences)
-            assert estimate is not None
-            cost = estimate.lut
+        estimate = None if resource == "multipliers" else schedule_cost(plan, sequences)
+        if estimate is not None:
+            cost = estimate.dsp if resource == "dsp" else estimate.lut
         found.append(Option(fold, cost, plan.interval, plan.latency))
     return found
 
@@ -173,7 +172,8 @@ def _together(rows: Sequence[Sequence[Option]], steps: int) -> Front:
 def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "auto", count: int = 24) -> list[Plan]:
     """Plans of which none beats another in cycles and cost, from fast to small: about ``count``, evenly spread.
 
-    The cost is that of multipliers, or of LUTs where all multipliers are made of these.
+    The cost is that of multipliers, or of LUTs where all multipliers are made of these; cycles are those to the last
+    result of a sequence.
     """
     search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name))
     front = search.front()
