@@ -25,7 +25,7 @@ def rows(front: Sequence[Plan], chosen: Plan | None) -> Iterator[Sequence[object
     for one in sorted(whole, key=lambda plan: (plan.timing.latency, plan.multipliers)):
         timing, cost = one.timing, one.cost
         # Of each layer, the cycles in which its engines work on a step.
-        reuse = " ".join(str(fold.reuse) for fold in one.folding.folds.values())
+        reuse = "/".join(str(fold.reuse) for fold in one.folding.folds.values())
         cells = ("", "", "") if cost is None else (cost.lut, cost.ff, f"{cost.bram:g}")
         yield (
             reuse, one.multipliers, one.dsp, *cells, timing.latency, f"{timing.latency / one.clock_mhz:.3f}",

@@ -72,7 +72,7 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
 
 def weight_width(op: Dot) -> int:
     """Bits of the widest weight."""
-    return max(int(v) for v in _column_widths(op))
+    return int(_column_widths(op).max())
 
 
 def _signed_widths(low: IntArray, high: IntArray) -> IntArray:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import floor, prod
 
 from fxsim.errors import FxsimError
@@ -233,6 +233,7 @@ def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
             raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
 
 
+@lru_cache(maxsize=64)
 def choices(program: Program, multiplier: str = "auto") -> list[Fold]:
     """Foldings of a layer from fast to small, without those that need as many multipliers as a faster one."""
     found: list[tuple[int, Fold]] = []
