@@ -94,7 +94,10 @@ class Table:
 
     def index(self, raw: int, frac: int) -> int:
         """Position in ``values`` that the raw input ``raw * 2**-frac`` reads."""
-        index = round_shift(raw * self.scale, frac - self.frac, self.round)
+        return self.place(round_shift(raw * self.scale, frac - self.frac, self.round))
+
+    def place(self, index: int) -> int:
+        """Position in ``values`` that an index reads."""
         return min(max(index, self.first), self.last) - self.first
 
     def entries(self, to: Fixed) -> IntArray:
