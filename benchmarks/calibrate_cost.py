@@ -54,6 +54,8 @@ STRUCTURE: dict[str, dict[str, float]] = {
 }  # fmt: skip
 #: How much the fit is held to it, relative to the designs' errors.
 HOLD = 0.03
+#: Relative error from which on a design counts less than half.
+FAR = 0.1
 #: Multipliers of the largest design, and bits of all its additions, roughly: Yosys is to take a minute, not an hour.
 MOST, MOST_BITS = 500, 15000
 GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
@@ -173,7 +175,7 @@ def measure(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Coefficients, none below zero, with the least sum of squared relative errors."""
+    """Coefficients, none below zero, with the least squared relative errors; a design that is far off counts less."""
     parts = [plan_parts(plan(one)) for one in designs]
     found = {}
     for cell, structure in STRUCTURE.items():
@@ -183,8 +185,12 @@ def fit(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         rows = np.array([[each[kind] for kind in structure] for each in parts], float) * weight[:, None]
         start = np.array(list(structure.values()))
         hold = np.diag(HOLD * np.sqrt(len(designs)) / start)
-        best = _least_squares(np.vstack([rows, hold]), np.concatenate([measured * weight, hold @ start]))
-        found[cell] = dict(zip(structure, best, strict=True))
+        wanted, trust, best = measured * weight, np.ones(len(designs)), start
+        for _ in range(8):
+            squares = np.vstack([rows * trust[:, None], hold]), np.concatenate([wanted * trust, hold @ start])
+            best = np.array(_least_squares(*squares))
+            trust = 1 / np.sqrt(1 + ((rows @ best - wanted) / FAR) ** 2)
+        found[cell] = dict(zip(structure, best.tolist(), strict=True))
     return found
 
 
