@@ -110,8 +110,7 @@ def plan(
     cycles or of a sequence each ``interval`` cycles, or that of a reuse.
 
     Exactly one of the six. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value if
-    there is none.
+    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value.
     """
     from rtl.folding import by_reuse
     from rtl.search import by_budget
@@ -121,17 +120,8 @@ def plan(
         raise FxsimError("a plan needs exactly one of multipliers, dsp, lut, latency, interval and reuse")
     if reuse is not None:
         return by_reuse(graph, reuse, multiplier)
-    return by_budget(
-        graph,
-        multipliers=multipliers,
-        dsp=dsp,
-        lut=lut,
-        latency=latency,
-        interval=interval,
-        clock_mhz=clock_mhz,
-        family_name=family,
-        multiplier=multiplier,
-    )
+    where: dict[str, Any] = {"clock_mhz": clock_mhz, "family_name": family, "multiplier": multiplier}
+    return by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
 
 
 def pareto(

@@ -175,6 +175,8 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     The cost is that of multipliers, or of LUTs where all multipliers are made of these; cycles are those to the last
     result of a sequence.
     """
+    if type(count) is not int or count < 2:
+        raise FxsimError(f"count must be an integer of at least 2, not {count!r}")
     search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.

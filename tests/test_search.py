@@ -98,6 +98,12 @@ def test_without_coefficients_there_is_no_budget_of_luts():
     assert pareto(graph, 50.0, "ecp5")
 
 
+@pytest.mark.parametrize("count", [1, 0, -3, 2.5, True])
+def test_a_front_of_too_few(count):
+    with pytest.raises(FxsimError, match=r"^count must be an integer of at least 2, not"):
+        fxsim.pareto(graph_of("dense behind"), count=count)
+
+
 def test_in_logic_the_front_is_one_of_luts():
     assert "lut" in CHOICES
     shown = fxsim.pareto(graph_of("dense behind"), clock_mhz=100.0, multiplier="lut")
