@@ -30,7 +30,8 @@ from fxsim.graph import Graph
 from fxsim.importers import read_model
 from fxsim.quantization import quantize
 from rtl.constants import CHOICES
-from rtl.folding import Folding, Plan, by_budget, by_reuse, make_plan
+from rtl.folding import Folding, Plan, by_reuse, make_plan
+from rtl.search import by_budget
 from testbenches import check_folder
 
 HERE = Path(__file__).resolve().parent

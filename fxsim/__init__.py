@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import Ip, check, export, load, plan, read_source, synth
+    from .api import Ip, check, export, load, pareto, plan, read_source, synth
     from .errors import FxsimError, ModelError
     from .fixed import Fixed, Overflow, Round
     from .floating import predict as predict_float
@@ -41,6 +41,7 @@ __all__ = [
     "from_hls4ml",
     "from_pytorch",
     "load",
+    "pareto",
     "plan",
     "predict",
     "predict_float",
@@ -54,7 +55,7 @@ __all__ = [
 
 #: Where each name lives: module, and the name there.
 _HOMES = {
-    **dict.fromkeys(("Ip", "check", "export", "load", "plan", "read_source", "synth"), "api"),
+    **dict.fromkeys(("Ip", "check", "export", "load", "pareto", "plan", "read_source", "synth"), "api"),
     **dict.fromkeys(("FxsimError", "ModelError"), "errors"),
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
     **dict.fromkeys(("Graph", "Layer"), "graph"),

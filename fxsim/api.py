@@ -29,7 +29,6 @@ from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
 from .quantization import quantize
-from .simulation import quantize_inputs
 
 if TYPE_CHECKING:
     from rtl.folding import Folding, Plan
@@ -98,6 +97,8 @@ def plan(
     graph: Graph,
     *,
     multipliers: int | None = None,
+    dsp: int | None = None,
+    lut: int | None = None,
     latency: int | None = None,
     interval: int | None = None,
     reuse: int | Mapping[str, int] | None = None,
@@ -105,29 +106,35 @@ def plan(
     family: str = "xc7",
     multiplier: str = "auto",
 ) -> Folding:
-    """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles or of a sequence each
-    ``interval`` cycles, or that of a reuse.
+    """The fastest folding of at most so many ``multipliers``, DSP blocks or LUTs, the smallest of at most ``latency``
+    cycles or of a sequence each ``interval`` cycles, or that of a reuse.
 
-    Exactly one of the four. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value if
-    there is none.
+    Exactly one of the six. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
+    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value.
     """
-    from rtl.folding import by_budget, by_reuse
+    from rtl.folding import by_reuse
+    from rtl.search import by_budget
 
     _check_graph(graph)
-    if sum(value is not None for value in (multipliers, latency, interval, reuse)) != 1:
-        raise FxsimError("a plan needs exactly one of multipliers, latency, interval and reuse")
+    if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
+        raise FxsimError("a plan needs exactly one of multipliers, dsp, lut, latency, interval and reuse")
     if reuse is not None:
         return by_reuse(graph, reuse, multiplier)
-    return by_budget(
-        graph,
-        multipliers=multipliers,
-        latency=latency,
-        interval=interval,
-        clock_mhz=clock_mhz,
-        family_name=family,
-        multiplier=multiplier,
-    )
+    where: dict[str, Any] = {"clock_mhz": clock_mhz, "family_name": family, "multiplier": multiplier}
+    return by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
+
+
+def pareto(
+    graph: Graph, *, clock_mhz: float = 200.0, family: str = "xc7", multiplier: str = "auto", count: int = 24
+) -> list[Plan]:
+    """Plans of which none beats another in cycles and multipliers, about ``count`` from the fastest to the smallest.
+
+    Each has ``folding``, ``timing`` and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
+    """
+    from rtl.search import pareto as front
+
+    _check_graph(graph)
+    return front(graph, clock_mhz, family, multiplier, count)
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,8 @@ def export(
     folding: Folding | str | os.PathLike[str] | None = None,
     reuse: int | Mapping[str, int] | None = None,
     multipliers: int | None = None,
+    dsp: int | None = None,
+    lut: int | None = None,
     latency: int | None = None,
     interval: int | None = None,
     clock_mhz: float = 200.0,
@@ -169,9 +178,10 @@ def export(
         What to build.
     folder : path
         New, empty, or an earlier export, which is replaced whole.
-    folding, reuse, multipliers, latency, interval
-        At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of cycles to the first
-        result, or of cycles a sequence. Without any, every layer is as parallel as it can be.
+    folding, reuse, multipliers, dsp, lut, latency, interval
+        At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of DSP blocks, of LUTs
+        (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
+        as it can be.
     clock_mhz, family
         What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
     multiplier : {"auto", "dsp", "lut"}
@@ -188,7 +198,14 @@ def export(
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
-    chosen = {"folding": folding, "reuse": reuse, "multipliers": multipliers, "latency": latency, "interval": interval}
+    budgets: dict[str, Any] = {
+        "multipliers": multipliers,
+        "dsp": dsp,
+        "lut": lut,
+        "latency": latency,
+        "interval": interval,
+    }
+    chosen = {"folding": folding, "reuse": reuse, **budgets}
     given = [name for name, value in chosen.items() if value is not None]
     if len(given) > 1:
         raise FxsimError(f"give one of {', '.join(chosen)}, not both {given[0]} and {given[1]}")
@@ -198,16 +215,8 @@ def export(
         raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
     if folding is None:
         if given:
-            folding = plan(
-                graph,
-                multipliers=multipliers,
-                latency=latency,
-                interval=interval,
-                reuse=reuse,
-                clock_mhz=clock_mhz,
-                family=family,
-                multiplier=multiplier,
-            )
+            where: dict[str, Any] = {"clock_mhz": clock_mhz, "family": family, "multiplier": multiplier}
+            folding = plan(graph, reuse=reuse, **budgets, **where)
         else:
             folding = by_reuse(graph, {}, multiplier)
     beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
@@ -309,6 +318,8 @@ def check(
     testbenches.CheckError, FxsimError
         The check cannot be done.
     """
+    from .simulation import quantize_inputs  # late: it brings a compiler
+
     place = Path(folder)
     facts = read_json(place / MANIFEST)
     graph = Graph.load(place / "graph.fx")

@@ -51,9 +51,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dask", metavar="ADDRESS", help="not in this version")
     one.set_defaults(run=verbs.scan)
 
-    one = _model(verb, "plan", "table of foldings with cycles and cost")
+    one = _model(verb, "plan", "table of the foldings that no other beats, with cycles and cells")
     _folding(one)
     one.add_argument("-o", "--output", metavar="FILE", help="write the chosen folding, for export --folding")
+    one.add_argument("--plot", metavar="FILE.png", help="draw cycles against DSP blocks and LUTs")
     one.add_argument("--stages", action="store_true", help="show what each cycle of the chosen folding does")
     one.set_defaults(run=verbs.plan)
 
@@ -109,6 +110,8 @@ def _folding(one: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     group = one.add_mutually_exclusive_group()
     group.add_argument("--reuse", metavar="R", type=int, help="cycles a step in which a multiplier works")
     group.add_argument("--multipliers", metavar="N", type=int, help="the fastest design of at most N multipliers")
+    group.add_argument("--dsp", metavar="N", type=int, help="the fastest design of at most N DSP blocks")
+    group.add_argument("--lut", metavar="N", type=int, help="the fastest design of at most N LUTs, as estimated")
     group.add_argument("--latency", metavar="N", type=int, help="the smallest design of at most N cycles")
     group.add_argument("--interval", metavar="N", type=int, help="the smallest design of a sequence each N cycles")
     one.add_argument(

@@ -94,7 +94,10 @@ class Table:
 
     def index(self, raw: int, frac: int) -> int:
         """Position in ``values`` that the raw input ``raw * 2**-frac`` reads."""
-        index = round_shift(raw * self.scale, frac - self.frac, self.round)
+        return self.place(round_shift(raw * self.scale, frac - self.frac, self.round))
+
+    def place(self, index: int) -> int:
+        """Position in ``values`` that an index reads."""
         return min(max(index, self.first), self.last) - self.first
 
     def entries(self, to: Fixed) -> IntArray:
@@ -424,6 +427,16 @@ class Program:
     def __post_init__(self) -> None:
         self.verify()
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.ops, self.output))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Program, (self.ops, self.output)
+
     def verify(self) -> None:
         """The executable specification of a legal program; raises ``FxsimError``."""
         types: dict[str, Fixed] = {}
@@ -479,7 +492,7 @@ class Program:
         """The state ops, in order."""
         return tuple(op for op in self.ops if isinstance(op, State))
 
-    @property
+    @cached_property
     def dots(self) -> tuple[Dot, ...]:
         """The dot products, in order."""
         return tuple(op for op in self.ops if isinstance(op, Dot))

@@ -8,12 +8,14 @@ machine word holds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import permutations, product
 
 import numpy as np
 
-from .fixed import Fixed, Overflow, cast, round_shift, round_shifts, smallest
+from .fixed import Fixed, Overflow, Round, cast, round_shift, round_shifts, smallest
 from .program import (
     Add,
     Cast,
@@ -58,12 +60,12 @@ class Bounds:
     overflows: bool
     product: Interval = (0, 0)
 
-    @property
+    @cached_property
     def low(self) -> int:
         """Smallest raw result of any element."""
         return min(low for low, _ in self.result)
 
-    @property
+    @cached_property
     def high(self) -> int:
         """Largest raw result of any element."""
         return max(high for _, high in self.result)
@@ -106,10 +108,18 @@ def _union(a: Intervals, b: Intervals) -> Intervals:
     return [(min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True)]
 
 
-def _cast_interval(low: int, high: int, frac: int, to: Fixed) -> tuple[Interval, bool]:
-    """Interval of the casts of everything in ``low..high``, and whether any leaves the format."""
-    # Rounding never decreases, so the ends bound the inside.
-    a, b = (round_shift(v, frac - to.frac, to.round) for v in (low, high))
+def _rounded(intervals: Iterable[Interval], shift: int, mode: Round) -> Intervals:
+    """Intervals of ``round_shift`` of everything in some; rounding never decreases, so the ends bound the inside."""
+    ends = [end for interval in intervals for end in interval]
+    if max(map(int.bit_length, ends)) - min(shift, 0) <= 62:
+        ends = round_shifts(np.array(ends, np.int64), shift, mode).tolist()
+    else:
+        ends = [round_shift(end, shift, mode) for end in ends]
+    return list(zip(ends[::2], ends[1::2], strict=True))
+
+
+def _limited(a: int, b: int, to: Fixed) -> tuple[Interval, bool]:
+    """Interval of everything in ``a..b`` in a format, and whether any leaves it."""
     if to.min <= a and b <= to.max:
         return (a, b), False
     if to.overflow in (Overflow.SAT, Overflow.SAT_SYM):
@@ -120,9 +130,12 @@ def _cast_interval(low: int, high: int, frac: int, to: Fixed) -> tuple[Interval,
 
 
 def _casts(exact: Intervals, frac: int, to: Fixed) -> Bounds:
-    results = [_cast_interval(low, high, frac, to) for low, high in exact]
-    whole = (min(low for low, _ in exact), max(high for _, high in exact))
-    return Bounds([interval for interval, _ in results], whole, frac, any(over for _, over in results))
+    # Most elements of a vector have the same interval.
+    each = set(exact)
+    rounded = _rounded(each, frac - to.frac, to.round)
+    casts = {interval: _limited(*ends, to) for interval, ends in zip(each, rounded, strict=True)}
+    whole = (min(low for low, _ in casts), max(high for _, high in casts))
+    return Bounds([casts[interval][0] for interval in exact], whole, frac, any(over for _, over in casts.values()))
 
 
 def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str, Intervals]) -> Bounds:
@@ -215,14 +228,16 @@ def _scaled(value: Bounds, factor: int, size: int) -> Intervals:
 def _lookup(op: Lookup, arg: Intervals, frac: int) -> Bounds:
     entries = op.table.entries(op.type)
     raw = op.table.values
-    spans = {(low, high): (op.table.index(low, frac), op.table.index(high, frac)) for low, high in set(arg)}
+    each, table = set(arg), op.table
+    scaled = ((low * table.scale, high * table.scale) for low, high in each)
+    indices = _rounded(scaled, frac - table.frac, table.round)
+    spans = {of: (table.place(a), table.place(b)) for of, (a, b) in zip(each, indices, strict=True)}
     read = set(spans.values())
     ends = {(a, b): (int(entries[a : b + 1].min()), int(entries[a : b + 1].max())) for a, b in read}
     result = [ends[spans[interval]] for interval in arg]
     used = np.concatenate([raw.data[a : b + 1] for a, b in read])
     exact = (int(used.min()), int(used.max()))
-    over = _cast_interval(*exact, raw.type.frac, op.type)[1]
-    return Bounds(result, exact, raw.type.frac, over)
+    return Bounds(result, exact, raw.type.frac, _casts([exact], raw.type.frac, op.type).overflows)
 
 
 def _total(op: Total, arg: Intervals, frac: int) -> Bounds:
@@ -236,7 +251,7 @@ def _total(op: Total, arg: Intervals, frac: int) -> Bounds:
         left = 1 << ((len(terms) - 1).bit_length() - 1)
         a, b = tree(terms[:left]), tree(terms[left:])
         low, high = min(low, a[0] + b[0]), max(high, a[1] + b[1])
-        interval, over = _cast_interval(a[0] + b[0], a[1] + b[1], op.type.frac, op.type)
+        interval, over = _limited(a[0] + b[0], a[1] + b[1], op.type)
         overflows |= over
         return interval
 

@@ -17,7 +17,6 @@ from .errors import FxsimError
 from .graph import Graph
 from .importers.source import Source
 from .ranges import bounds
-from .simulation import simulate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +72,8 @@ def profile(
 
     Raises ``FxsimError`` for a batch that is empty or does not fit.
     """
+    from .simulation import simulate  # late: it brings a compiler
+
     values = np.asarray(x)
     if not values.ndim or not len(values):
         raise FxsimError("profile needs at least one sequence")

@@ -16,7 +16,6 @@ from .errors import FxsimError
 from .fixed import Fixed
 from .importers.source import Source
 from .quantization import DEFAULT, quantize
-from .simulation import quantize_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +52,8 @@ def scan(
     ``labels`` are (batch,) classes, or 0 and 1 for one output; or (batch, outputs) one-hot. Raises ``FxsimError`` for
     labels that do not fit.
     """
+    from .simulation import quantize_inputs  # late: it brings a compiler
+
     Fixed.parse(precision)
     formats = [re.sub(r"(?<=<)[^,>]*", str(width), precision, count=1) for width in widths]
     graphs = (quantize(source, precision=format, preset=preset) for format in formats)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from .errors import FxsimError
 from .fixed import IntArray
 from .graph import Graph
-from .simulation import simulate
 
 #: Corner sequences in front of the random ones: zeros, smallest, largest, and the last two in turns.
 CORNERS = 4
@@ -50,6 +49,8 @@ def golden(
     elements) raw integers, ``digest`` is the graph's. Each tap of a manifest (``layer``, ``op``, ``elements``,
     ``beats_per_step``) adds ``tap:layer.op``, all its beats in order.
     """
+    from .simulation import simulate  # late: it brings a compiler
+
     names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
     run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
     sequences = len(raw)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import api, files, report
+from . import api, files, plans, report
 from .errors import FxsimError
 from .exact_tables import table_report
 from .folder import MANIFEST, read_json
@@ -24,15 +24,14 @@ from .quantization import DEFAULT
 from .ranges import bounds
 from .scans import plot as plot_scan
 from .scans import scan as scan_widths
-from .simulation import simulate
 from .terminal import progress, show_table
 
 if TYPE_CHECKING:
     from rtl.folding import Plan
 
 
-#: Marks the row of the folding that a plan chose.
-_CHOSEN = "<- chosen"
+#: What a folding is chosen by.
+_BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval", "reuse")
 
 
 def _load(given: Namespace) -> Graph:
@@ -83,6 +82,8 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
 
 def predict(given: Namespace) -> None:
     """Write the outputs for a batch."""
+    from .simulation import simulate  # late: it brings a compiler
+
     graph, x = _load(given), files.load_array(given.inputs)
     with progress("simulate") as update:
         run = simulate(graph, x, overflows=False, progress=update)
@@ -148,39 +149,29 @@ def scan(given: Namespace) -> None:
 
 
 def plan(given: Namespace) -> None:
-    """Show foldings from fast to small, and the chosen one among them."""
-    from rtl.folding import by_reuse, computing, make_plan
-    from rtl.folds import products
+    """Show the foldings that no other beats, from fast to small, and the chosen one among them."""
+    from rtl.folding import make_plan
 
+    picture = None if given.plot is None else report.figure(9, 4)
     graph = _load(given)
-    wanted = {name: getattr(given, name) for name in ("multipliers", "latency", "interval", "reuse")}
+    wanted = {name: getattr(given, name) for name in _BUDGETS}
     where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
-    chosen = api.plan(graph, **wanted, **where) if any(v is not None for v in wanted.values()) else None
-    if given.output is not None and chosen is None:
-        raise FxsimError("--output needs one of --multipliers, --latency, --interval and --reuse")
-    if given.stages and chosen is None:
-        raise FxsimError("--stages needs one of --multipliers, --latency, --interval and --reuse")
-    foldings = {"least": by_reuse(graph, {}, given.multiplier)}
-    most = max(products(layer.program) for layer in computing(graph) if layer.program is not None)
-    for power in range(1, most.bit_length()):
-        # A saturating sum adds in order, so smaller values are not legal there.
-        with suppress(FxsimError):
-            foldings[str(1 << power)] = by_reuse(graph, 1 << power, given.multiplier)
-    rows = [(make_plan(graph, one, given.clock_mhz, given.family), name) for name, one in foldings.items()]
-    if chosen is not None:
-        rows = [row for row in rows if row[0].folding != chosen]
-        rows.append((make_plan(graph, chosen, given.clock_mhz, given.family), _CHOSEN))
-    # Beside the chosen one, those that no other beats.
-    rows = [row for row in rows if row[1] == _CHOSEN or not any(_beats(other[0], row[0]) for other in rows)]
-    rows.sort(key=lambda row: (row[0].timing.latency, row[0].multipliers))
-    columns = ("reuse", "multipliers", "latency", "us", "after last", "interval", "sequences/s", "")
-    cells = [_plan_row(one, name) for one, name in rows]
+    chosen = None
+    if any(value is not None for value in wanted.values()):
+        chosen = make_plan(graph, api.plan(graph, **wanted, **where), given.clock_mhz, given.family)
+    for name in ("output", "stages"):
+        if chosen is None and getattr(given, name):
+            raise FxsimError(f"--{name} needs one of --{', --'.join(_BUDGETS[:-1])} and --{_BUDGETS[-1]}")
+    front = api.pareto(graph, **where)
     title = f"{graph.name} at {given.clock_mhz:g} MHz, {given.family}; latency and interval in cycles"
-    show_table(title, columns, cells)
+    show_table(title, plans.COLUMNS, plans.rows(front, chosen))
     if chosen is not None and given.stages:
-        _show_stages(next(one for one, name in rows if name == _CHOSEN))
+        _show_stages(chosen)
     if chosen is not None and given.output is not None:
-        write_whole(given.output, (json.dumps(chosen.to_json(), indent=1) + "\n").encode())
+        write_whole(given.output, (json.dumps(chosen.folding.to_json(), indent=1) + "\n").encode())
+    if picture is not None:
+        plans.draw(front, chosen, picture)
+        write_whole(given.plot, report.png(picture))
 
 
 def _show_stages(one: Plan) -> None:
@@ -191,19 +182,6 @@ def _show_stages(one: Plan) -> None:
             rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
             title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
             show_table(title, ("cycle", "<operators of the first beat"), rows)
-
-
-def _beats(a: Plan, b: Plan) -> bool:
-    ours, theirs = ((p.multipliers, p.timing.latency, p.timing.interval) for p in (a, b))
-    return ours != theirs and all(x <= y for x, y in zip(ours, theirs, strict=True))
-
-
-def _plan_row(one: Plan, name: str) -> Sequence[object]:
-    timing, clock = one.timing, one.clock_mhz
-    rate = f"{clock * 1e6 / float(timing.interval):.0f}"
-    reuse, mark = ("", _CHOSEN) if name == _CHOSEN else (name, "")
-    after = timing.latency_after_last
-    return reuse, one.multipliers, timing.latency, f"{timing.latency / clock:.3f}", after, timing.interval, rate, mark
 
 
 def _beat(text: str | None) -> str | int | None:
@@ -218,6 +196,8 @@ def export(given: Namespace) -> None:
         folding=given.folding,
         reuse=given.reuse,
         multipliers=given.multipliers,
+        dsp=given.dsp,
+        lut=given.lut,
         latency=given.latency,
         interval=given.interval,
         clock_mhz=given.clock_mhz,

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
+from functools import cached_property, lru_cache
 from math import floor, prod
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph
+from fxsim.program import Program
 
+from .cost import Cost, plan_cost
 from .delays import Family, family
 from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
 from .lower import HardLayer, lower
@@ -72,10 +74,15 @@ class Plan:
         """The longest path between two registers by the delay table, in ns; what it knows nothing of is left out."""
         return self.family.path(max((s.longest for s in self.schedules if s is not None), default=0.0))
 
+    @cached_property
+    def cost(self) -> Cost | None:
+        """Cells, estimated; None for a family that is not calibrated."""
+        return plan_cost(self)
+
     @property
     def dsp(self) -> int:
         """DSP blocks of all layers."""
-        return sum(s.dsp for s in self.schedules if s is not None)
+        return self.cost.dsp if self.cost is not None else sum(s.dsp for s in self.schedules if s is not None)
 
 
 def computing(graph: Graph) -> list[HardLayer]:
@@ -128,7 +135,8 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
             raise FxsimError(f"folding names layer {name!r}; the hardware layers are {', '.join(names)}")
 
 
-def _check_clock(clock_mhz: float) -> None:
+def check_clock(clock_mhz: float) -> None:
+    """Raise ``FxsimError`` for a clock that no family has."""
     if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
         raise FxsimError(f"clock must be from 1 to 2000 MHz, not {clock_mhz!r}")
 
@@ -167,7 +175,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
-    _check_clock(clock_mhz)
+    check_clock(clock_mhz)
     layers = tuple(lower(graph, folding.unroll))
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     _check_interleave(layers, folding.interleave)
@@ -225,97 +233,16 @@ def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
             raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
 
 
-def choices(layer: HardLayer, multiplier: str = "auto") -> list[Fold]:
-    """Foldings of a layer from fast to small, without those that cost as much as a faster one."""
-    assert layer.program is not None
+@lru_cache(maxsize=64)
+def choices(program: Program, multiplier: str = "auto") -> list[Fold]:
+    """Foldings of a layer from fast to small, without those that need as many multipliers as a faster one."""
     found: list[tuple[int, Fold]] = []
-    reuse, most = least_reuse(layer.program), products(layer.program)
+    reuse, most = least_reuse(program), products(program)
     while True:
-        fold = fold_for_reuse(layer.program, reuse, multiplier)
-        cost = fold_multipliers(layer.program, fold)
+        fold = fold_for_reuse(program, reuse, multiplier)
+        cost = fold_multipliers(program, fold)
         if not found or cost < found[-1][0]:
             found.append((cost, fold))
         if reuse >= most:
             return [fold for _, fold in found]
         reuse = min(most, reuse + max(1, reuse // 16))
-
-
-@dataclass(frozen=True)
-class _Option:
-    """A fold of a layer: its multipliers, its cycles alone from first beat to last result, and those it is busy for."""
-
-    multipliers: int
-    cycles: int
-    busy: int
-    fold: Fold
-
-
-def by_budget(
-    graph: Graph,
-    *,
-    multipliers: int | None = None,
-    latency: int | None = None,
-    interval: int | None = None,
-    clock_mhz: float = 200.0,
-    family_name: str = "xc7",
-    multiplier: str = "auto",
-) -> Folding:
-    """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` or ``interval`` cycles.
-
-    Raises ``FxsimError`` with the attainable value if there is none.
-    """
-    given = [value for value in (multipliers, latency, interval) if value is not None]
-    if len(given) != 1:
-        raise FxsimError("give one of multipliers, latency and interval")
-    wanted = given[0]
-    if type(wanted) is not int or wanted < 1:
-        raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
-    layers = computing(graph)
-    known = family(family_name)
-    _check_clock(clock_mhz)
-    options: list[list[_Option]] = []
-    for layer in layers:
-        assert layer.program is not None
-        row = []
-        for fold in choices(layer, multiplier):
-            plan = schedule(layer.program, fold, known, clock_mhz)
-            cycles = (layer.steps - 1) * plan.interval + plan.latency
-            row.append(_Option(plan.multipliers, cycles, layer.steps * plan.interval, fold))
-        options.append(row)
-    at = [len(row) - 1 for row in options]
-
-    def total() -> int:
-        return sum(row[k].multipliers for row, k in zip(options, at, strict=True))
-
-    def reached() -> int | Fraction:
-        timing = make_plan(graph, result(), clock_mhz, family_name).timing
-        return timing.latency if interval is None else timing.interval
-
-    def result() -> Folding:
-        return Folding({layer.name: row[k].fold for layer, row, k in zip(layers, options, at, strict=True)})
-
-    if multipliers is not None and total() > multipliers:
-        raise FxsimError(f"multipliers must be at least {total()} (one an engine), not {multipliers}")
-    # From the smallest on, always the step that saves most cycles for a multiplier. An interval is that of the layer
-    # which is busy for longest, so that only a step of this one saves anything.
-    while multipliers is not None or reached() > wanted:
-        slowest = max(row[k].busy for row, k in zip(options, at, strict=True))
-        best: tuple[float, int, int] | None = None
-        for n, row in enumerate(options):
-            now = row[at[n]]
-            for k in range(at[n]):
-                cost = row[k].multipliers - now.multipliers
-                gain = now.cycles - row[k].cycles if interval is None else now.busy - row[k].busy
-                idle = interval is not None and now.busy < slowest
-                if gain <= 0 or idle or (multipliers is not None and total() + cost > multipliers):
-                    continue
-                rate = gain / max(cost, 1)
-                if best is None or rate > best[0]:
-                    best = (rate, n, k)
-        if best is None:
-            break
-        at[best[1]] = best[2]
-    if multipliers is None and reached() > wanted:
-        name = "latency" if interval is None else "interval"
-        raise FxsimError(f"{name} must be at least {reached()} cycles at {clock_mhz:g} MHz, not {wanted}")
-    return result()

@@ -105,12 +105,14 @@ def regular(program: Program) -> bool:
     return program.input.name not in lanes or program.input.elements == units
 
 
+@lru_cache(maxsize=256)
 def legal_beats(program: Program) -> list[int]:
     """Numbers of beats that divide the layer's units; 1 alone where ops cross units."""
     units = units_of(program)
     return [g for g in range(1, units + 1) if units % g == 0] if regular(program) else [1]
 
 
+@lru_cache(maxsize=256)
 def products(program: Program) -> int:
     """Products of the largest matrix product: the reuse at which it has one multiplier."""
     return max((dot.weights.shape[-1] * dot.weights.shape[-2] for dot in program.dots), default=1)
@@ -127,6 +129,7 @@ def is_ordered(op: Dot, known: Bounds) -> bool:
     return known.overflows and op.type.overflow is not Overflow.WRAP
 
 
+@lru_cache(maxsize=4096)
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
@@ -158,8 +161,13 @@ def rows_of(program: Program, op: Dot, fold: Fold) -> int:
 def engine_multipliers(op: Dot, rows: int, passes: int, width: int, multiplier: str) -> int:
     """Multipliers of an engine; with one weight for ever, only those that its constants need."""
     if rows == op.weights.shape[-1] and passes == 1 and width == op.weights.shape[-2] and op.weights.data.ndim == 2:
-        return int((digit_counts(op.weights.data) > most_digits(multiplier)).sum())
+        return _constant_multipliers(op, multiplier)
     return rows // passes * width
+
+
+@lru_cache(maxsize=256)
+def _constant_multipliers(op: Dot, multiplier: str) -> int:
+    return int((digit_counts(op.weights.data) > most_digits(multiplier)).sum())
 
 
 def fold_for_reuse(program: Program, reuse: int, multiplier: str = "auto") -> Fold:

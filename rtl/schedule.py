@@ -13,6 +13,7 @@ only when the layer can carry it to its end.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 
 from fxsim.fixed import smallest
@@ -179,6 +180,10 @@ def widths(plan: LayerSchedule, op: Op) -> tuple[int, int]:
     """Bits of an op's first and last operand, or of the factors of a matrix product."""
     bits = [plan.bounds[arg].narrow(plan.program[arg].type).width for arg in op.args]
     if isinstance(op, Dot):
-        low, high = int(op.weights.data.min()), int(op.weights.data.max())
-        bits.append(smallest(low, high, 0).width)
+        bits.append(_weight_width(op))
     return bits[0], bits[-1]
+
+
+@lru_cache(maxsize=256)
+def _weight_width(op: Dot) -> int:
+    return smallest(int(op.weights.data.min()), int(op.weights.data.max()), 0).width

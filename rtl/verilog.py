@@ -112,6 +112,10 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         },
         "interleave": plan.source.ways,
         "folding": plan.folding.to_json(),
-        "cost": {"multipliers": plan.multipliers, "dsp": plan.dsp},
+        "cost": {
+            "multipliers": plan.multipliers,
+            "dsp": plan.dsp,
+            **(plan.cost.to_json() if plan.cost is not None else {}),
+        },
         "taps": taps,
     }

@@ -54,7 +54,7 @@ ORDER = (
     ("quantization",),
     ("floating",),
     ("files", "folder", "terminal"),
-    ("vectors", "report", "scans"),
+    ("vectors", "report", "scans", "plans"),
     ("api",),
     ("demo",),
     ("verbs",),

@@ -158,7 +158,7 @@ class TestRefuses:
         ("plan {}/tiny.fx --interval 1", "interval must be at least"),
         ("plan {}/tiny.fx --latency 0", "the budget must be a positive integer, not 0"),
         ("plan {}/tiny.fx --latency 9 --multipliers 9", "not allowed with argument --latency"),
-        ("plan {}/tiny.fx -o f.json", "--output needs one of --multipliers, --latency, --interval and --reuse"),
+        ("plan {}/tiny.fx -o f.json", "--output needs one of --multipliers, --dsp, --lut, --latency, --interval"),
         ("export {}/tiny.fx -o ip --reuse 0", "reuse must be an integer from 1 to"),
         ("export {}/tiny.fx -o ip --reuse -1", "reuse must be an integer from 1 to"),
         ("export {}/tiny.fx -o ip --reuse 1000000000000", "reuse must be an integer from 1 to"),
@@ -172,7 +172,7 @@ class TestRefuses:
         ("export {}/tiny.fx -o ip --clock-mhz 0", "clock must be from 1 to 2000 MHz, not 0.0"),
         ("export {}/tiny.fx -o ip --clock-mhz nan", "clock must be from 1 to 2000 MHz, not nan"),
         ("export {}/tiny.fx -o ip --family virtex", "argument --family: invalid choice: 'virtex'"),
-        ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --latency, --interval and --reuse"),
+        ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --dsp, --lut, --latency, --interval"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
         ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
         ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),
@@ -337,8 +337,32 @@ class TestWorks:
         assert fx("export", folder / "tiny.fx", "-o", "b", "--multipliers", 30)[0] == 0
         manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
         assert manifest["folding"] == json.loads((tmp_path / "f.json").read_text())
-        assert chosen[:2] == [str(manifest["cost"]["multipliers"]), str(manifest["timing"]["latency"])]
+        cost = manifest["cost"]
+        cells = [cost["multipliers"], cost["dsp"], cost["lut"], cost["ff"], cost["bram"], manifest["timing"]["latency"]]
+        assert chosen[1:7] == [f"{number:g}" for number in cells]
         assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+    def test_plans_beside_each_other(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        status, out, err = fx("plan", folder / "tiny.fx", "--latency", 60, "--plot", "front.png")
+        assert (status, err) == (0, "")
+        assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+        names = next(line.split() for line in out.splitlines() if "multipliers" in line)
+        assert names[:7] == ["reuse", "multipliers", "DSP", "LUT", "FF", "BRAM", "latency"]
+        rows = [line.split() for line in out.splitlines() if line.split()[1:2] and line.split()[1].isdigit()]
+        # From fast to small.
+        latency, multipliers = ([int(row[place]) for row in rows] for place in (6, 1))
+        assert len(rows) > 3
+        assert latency == sorted(latency)
+        assert multipliers == sorted(multipliers, reverse=True)
+        assert sum("chosen" in row for row in rows) == 1
+
+    def test_plans_without_cells(self, fx: Fx, folder: Path) -> None:
+        status, out, err = fx("plan", folder / "tiny.fx", "--family", "ecp5", "--clock-mhz", 50, "--plot", "front.png")
+        assert (status, err) == (0, "")
+        assert "LUT" in out
+        refused = fx("plan", folder / "tiny.fx", "--family", "ecp5", "--clock-mhz", 50, "--lut", 5000)
+        assert refused[0] == 2
+        assert "cells are not estimated for family ecp5" in refused[2]
 
     def test_an_earlier_export_is_replaced_whole(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "ip").mkdir()

@@ -14,9 +14,10 @@ from fxsim.graph import Graph, Layer
 from fxsim.simulation import simulate
 from rtl.constants import CHOICES, digit_counts, digits
 from rtl.delays import FAMILIES, family
-from rtl.folding import Folding, by_budget, by_reuse, computing, from_json, make_plan
+from rtl.folding import Folding, by_reuse, computing, from_json, make_plan
 from rtl.folds import Fold, fold_for_reuse, fold_multipliers, legal_beats, products
 from rtl.lower import lower
+from rtl.search import by_budget
 from rtl.timing import Source, Stage, Timing, timing
 
 
@@ -134,7 +135,7 @@ def test_budget_of_an_interval():
     assert last is not None and last < fastest.multipliers
     with pytest.raises(FxsimError, match=rf"^interval must be at least {least} cycles at 200 MHz, not 3$"):
         by_budget(graph, interval=3)
-    with pytest.raises(FxsimError, match=r"^give one of multipliers, latency and interval$"):
+    with pytest.raises(FxsimError, match=r"^give one of multipliers, dsp, lut, latency and interval$"):
         by_budget(graph, interval=300, latency=300)
 
 

@@ -92,7 +92,8 @@ def test_manifest(digits, tmp_path):
         "latency_after_last": timing.latency_after_last,
         "interval": timing.interval,
     }
-    assert facts["cost"] == {"multipliers": plan.multipliers, "dsp": plan.dsp}
+    assert plan.cost is not None
+    assert facts["cost"] == {"multipliers": plan.multipliers, "dsp": plan.dsp, **plan.cost.to_json()}
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "module", "a b", "design", "logic", "x" * 64, "é"])

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cell-cost model against Yosys: random designs synthesized, coefficients fitted, errors on designs held out.
+
+    python benchmarks/calibrate_cost.py [--measure N] [--minutes M] [--fit]
+
+Every third design is held out: no coefficient has seen it. ``--measure`` synthesizes designs until there are N of each
+family, for at most M minutes, which takes half a minute a design; their cells stay in the JSON file, each with the
+numbers that the design is made of again. ``--fit`` prints the coefficients that ``rtl/cost.py`` holds. Without either,
+the errors of the model as it stands are printed, and written into the JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fxsim
+from fxsim.errors import FxsimError
+from fxsim.graph import Graph
+from fxsim.importers.source import Source, SourceLayer
+from fxsim.quantization import quantize
+from rtl.constants import LOGIC, digit_counts
+from rtl.cost import plan_parts
+from rtl.folding import Plan, by_reuse, computing, from_json, make_plan
+from rtl.folds import products
+from rtl.schedule import widths
+
+Floats = NDArray[np.float64]
+HERE = Path(__file__).resolve().parent
+BASELINE = HERE / "baselines" / "cost.json"
+#: Families that are calibrated, and which designs of each are held out.
+FAMILIES = ("xc7", "xcu", "xcup")
+#: Families that share coefficients: synthesis uses the registers and adders inside of 7-series DSP blocks alone.
+GROUPS = (("xc7",), ("xcu", "xcup"))
+HELD_OUT = 3
+#: What each part costs by its structure; the fit stays close to it where the designs say little.
+STRUCTURE: dict[str, dict[str, float]] = {
+    "lut": {
+        "adder": 1, "tree": 1.5, "bias": 0.5, "post": 0.5, "negate": 1, "joint": 1, "logic": 1.5, "mux": 1,
+        "select": 0.7, "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2, "detect": 0.3, "clamp": 1,
+        "rom": 1.3, "table": 0.6, "buffer": 1, "ring": 0.7, "control": 2,
+    },
+    "lutram": {"shift": 1, "memory": 0.7, "control": 0.1},
+    "ff": {"ff": 1, "ff control": 1.3, "inside": 0.5, "rom register": 0.9, "table register": 1},
+}  # fmt: skip
+#: How much the fit is held to it, relative to the designs' errors.
+HOLD = 0.03
+#: Relative error from which on a design counts less than half.
+FAR = 0.1
+#: Multipliers of the largest design, and bits of all its additions, roughly: Yosys is to take a minute, not an hour.
+MOST, MOST_BITS = 500, 15000
+GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
+
+
+def source(spec: dict[str, Any]) -> Source:
+    """The float network of a design: normal weights from its seed."""
+    rng = np.random.default_rng(spec["seed"])
+    cell, units, size = spec["cell"], spec["units"], spec["features"]
+    gates = GATES[cell]
+
+    def weights(inputs: int, outputs: int) -> np.ndarray:
+        return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
+
+    options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": False, "use_bias": True}
+    found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
+    found["bias"] = rng.normal(0, 0.3, gates * units)
+    if cell != "simple_rnn":
+        options["recurrent_activation"] = "sigmoid"
+    if cell == "gru":
+        options["reset_after"] = spec["reset_after"]
+        if spec["reset_after"]:
+            found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
+    layers = [SourceLayer(cell, cell, options, found)]
+    size = units
+    for k, outputs in enumerate(spec["dense"]):
+        found = {"kernel": weights(size, outputs), "bias": rng.normal(0, 0.3, outputs)}
+        layers.append(SourceLayer(f"dense{k}", "dense", {"units": outputs, "use_bias": True}, found))
+        layers.append(SourceLayer(f"act{k}", "activation", {"function": spec["activation"]}, {}))
+        size = outputs
+    return Source("cost", "x", (spec["steps"], spec["features"]), tuple(layers))
+
+
+def network(spec: dict[str, Any]) -> Graph:
+    """The network of a design."""
+    return quantize(source(spec), precision=spec["precision"], preset=spec["preset"])
+
+
+def plan(spec: dict[str, Any]) -> Plan:
+    """A design as it was measured."""
+    graph = network(spec)
+    folding = from_json(graph, json.dumps(spec["folding"]))
+    return make_plan(graph, folding, spec["clock_mhz"], spec["family"])
+
+
+def draw(family: str, number: int) -> dict[str, Any]:
+    """The numbers of a design; what cannot be built, or is too large, is drawn again."""
+    rng = np.random.default_rng([FAMILIES.index(family), number])
+    while True:
+        width = int(rng.integers(8, 21))
+        cell = str(rng.choice(["lstm", "lstm", "gru", "gru", "simple_rnn"]))
+        spec: dict[str, Any] = {
+            "family": family,
+            "number": number,
+            "seed": int(rng.integers(1 << 30)),
+            "cell": cell,
+            "reset_after": bool(rng.random() < 0.6),
+            "units": int(rng.integers(4, 25)),
+            "features": int(rng.integers(1, 9)),
+            "steps": int(rng.integers(2, 9)),
+            "dense": [int(n) for n in rng.integers(2, 17, int(rng.integers(0, 3)))],
+            "activation": str(rng.choice(["relu", "relu", "sigmoid", "softmax"])),
+            "precision": f"ap_fixed<{width},{int(rng.integers(2, max(3, width // 2)))}>",
+            "preset": str(rng.choice(["exact", "hls4ml"])),
+            "clock_mhz": float(rng.choice([100, 200, 200, 300])),
+        }
+        multiplier = str(rng.choice(["auto", "auto", "dsp", "lut"]))
+        try:
+            graph = network(spec)
+            folds = {}
+            parallel = rng.random() < 0.3
+            for layer in computing(graph):
+                reuse = 1 if parallel else int(2 ** rng.uniform(0, np.log2(products(layer.program))))
+                folds[layer.name] = by_reuse(graph, {layer.name: reuse}, multiplier).folds[layer.name]
+            folding = replace(by_reuse(graph, {}, multiplier), folds=folds)
+            if rng.random() < 0.2:
+                folding = replace(folding, interleave=int(rng.integers(2, 7)))
+            elif rng.random() < 0.07:
+                folding = replace(by_reuse(graph, {}, multiplier), unroll=spec["steps"])
+            if rng.random() < 0.15:
+                folding = replace(folding, beat=int(rng.choice([1, spec["features"] * spec["steps"]])))
+            made = make_plan(graph, folding, spec["clock_mhz"], family)
+        except FxsimError:
+            continue
+        if made.multipliers <= MOST and _bits(made) <= MOST_BITS:
+            return spec | {"folding": folding.to_json()}
+
+
+def _bits(made: Plan) -> int:
+    """Bits of the additions of a plan's engines, roughly: no more than how long Yosys will take."""
+    total = 0
+    for schedule in made.schedules:
+        for op in schedule.program.dots if schedule is not None else ():
+            assert schedule is not None
+            engine = schedule.engines[op.name]
+            width = sum(widths(schedule, op))
+            terms = engine.rows // engine.passes * engine.width
+            digits = digit_counts(op.weights.data)
+            if engine.constant:
+                total += width * int(digits.sum(where=digits <= engine.digits))
+            if schedule.fold.multiplier == LOGIC:
+                total += engine.multipliers * width * width // 2
+            total += width * terms
+    return total
+
+
+def measure(spec: dict[str, Any]) -> dict[str, Any]:
+    """A design and its cells."""
+    made = plan(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        fxsim.export(made.graph, Path(folder) / "ip", folding=made.folding, clock_mhz=spec["clock_mhz"],
+                     family=spec["family"], top="dut")  # fmt: skip
+        began = time.perf_counter()
+        found = fxsim.synth(Path(folder) / "ip")
+    cells = {kind: found[kind] for kind in ("lut", "lutram", "ff", "dsp", "bram")}
+    return spec | {"cells": cells, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def fit(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Coefficients, none below zero, with the least squared relative errors; a design that is far off counts less."""
+    parts = [plan_parts(plan(one)) for one in designs]
+    found = {}
+    for cell, structure in STRUCTURE.items():
+        measured = np.array([one["cells"][cell] for one in designs], float)
+        # Small counts are no more exact than a hundred cells.
+        weight = 1 / np.maximum([one["cells"]["lut" if cell == "lutram" else cell] for one in designs], 100)
+        rows = np.array([[each[kind] for kind in structure] for each in parts], float) * weight[:, None]
+        start = np.array(list(structure.values()))
+        hold = np.diag(HOLD * np.sqrt(len(designs)) / start)
+        wanted, trust, best = measured * weight, np.ones(len(designs)), start
+        for _ in range(8):
+            squares = np.vstack([rows * trust[:, None], hold]), np.concatenate([wanted * trust, hold @ start])
+            best = np.array(_least_squares(*squares))
+            trust = 1 / np.sqrt(1 + ((rows @ best - wanted) / FAR) ** 2)
+        found[cell] = dict(zip(structure, best.tolist(), strict=True))
+    return found
+
+
+def _least_squares(rows: Floats, wanted: Floats) -> list[float]:
+    """The solution without negative numbers, one coordinate after the other."""
+    square, right = rows.T @ rows, rows.T @ wanted
+    found = np.zeros(len(right))
+    for _ in range(5000):
+        for k in range(len(found)):
+            found[k] = max(0.0, found[k] - (square[k] @ found - right[k]) / square[k, k])
+    return [round(float(value), 2) for value in found]
+
+
+def errors(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Median and worst relative error of each kind of cell, in per cent; of LUTs as memory relative to all LUTs."""
+    found: dict[str, list[float]] = {cell: [] for cell in ("lut", "lutram", "ff", "dsp", "bram")}
+    for one in designs:
+        cost = plan(one).cost
+        assert cost is not None
+        estimate, measured = cost.to_json(), one["cells"]
+        for cell, values in found.items():
+            whole = measured["lut"] + measured["lutram"] if cell == "lutram" else measured[cell]
+            if whole:
+                values.append(100 * abs(estimate[cell] - measured[cell]) / whole)
+    return {
+        cell: {"designs": len(values), "median": round(float(np.median(values)), 1), "worst": round(max(values), 1)}
+        for cell, values in found.items()
+        if values
+    }
+
+
+def held_out(one: Mapping[str, Any]) -> bool:
+    """Whether no coefficient has seen a design."""
+    return bool(one["number"] % HELD_OUT == 0)
+
+
+def write(path: Path, results: Mapping[str, Any]) -> None:
+    """A line for each design."""
+    lines = ",\n  ".join(json.dumps(one) for one in results["designs"])
+    found = json.dumps(results["errors"], indent=1).replace("\n", "\n ")
+    path.write_text(f'{{\n "errors": {found},\n "designs": [\n  {lines}\n ]\n}}\n')
+
+
+def main() -> None:
+    """Measure, fit, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", metavar="N", type=int, default=0, help="designs of each family")
+    parser.add_argument("--minutes", metavar="M", type=float, default=30.0, help="most minutes (default: 30)")
+    parser.add_argument("--fit", action="store_true", help="print coefficients of the designs that are not held out")
+    parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES, help="those to measure")
+    parser.add_argument("--json", type=Path, default=BASELINE)
+    given = parser.parse_args()
+    results = {"errors": {}, "designs": []}
+    if given.json.exists():
+        results |= json.loads(given.json.read_text())
+    known = {(one["family"], one["number"]) for one in results["designs"]}
+    ends = time.monotonic() + 60 * given.minutes
+    for number in range(given.measure):
+        for family in given.families:
+            if (family, number) not in known and time.monotonic() < ends:
+                results["designs"].append(measure(draw(family, number)))
+                print(json.dumps(results["designs"][-1]), flush=True)
+                write(given.json, results)
+    for group in GROUPS:
+        designs = [one for one in results["designs"] if one["family"] in group]
+        seen, unseen = ([one for one in designs if held_out(one) is which] for which in (False, True))
+        if given.fit:
+            print(", ".join(group), json.dumps(fit(seen), indent=1))
+        results["errors"][", ".join(group)] = {"fitted": errors(seen), "held out": errors(unseen)}
+    if not given.fit:
+        print(json.dumps(results["errors"], indent=1))
+        write(given.json, results)
+
+
+if __name__ == "__main__":
+    main()
