@@ -104,13 +104,14 @@ def plan(
     clock_mhz: float = 200.0,
     family: str = "xc7",
     multiplier: str = "auto",
+    interleave: int = 1,
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles or of a sequence each
     ``interval`` cycles, or that of a reuse.
 
     Exactly one of the four. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value if
-    there is none.
+    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``: sequences that take turns. Raises
+    ``FxsimError`` with the attainable value if there is none.
     """
     from rtl.folding import by_budget, by_reuse
 
@@ -118,7 +119,7 @@ def plan(
     if sum(value is not None for value in (multipliers, latency, interval, reuse)) != 1:
         raise FxsimError("a plan needs exactly one of multipliers, latency, interval and reuse")
     if reuse is not None:
-        return by_reuse(graph, reuse, multiplier)
+        return by_reuse(graph, reuse, multiplier, clock_mhz=clock_mhz, family_name=family, interleave=interleave)
     return by_budget(
         graph,
         multipliers=multipliers,
@@ -127,6 +128,7 @@ def plan(
         clock_mhz=clock_mhz,
         family_name=family,
         multiplier=multiplier,
+        interleave=interleave,
     )
 
 
@@ -207,6 +209,7 @@ def export(
                 clock_mhz=clock_mhz,
                 family=family,
                 multiplier=multiplier,
+                interleave=1 if interleave is None else interleave,
             )
         else:
             folding = by_reuse(graph, {}, multiplier)

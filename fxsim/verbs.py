@@ -165,7 +165,7 @@ def plan(given: Namespace) -> None:
     for power in range(1, most.bit_length()):
         # A saturating sum adds in order, so smaller values are not legal there.
         with suppress(FxsimError):
-            foldings[str(1 << power)] = by_reuse(graph, 1 << power, given.multiplier)
+            foldings[str(1 << power)] = api.plan(graph, reuse=1 << power, **where)
     rows = [(make_plan(graph, one, given.clock_mhz, given.family), name) for name, one in foldings.items()]
     if chosen is not None:
         rows = [row for row in rows if row[0].folding != chosen]

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import floor, prod
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph
 
+from .budget import Option, busiest, fastest, together
 from .delays import Family, family
-from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
+from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least_reuse, products
 from .lower import HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
@@ -38,7 +40,10 @@ class Folding:
 
     def to_json(self) -> dict[str, object]:
         """As written to a folding file and the manifest."""
-        text: dict[str, object] = {name: asdict(fold) for name, fold in self.folds.items()}
+        text: dict[str, object] = {
+            name: {key: value for key, value in asdict(fold).items() if value is not None}
+            for name, fold in self.folds.items()
+        }
         whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
         return text | whole
 
@@ -87,12 +92,54 @@ def computing(graph: Graph) -> list[HardLayer]:
 _WHOLE = ("interleave", "unroll", "beat")
 
 
-def by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
+def by_reuse(
+    graph: Graph,
+    reuse: int | Mapping[str, int],
+    multiplier: str = "auto",
+    *,
+    clock_mhz: float = 200.0,
+    family_name: str = "xc7",
+    interleave: int = 1,
+) -> Folding:
     """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
 
     A layer with fewer products than that has one multiplier an engine. ``multiplier`` says which constant products need
-    none (``constants.CHOICES``). Raises ``FxsimError`` naming the legal values.
+    none (``constants.CHOICES``). Above the least reuse, the products of a recurrent layer's input take as many cycles
+    as the loop does at that clock with ``interleave`` sequences, for they would only wait. Raises ``FxsimError`` naming
+    the legal values.
     """
+    known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier).folds
+    _check_clock(clock_mhz)
+    _check_interleave(tuple(lower(graph)), interleave)
+    folds = {}
+    for layer in computing(graph):
+        fold, least = chosen[layer.name], _least(layer)
+        wanted = reuse.get(layer.name, least) if isinstance(reuse, Mapping) else reuse
+        folds[layer.name] = _slower_inputs(layer, fold, known, clock_mhz, interleave)[-1] if wanted > least else fold
+    return Folding(folds, interleave)
+
+
+def _slower_inputs(layer: HardLayer, fold: Fold, known: Family, clock_mhz: float, ways: int) -> list[Fold]:
+    """The fold, and those with slower products of the input: each with fewer multipliers, none with a slower loop."""
+    program = layer.program
+    assert program is not None
+    found = [fold]
+    if not input_products(program):
+        return found
+    ways = ways if layer.steps > 1 else 1
+    loop = schedule(program, fold, known, clock_mhz, ways).interval
+    for cycles in range(fold.reuse + 1, loop + 1):
+        slow = replace(fold, input=cycles)
+        if fold_multipliers(program, slow) < fold_multipliers(program, found[-1]):
+            # Engines whose results come together may not start together, so that one may end after the loop.
+            if schedule(program, slow, known, clock_mhz, ways).interval > loop:
+                break
+            found.append(slow)
+    return found
+
+
+def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
+    """The same with one number of cycles for all engines of a layer."""
     layers = computing(graph)
     if isinstance(reuse, Mapping):
         _check_names(reuse, layers)
@@ -136,8 +183,9 @@ def _check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers may stand
-    ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that are not named are fully parallel.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut, and ``"input"``: cycles a step of the products
+    of a recurrent layer's input; beside the layers may stand ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that
+    are not named are fully parallel.
     Raises ``FxsimError`` for anything else.
     """
     try:
@@ -154,13 +202,13 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     for name, value in data.items():
         if set(value) == {"reuse"}:
             reuse[name] = value["reuse"]
-        elif set(value) - {"multiplier"} == {"beats", "cycles"} and all(
+        elif set(value) - {"multiplier", "input"} == {"beats", "cycles"} and all(
             type(v) is (str if key == "multiplier" else int) for key, v in value.items()
         ):
             chosen[name] = Fold(**value)
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
-    rest = by_reuse(graph, reuse)
+    rest = _by_reuse(graph, reuse)
     return Folding({**rest.folds, **chosen}, **whole)
 
 
@@ -240,16 +288,6 @@ def choices(layer: HardLayer, multiplier: str = "auto") -> list[Fold]:
         reuse = min(most, reuse + max(1, reuse // 16))
 
 
-@dataclass(frozen=True)
-class _Option:
-    """A fold of a layer: its multipliers, its cycles alone from first beat to last result, and those it is busy for."""
-
-    multipliers: int
-    cycles: int
-    busy: int
-    fold: Fold
-
-
 def by_budget(
     graph: Graph,
     *,
@@ -259,10 +297,11 @@ def by_budget(
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
     multiplier: str = "auto",
+    interleave: int = 1,
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` or ``interval`` cycles.
 
-    Raises ``FxsimError`` with the attainable value if there is none.
+    ``interleave``: sequences that take turns. Raises ``FxsimError`` with the attainable value if there is none.
     """
     given = [value for value in (multipliers, latency, interval) if value is not None]
     if len(given) != 1:
@@ -273,49 +312,32 @@ def by_budget(
     layers = computing(graph)
     known = family(family_name)
     _check_clock(clock_mhz)
-    options: list[list[_Option]] = []
+    _check_interleave(tuple(lower(graph)), interleave)
+    options = []
     for layer in layers:
         assert layer.program is not None
+        ways = interleave if layer.steps > 1 else 1
         row = []
         for fold in choices(layer, multiplier):
-            plan = schedule(layer.program, fold, known, clock_mhz)
-            cycles = (layer.steps - 1) * plan.interval + plan.latency
-            row.append(_Option(plan.multipliers, cycles, layer.steps * plan.interval, fold))
+            for one in _slower_inputs(layer, fold, known, clock_mhz, interleave):
+                plan = schedule(layer.program, one, known, clock_mhz, ways)
+                cycles = (layer.steps - 1) * plan.interval * ways + plan.latency
+                row.append(Option(plan.multipliers, cycles, layer.steps * plan.interval, (one,)))
         options.append(row)
-    at = [len(row) - 1 for row in options]
+    best = together(options, fastest if interval is None else busiest)
 
-    def total() -> int:
-        return sum(row[k].multipliers for row, k in zip(options, at, strict=True))
+    def folding(option: Option) -> Folding:
+        return Folding(dict(zip((layer.name for layer in layers), option.folds, strict=True)), interleave)
 
-    def reached() -> int | Fraction:
-        timing = make_plan(graph, result(), clock_mhz, family_name).timing
+    def reached(option: Option) -> int | Fraction:
+        timing = make_plan(graph, folding(option), clock_mhz, family_name).timing
         return timing.latency if interval is None else timing.interval
 
-    def result() -> Folding:
-        return Folding({layer.name: row[k].fold for layer, row, k in zip(layers, options, at, strict=True)})
-
-    if multipliers is not None and total() > multipliers:
-        raise FxsimError(f"multipliers must be at least {total()} (one an engine), not {multipliers}")
-    # From the smallest on, always the step that saves most cycles for a multiplier. An interval is that of the layer
-    # which is busy for longest, so that only a step of this one saves anything.
-    while multipliers is not None or reached() > wanted:
-        slowest = max(row[k].busy for row, k in zip(options, at, strict=True))
-        best: tuple[float, int, int] | None = None
-        for n, row in enumerate(options):
-            now = row[at[n]]
-            for k in range(at[n]):
-                cost = row[k].multipliers - now.multipliers
-                gain = now.cycles - row[k].cycles if interval is None else now.busy - row[k].busy
-                idle = interval is not None and now.busy < slowest
-                if gain <= 0 or idle or (multipliers is not None and total() + cost > multipliers):
-                    continue
-                rate = gain / max(cost, 1)
-                if best is None or rate > best[0]:
-                    best = (rate, n, k)
-        if best is None:
-            break
-        at[best[1]] = best[2]
-    if multipliers is None and reached() > wanted:
+    if multipliers is not None:
+        if best[0].multipliers > multipliers:
+            raise FxsimError(f"multipliers must be at least {best[0].multipliers} (one an engine), not {multipliers}")
+        return folding(best[bisect_right(best, multipliers, key=lambda option: option.multipliers) - 1])
+    if reached(best[-1]) > wanted:
         name = "latency" if interval is None else "interval"
-        raise FxsimError(f"{name} must be at least {reached()} cycles at {clock_mhz:g} MHz, not {wanted}")
-    return result()
+        raise FxsimError(f"{name} must be at least {reached(best[-1])} cycles at {clock_mhz:g} MHz, not {wanted}")
+    return folding(best[bisect_left(best, True, key=lambda option: reached(option) <= wanted)])

@@ -46,12 +46,14 @@ MOST_CYCLES = 1 << 24
 class Fold:
     """How a layer's work is spread over time: ``beats`` groups of units, ``cycles`` clock cycles each.
 
-    ``multiplier``: which products by constants are made without one, a key of ``constants.CHOICES``.
+    ``multiplier``: which products by constants are made without one, a key of ``constants.CHOICES``. ``input``: cycles
+    a step of the products of a recurrent layer's input, which run ahead of the loop; None: as those of the loop.
     """
 
     beats: int = 1
     cycles: int = 1
     multiplier: str = "auto"
+    input: int | None = None
 
     @property
     def reuse(self) -> int:
@@ -109,6 +111,27 @@ def legal_beats(program: Program) -> list[int]:
     """Numbers of beats that divide the layer's units; 1 alone where ops cross units."""
     units = units_of(program)
     return [g for g in range(1, units + 1) if units % g == 0] if regular(program) else [1]
+
+
+@lru_cache(maxsize=256)
+def input_products(program: Program) -> frozenset[str]:
+    """The matrix products of the input that may have cycles of their own.
+
+    There are others in the step, and element-wise ops alone read their results.
+    """
+    found = {op.name for op in program.dots if op.arg == program.input.name}
+    slices = {op.name for op in program.ops if isinstance(op, Slice) and op.arg in found}
+    users = [op for op in program.ops if (found | slices) & set(op.args) and op.name not in slices]
+    kept = {program.output, *(state.update for state in program.states)}
+    apart = not kept & (found | slices) and all(isinstance(op, LANE) for op in users)
+    return frozenset(found if apart and len(found) < len(program.dots) else ())
+
+
+def engine_fold(program: Program, op: Dot, fold: Fold) -> Fold:
+    """The fold of one engine: that of the layer, or the input's own."""
+    if fold.input is None or op.name not in input_products(program):
+        return fold
+    return Fold(1, fold.input, fold.multiplier)
 
 
 def products(program: Program) -> int:
@@ -206,8 +229,9 @@ def fold_multipliers(program: Program, fold: Fold) -> int:
     known = known_bounds(program)
     total = lane_multipliers(program, fold)
     for op in program.dots:
-        rows = rows_of(program, op, fold)
-        shape = engine_shape(op, rows, fold, is_ordered(op, known[op.name]))
+        own = engine_fold(program, op, fold)
+        rows = rows_of(program, op, own)
+        shape = engine_shape(op, rows, own, is_ordered(op, known[op.name]))
         assert shape is not None
         total += engine_multipliers(op, rows, *shape, fold.multiplier)
     return total

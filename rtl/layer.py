@@ -14,7 +14,7 @@ from fxsim.program import Concat, Constant, Dot, Input, Lookup, Op, Program, Sli
 
 from .control import Flow, Phase, Registers
 from .fixed import cast, shape
-from .folds import REDUCTIONS
+from .folds import REDUCTIONS, engine_fold
 from .lane import exact
 from .lookup import Tables
 from .matvec import MatVec
@@ -149,9 +149,10 @@ class _Body:
         """The states of interleaved sequences, of which each token finds its own."""
         ring = self.rings[op.name] = StateRing(self.plan.ways, init, kind, self.fold.beats)
         self.m.submodules[f"ring_{op.name}"] = ring
-        self.m.d.comb += ring.take.eq(self.take)
+        enters = self.plan.enters.get(op.name, 0)
+        self.m.d.comb += ring.take.eq(self.phases[0].first(enters - 1) if enters else self.take)
         if self.plan.flows_state:
-            self.flows[op.name] = Flow(self.registers, op.name, 0, list(ring.now))
+            self.flows[op.name] = Flow(self.registers, op.name, enters, list(ring.now))
         else:
             self.kept[op.name] = list(ring.now)
 
@@ -210,6 +211,10 @@ class _Body:
         if isinstance(op, Constant):
             constants: list[Value] = [Const(int(v), shape(op.type)) for v in op.values.data]
             return constants if size == 1 else self.choose(name, constants, segment, cycle)
+        if name in self.plan.parked:
+            return self.choose(name, self.kept[name], segment, cycle)
+        if isinstance(op, Slice) and op.arg in self.plan.parked:
+            return self.choose(name, self.kept[op.arg][op.start : op.stop], segment, cycle)
         if isinstance(op, Slice) and self.plan.segment[name] == segment:
             whole = self.program[op.arg]
             if isinstance(whole, Dot):
@@ -245,7 +250,8 @@ class _Body:
         plan, m = self.plan, self.m
         engine = plan.engines[op.name]
         arg = self.program[op.arg]
-        unit = MatVec(op, plan.bounds[op.name], engine, self.fold, plan.units, arg.type, plan.bounds[op.arg])
+        fold, parked = engine_fold(self.program, op, self.fold), op.name in plan.parked
+        unit = MatVec(op, plan.bounds[op.name], engine, fold, plan.units, arg.type, plan.bounds[op.arg], parked)
         m.submodules[op.name] = unit
         phase, start = self.phases[segment], self.local(segment, engine.start)
         x: list[Value]
@@ -257,7 +263,9 @@ class _Body:
             x = self.values(op.arg, segment, engine.start)
         m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
         m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
-        return Flow(self.registers, op.name, engine.ready, list(unit.result))
+        if parked:
+            self.kept[op.name] = list(unit.result)
+        return Flow(self.registers, op.name, engine.ready + parked, list(unit.result))
 
     def lane(self, op: Op, segment: int) -> Flow:
         plan, m = self.plan, self.m
@@ -419,8 +427,10 @@ class _Body:
         if self.plan.ways > 1:
             return  # tests look at sequences one after another
         size, count = self.program.sizes[op.name], len(flow.values)
-        whole = size == count and self.fold.beats == 1
+        parked = op.name in self.plan.parked
+        whole = size == count and (self.fold.beats == 1 or parked)
         if whole or (size == self.plan.units and count * self.fold.beats == size):
             kind = flow.values[0].shape()
-            valid = self.phases[segment].strobe(self.local(segment, flow.cycle))
+            phase, time = self.phases[segment], self.local(segment, flow.cycle)
+            valid = phase.first(time) if parked else phase.strobe(time)
             self.taps.append(Tap(op.name, valid, Cat(*flow.values), kind.width, kind.signed, count, size // count))

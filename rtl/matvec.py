@@ -30,7 +30,8 @@ class MatVec(Elaboratable):
     Parameters
     ----------
     op, known: the product and its bounds. engine, fold: when and how. units: units of the layer.
-    arg: format of the operand.
+    arg, arg_known: format and bounds of the operand. parked: whether results wait in registers, each pass's from the
+    cycle after it stands.
 
     Members
     -------
@@ -39,9 +40,19 @@ class MatVec(Elaboratable):
     result : ``engine.rows`` signals, output ``k * units + beat * lanes + u`` in row ``k * lanes + u``
     """
 
-    def __init__(self, op: Dot, known: Bounds, engine: Engine, fold: Fold, units: int, arg: Fixed, arg_known: Bounds):
+    def __init__(
+        self,
+        op: Dot,
+        known: Bounds,
+        engine: Engine,
+        fold: Fold,
+        units: int,
+        arg: Fixed,
+        arg_known: Bounds,
+        parked: bool = False,
+    ) -> None:
         self.op, self.known, self.engine, self.fold, self.units = op, known, engine, fold, units
-        self.arg = arg
+        self.arg, self.parked = arg, parked
         narrow = arg_known.narrow(arg)
         self.x = [Signal(shape(narrow), name=f"x{j}") for j in range(engine.inputs)]
         self.start, self.last = Signal(), Signal()
@@ -51,6 +62,9 @@ class MatVec(Elaboratable):
     def weight_index(self, beat: int, row: int) -> int:
         """Output that ``row`` computes in ``beat``."""
         lanes = self.units // self.fold.beats
+        if self.parked:
+            gates = self.engine.rows // self.units
+            return row % gates * self.units + row // gates
         if self.fold.beats == 1:
             return row
         return row // lanes * self.units + beat * lanes + row % lanes
@@ -64,29 +78,30 @@ class MatVec(Elaboratable):
         operands = self.operands(m, slot)
         frac = self.arg.frac + op.weights.type.frac
         lanes = [self.row(m, p, self.weights(m, p, slot), operands, frac, slot) for p in range(e.rows // e.passes)]
-        if e.passes == 1:
+        if e.passes == 1 and not self.parked:
             m.d.comb += [row.eq(value) for row, value in zip(self.result, lanes, strict=True)]
         else:
-            assert slot is not None
-            self.collect(m, lanes, slot)
+            self.collect(m, registers, lanes, slot)
         registers.finish(m)
         return m
 
-    def collect(self, m: Module, lanes: list[Value], slot: _Slots) -> None:
-        """Rows of earlier passes wait for the last pass of their beat."""
+    def collect(self, m: Module, registers: Registers, lanes: list[Value], slot: _Slots | None) -> None:
+        """Rows of earlier passes wait for the last pass of their beat; parked ones all wait."""
         e = self.engine
         parallel = len(lanes)
         time = self._tree_time() + e.accumulates
-        done = slot.done(time)
-        number = slot.number(time)
+        done = slot.done(time) if slot else Delay(registers, self.start, "done", reset_less=False)(time)
+        number = slot.number(time) if slot else Const(0, 1)
         for k in range(e.passes):
             for p, value in enumerate(lanes):
                 row = self.result[k * parallel + p]
-                if k == e.passes - 1:
+                if self.parked:
+                    row = self.result[self.weight_index(0, k * parallel + p)]
+                if k == e.passes - 1 and not self.parked:
                     m.d.comb += row.eq(value)
                 else:
                     kept = Signal(shape(self.type), name=f"kept{k}_{p}", reset_less=True)
-                    with m.If(done & (number == k)):
+                    with m.If(done & (number == k) if e.passes > 1 else done):
                         m.d.sync += kept.eq(value)
                     m.d.comb += row.eq(kept)
 
@@ -98,7 +113,7 @@ class MatVec(Elaboratable):
         """The inputs of this cycle's products."""
         e = self.engine
         if slot is None or e.depth == 1:
-            if slot is None:
+            if slot is None or e.direct:
                 return list(self.x)
             # Only weights change: the operand waits for them in a register.
             return [self.fetched(m, x, f"operand{j}", e.fetch) for j, x in enumerate(self.x)]

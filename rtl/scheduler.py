@@ -35,8 +35,10 @@ from .folds import (
     MOST_CYCLES,
     REDUCTIONS,
     Fold,
+    engine_fold,
     engine_multipliers,
     engine_shape,
+    input_products,
     is_ordered,
     known_bounds,
     legal_beats,
@@ -46,6 +48,9 @@ from .folds import (
 )
 from .pipeline import Pipeline, Place, Slot
 from .schedule import Engine, LayerSchedule, widths
+
+#: Cycles from a parked result to its part of a beat: the register that it waits in, and that of the choice.
+_PARKING = 2
 
 
 def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
@@ -78,15 +83,28 @@ class _Scheduler:
             raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
         if fold.cycles > MOST_CYCLES:
             raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
+        self.check_input(program, fold)
         self.plan, self.program, self.fold, self.family, self.opened = plan, program, fold, plan.family, opened
         self.pipeline = Pipeline(plan.family, plan.clock_mhz)
         self.known = plan.bounds = known_bounds(program)
         plan.segments = [0]
+        if fold.input is not None and fold.beats > 1:
+            plan.parked |= input_products(program)
+
+    @staticmethod
+    def check_input(program: Program, fold: Fold) -> None:
+        if fold.input is None:
+            return
+        if not input_products(program):
+            raise FxsimError("input must be left out where no other product runs beside those of the input")
+        if type(fold.input) is not int or not 1 <= fold.input <= MOST_CYCLES:
+            raise FxsimError(f"input must be an integer from 1 to {MOST_CYCLES} cycles, not {fold.input!r}")
 
     def run(self) -> LayerSchedule:
         plan, program = self.plan, self.program
         self.find_segments()
         self.align_engines(0)
+        self.find_entries()
         for op in program.ops:
             if isinstance(op, Dot):
                 self.place_engine(op)
@@ -95,6 +113,7 @@ class _Scheduler:
             elif isinstance(op, REDUCTIONS):
                 plan.slots[op.name] = self.place_reduction(op)
         self.delay_engines()
+        self.find_entries()
         output = program.output
         # Through the buffer behind, which may be empty, into the next layer's register.
         at = self.when(output, plan.segment[output])
@@ -123,7 +142,7 @@ class _Scheduler:
         for op in self.program.ops:
             if isinstance(op, (*LANE, *REDUCTIONS, Concat)):
                 for arg in op.args:
-                    if not self.is_held(arg) and segment[arg] < segment[op.name]:
+                    if not (self.is_held(arg) or self.is_parked(arg)) and segment[arg] < segment[op.name]:
                         self.plan.collected.add(arg)
 
     def is_held(self, name: str) -> bool:
@@ -136,6 +155,11 @@ class _Scheduler:
         if isinstance(op, State):
             return not self.plan.flows_state
         return isinstance(op, Constant)
+
+    def is_parked(self, name: str) -> bool:
+        """Whether an op is (part of) a vector that waits for the beats."""
+        op = self.program[name]
+        return name in self.plan.parked or (isinstance(op, Slice) and op.arg in self.plan.parked)
 
     # -- states --------------------------------------------------------------------------------------------------------
     def openable(self) -> dict[str, float]:
@@ -178,13 +202,22 @@ class _Scheduler:
             return None
         return {name}.union(*(part for part in below if part is not None))
 
+    def find_entries(self) -> None:
+        """Each state of interleaved sequences comes in the cycle before its first reader looks at it."""
+        for state in self.program.states if self.plan.ways > 1 else ():
+            first = min((first for op, first, _ in self.reads(state.name)), default=0)
+            if state.name not in self.plan.enters and first > 0:
+                self.plan.enters[state.name] = first - 1
+
     # -- engines -------------------------------------------------------------------------------------------------------
     def into(self, engine: Engine) -> float:
         """Delay from an engine's operand to its first register."""
-        if engine.selected:
-            return self.family.choice(engine.depth)
         op = self.program[engine.op]
         assert isinstance(op, Dot)
+        if engine.direct:
+            return self.multiplier(op)[0]
+        if engine.selected:
+            return self.family.choice(engine.depth)
         counts = digit_counts(op.weights.data)
         shifted = int(counts.max(where=counts <= engine.digits, initial=1))
         factors = widths(self.plan, op)
@@ -197,7 +230,7 @@ class _Scheduler:
 
     def engine(self, op: Dot) -> Engine:
         """The engine of a product, as if it started in cycle 0."""
-        fold, family, pipeline = self.fold, self.family, self.pipeline
+        fold, family, pipeline = engine_fold(self.program, op, self.fold), self.family, self.pipeline
         known = self.known[op.name]
         ordered = is_ordered(op, known)
         rows = rows_of(self.program, op, fold)
@@ -220,6 +253,8 @@ class _Scheduler:
             whole = memory + self.multiplier(op)[0]
             engine = replace(engine, fetch=1 if pipeline.fits(whole) else 2)
             pipeline.reach(whole if engine.fetch == 1 else memory)
+            still = isinstance(self.program[op.arg], State) and self.plan.ways == 1
+            engine = replace(engine, direct=still and engine.depth == 1)
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
         arg_frac = self.program[op.arg].type.frac
@@ -238,13 +273,20 @@ class _Scheduler:
         return replace(engine, registers=tuple(registers), ready=ready, offset=offset)
 
     def align_engines(self, segment: int) -> None:
-        """Start the engines of a segment so that their results come together."""
+        """Start the engines of a segment so that their results come together; a parked one's are chosen from first."""
         engines = {op.name: self.engine(op) for op in self.program.dots if self.plan.segment[op.name] == segment}
-        last = max((engine.ready for engine in engines.values()), default=0)
+        ready = {name: self.usable(engine) for name, engine in engines.items()}
+        last = max(ready.values(), default=0)
         begin = self.plan.segments[segment]
         for name, engine in engines.items():
-            start = begin + last - engine.ready
+            start = begin + last - ready[name]
             self.plan.engines[name] = replace(engine, start=start, ready=engine.ready + start)
+
+    def usable(self, engine: Engine) -> int:
+        """The cycle of beat 0 in which a product's results stand for their users; later beats find theirs in time."""
+        if engine.op not in self.plan.parked:
+            return engine.ready
+        return max(ready - first * self.fold.cycles for ready, first, _ in self.plan.turns(engine)) + _PARKING
 
     def place_engine(self, op: Dot) -> None:
         plan = self.plan
@@ -287,14 +329,16 @@ class _Scheduler:
             return Place(0, 0.0)
         if isinstance(op, Slice):
             return self.when(op.arg, segment)
+        if name in plan.parked:
+            return Place(max(self.usable(plan.engines[name]), plan.segments[segment] + 1), 0.0)
         if self.is_held(name) or plan.segment[name] < segment:
             # Chosen by the beat's number, one register later.
-            return Place(plan.segments[segment] + (self.fold.beats > 1), 0.0)
+            return Place(max(plan.segments[segment], plan.enters.get(name, 0)) + (self.fold.beats > 1), 0.0)
         if isinstance(op, Input):
             return Place(0, 0.0)
         if isinstance(op, State):
             # Chosen from the memory's word and the initial value.
-            return Place(0, self.family.select)
+            return Place(plan.enters.get(name, 0), self.family.select)
         if isinstance(op, Concat):
             return max(self.when(arg, segment) for arg in op.args)
         if isinstance(op, Dot):
@@ -353,9 +397,10 @@ class _Scheduler:
         for op in self.program.ops:
             if not names & set(op.args) or isinstance(op, Slice):
                 continue
-            if isinstance(op, Dot):
+            if isinstance(op, Dot) and op.name in plan.engines:
                 engine = plan.engines[op.name]
-                found.append((op, engine.start, engine.start + plan.tail + engine.busy - 1))
+                last = engine.reads + (engine.beats - 1) * fold.cycles + engine.busy - 1
+                found.append((op, engine.reads, last))
             elif op.name in plan.slots:
                 first = plan.slots[op.name].start - (fold.beats > 1)
                 found.append((op, first, first + plan.tail))
@@ -363,29 +408,30 @@ class _Scheduler:
 
     def find_interval(self) -> int:
         plan, program = self.plan, self.program
-        need = [self.fold.reuse]
+        need = [self.fold.reuse, self.fold.input or 1]
         if not plan.flows_input:
             # The next token overwrites the input register.
             need += [last + 1 for _, _, last in self.reads(program.input.name)]
         for state in program.states:
             cycle = self.when(state.update, plan.segment[state.update]).cycle
             if plan.ways > 1:
-                # Written at the end of that cycle, read a cycle before the next token of the sequence starts.
-                need.append(ceil((cycle + plan.tail + 2) / plan.ways))
+                # Written at the end of that cycle, read a cycle before it enters with the sequence's next token.
+                enters = plan.enters.get(state.name, 0)
+                need.append(ceil((cycle + plan.tail + 2 - enters) / plan.ways))
                 if not plan.flows_state:
-                    need += [last + 1 for _, _, last in self.reads(state.name)]
+                    need += [last + 1 - enters for _, _, last in self.reads(state.name)]
                 continue
             whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
             for op, first, _ in self.reads(state.name):
                 # A register later, but for products that read an opened state.
                 later = not (state.name in self.opened and isinstance(op, Dot) and op.arg == state.name)
                 need.append(cycle + later + (plan.tail if whole else 0) - first)
+        for name in plan.parked:
+            for ready, _, beat in plan.turns(plan.engines[name]):
+                need += [first + beat * self.fold.cycles - ready for _, first, _ in self.reads(name)]
         for name in plan.collected:
             cycle = self.when(name, plan.segment[name]).cycle
             need += [last - cycle + 1 for _, _, last in self.reads(name)]
-        if len(plan.segments) > 1:
-            # One token at a time: vectors kept between segments are kept once.
-            need.append(plan.latency + 1)
         return max(need)
 
 

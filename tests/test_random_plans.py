@@ -13,7 +13,7 @@ from rtl_bench import agrees
 
 from fxsim.errors import FxsimError
 from rtl.folding import Folding, Plan, computing, make_plan
-from rtl.folds import Fold, least_reuse, legal_beats
+from rtl.folds import Fold, input_products, least_reuse, legal_beats
 
 
 def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Plan:
@@ -33,7 +33,11 @@ def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Pla
             beats = int(rng.choice(legal_beats(layer.program)))
             cycles = max(int(rng.integers(1, 7)), least_reuse(layer.program))
             recurrent = layer.steps > 1
-            folds[layer.name] = Fold(1, 1, choice) if way == "unroll" and recurrent else Fold(beats, cycles, choice)
+            if way == "unroll" and recurrent:
+                folds[layer.name] = Fold(1, 1, choice)
+                continue
+            apart = bool(input_products(layer.program)) and rng.random() < 0.5
+            folds[layer.name] = Fold(beats, cycles, choice, int(rng.integers(1, 25)) if apart else None)
         folding = Folding(
             folds,
             interleave=int(rng.integers(2, 6)) if way == "interleave" else 1,
