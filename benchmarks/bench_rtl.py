@@ -81,14 +81,15 @@ def load(case: Case, shared: Path) -> Graph:
 
 def folding(case: Case, graph: Graph) -> Folding:
     """The case's folding."""
+    base = Folding({}, case.interleave)
     if case.multipliers is None:
-        return by_reuse(graph, case.reuse, interleave=case.interleave)
+        return by_reuse(graph, case.reuse, base=base)
     return by_budget(
         graph,
         multipliers=case.multipliers,
         clock_mhz=case.clock_mhz,
         family_name=case.family,
-        interleave=case.interleave,
+        base=base,
     )
 
 

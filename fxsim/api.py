@@ -105,21 +105,24 @@ def plan(
     family: str = "xc7",
     multiplier: str = "auto",
     interleave: int = 1,
+    unroll: int = 1,
+    input_beat: str | int | None = None,
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, the smallest of at most ``latency`` cycles or of a sequence each
     ``interval`` cycles, or that of a reuse.
 
     Exactly one of the four. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``: sequences that take turns. Raises
-    ``FxsimError`` with the attainable value if there is none.
+    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll`` and ``input_beat`` are
+    those of :func:`export`. Raises ``FxsimError`` with the attainable value if there is none.
     """
-    from rtl.folding import by_budget, by_reuse
+    from rtl.folding import Folding, by_budget, by_reuse
 
     _check_graph(graph)
     if sum(value is not None for value in (multipliers, latency, interval, reuse)) != 1:
         raise FxsimError("a plan needs exactly one of multipliers, latency, interval and reuse")
+    base = Folding({}, interleave, unroll, _beat(graph, input_beat))
     if reuse is not None:
-        return by_reuse(graph, reuse, multiplier, clock_mhz=clock_mhz, family_name=family, interleave=interleave)
+        return by_reuse(graph, reuse, multiplier, clock_mhz=clock_mhz, family_name=family, base=base)
     return by_budget(
         graph,
         multipliers=multipliers,
@@ -128,8 +131,16 @@ def plan(
         clock_mhz=clock_mhz,
         family_name=family,
         multiplier=multiplier,
-        interleave=interleave,
+        base=base,
     )
+
+
+def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
+    """Elements of an input beat."""
+    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
+    if isinstance(input_beat, str) and input_beat not in beats:
+        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
+    return beats[input_beat] if isinstance(input_beat, str) else input_beat
 
 
 @dataclass(frozen=True)
@@ -210,13 +221,12 @@ def export(
                 family=family,
                 multiplier=multiplier,
                 interleave=1 if interleave is None else interleave,
+                unroll=1 if unroll is None else unroll,
+                input_beat=input_beat,
             )
         else:
-            folding = by_reuse(graph, {}, multiplier)
-    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
-    if isinstance(input_beat, str) and input_beat not in beats:
-        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
-    beat = beats[input_beat] if isinstance(input_beat, str) else input_beat
+            folding = by_reuse(graph, {}, multiplier, base=Folding({}, unroll=1 if unroll is None else unroll))
+    beat = _beat(graph, input_beat)
     folding = replace(
         folding,
         interleave=folding.interleave if interleave is None else interleave,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import floor, prod
@@ -83,9 +83,9 @@ class Plan:
         return sum(s.dsp for s in self.schedules if s is not None)
 
 
-def computing(graph: Graph) -> list[HardLayer]:
+def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     """The hardware layers that have a folding."""
-    return [layer for layer in lower(graph) if layer.program is not None]
+    return [layer for layer in lower(graph, unroll) if layer.program is not None]
 
 
 #: Fields of a folding file that are of the whole network.
@@ -99,24 +99,27 @@ def by_reuse(
     *,
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
-    interleave: int = 1,
+    base: Folding | None = None,
 ) -> Folding:
     """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
 
     A layer with fewer products than that has one multiplier an engine. ``multiplier`` says which constant products need
     none (``constants.CHOICES``). Above the least reuse, the products of a recurrent layer's input take as many cycles
-    as the loop does at that clock with ``interleave`` sequences, for they would only wait. Raises ``FxsimError`` naming
-    the legal values.
+    as the loop does at that clock, for they would only wait. ``base`` says what is to be interleaved, unrolled and a
+    beat; unrolled, a layer takes a sequence every ``reuse`` cycles. Raises ``FxsimError`` naming the legal values.
     """
-    known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier).folds
+    base = base or Folding({})
+    known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier, base.unroll).folds
     _check_clock(clock_mhz)
-    _check_interleave(tuple(lower(graph)), interleave)
+    _check_interleave(lower(graph, base.unroll), base.interleave)
     folds = {}
-    for layer in computing(graph):
+    for layer in computing(graph, base.unroll):
         fold, least = chosen[layer.name], _least(layer)
         wanted = reuse.get(layer.name, least) if isinstance(reuse, Mapping) else reuse
-        folds[layer.name] = _slower_inputs(layer, fold, known, clock_mhz, interleave)[-1] if wanted > least else fold
-    return Folding(folds, interleave)
+        folds[layer.name] = (
+            _slower_inputs(layer, fold, known, clock_mhz, base.interleave)[-1] if wanted > least else fold
+        )
+    return replace(base, folds=folds)
 
 
 def _slower_inputs(layer: HardLayer, fold: Fold, known: Family, clock_mhz: float, ways: int) -> list[Fold]:
@@ -138,9 +141,9 @@ def _slower_inputs(layer: HardLayer, fold: Fold, known: Family, clock_mhz: float
     return found
 
 
-def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
+def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto", unroll: int = 1) -> Folding:
     """The same with one number of cycles for all engines of a layer."""
-    layers = computing(graph)
+    layers = computing(graph, unroll)
     if isinstance(reuse, Mapping):
         _check_names(reuse, layers)
         wanted = {layer.name: reuse.get(layer.name, _least(layer)) for layer in layers}
@@ -195,8 +198,8 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
-    layers = {layer.name: layer for layer in computing(graph)}
-    _check_names(data, list(layers.values()))
+    unroll = whole.get("unroll", 1)
+    _check_names(data, computing(graph, unroll))
     chosen: dict[str, Fold] = {}
     reuse: dict[str, int] = {}
     for name, value in data.items():
@@ -208,7 +211,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
             chosen[name] = Fold(**value)
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
-    rest = _by_reuse(graph, reuse)
+    rest = _by_reuse(graph, reuse, unroll=unroll)
     return Folding({**rest.folds, **chosen}, **whole)
 
 
@@ -216,7 +219,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
     _check_clock(clock_mhz)
-    layers = tuple(lower(graph, folding.unroll))
+    layers = lower(graph, folding.unroll)
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     _check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
@@ -242,7 +245,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
         depth = floor(latency / spacing) + 2
         stages.append(Stage(interval, latency, depth, layer.return_sequences))
     return Plan(
-        graph, layers, folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
+        graph, tuple(layers), folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
     )
 
 
@@ -259,7 +262,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     return Source(first.steps, folding.interleave, vector // beat)
 
 
-def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
+def _check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
     if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
         raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
     if ways == 1:
@@ -297,11 +300,12 @@ def by_budget(
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
     multiplier: str = "auto",
-    interleave: int = 1,
+    base: Folding | None = None,
 ) -> Folding:
     """The fastest folding of at most ``multipliers``, or the smallest of at most ``latency`` or ``interval`` cycles.
 
-    ``interleave``: sequences that take turns. Raises ``FxsimError`` with the attainable value if there is none.
+    ``base`` says what is to be interleaved, unrolled and a beat. Raises ``FxsimError`` with the attainable value if
+    there is none.
     """
     given = [value for value in (multipliers, latency, interval) if value is not None]
     if len(given) != 1:
@@ -309,17 +313,18 @@ def by_budget(
     wanted = given[0]
     if type(wanted) is not int or wanted < 1:
         raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
-    layers = computing(graph)
+    base = base or Folding({})
+    layers = computing(graph, base.unroll)
     known = family(family_name)
     _check_clock(clock_mhz)
-    _check_interleave(tuple(lower(graph)), interleave)
+    _check_interleave(lower(graph, base.unroll), base.interleave)
     options = []
     for layer in layers:
         assert layer.program is not None
-        ways = interleave if layer.steps > 1 else 1
+        ways = base.interleave if layer.steps > 1 else 1
         row = []
         for fold in choices(layer, multiplier):
-            for one in _slower_inputs(layer, fold, known, clock_mhz, interleave):
+            for one in _slower_inputs(layer, fold, known, clock_mhz, ways):
                 plan = schedule(layer.program, one, known, clock_mhz, ways)
                 cycles = (layer.steps - 1) * plan.interval * ways + plan.latency
                 row.append(Option(plan.multipliers, cycles, layer.steps * plan.interval, (one,)))
@@ -327,7 +332,7 @@ def by_budget(
     best = together(options, fastest if interval is None else busiest)
 
     def folding(option: Option) -> Folding:
-        return Folding(dict(zip((layer.name for layer in layers), option.folds, strict=True)), interleave)
+        return replace(base, folds=dict(zip((layer.name for layer in layers), option.folds, strict=True)))
 
     def reached(option: Option) -> int | Fraction:
         timing = make_plan(graph, folding(option), clock_mhz, family_name).timing

@@ -127,6 +127,12 @@ def input_products(program: Program) -> frozenset[str]:
     return frozenset(found if apart and len(found) < len(program.dots) else ())
 
 
+def is_chained(program: Program) -> bool:
+    """Whether products follow each other in a token and nothing stays until the next one: tokens may be close."""
+    slices = {op.name for op in program.ops if isinstance(op, Slice) and op.arg == program.input.name}
+    return not program.states and any(op.arg not in slices | {program.input.name} for op in program.dots)
+
+
 def engine_fold(program: Program, op: Dot, fold: Fold) -> Fold:
     """The fold of one engine: that of the layer, or the input's own."""
     if fold.input is None or op.name not in input_products(program):

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from fxsim.errors import FxsimError
 from fxsim.program import Concat, Constant, Dot, Input, Lookup, Op, Program, Slice, State
 
-from .control import Flow, Phase, Registers
+from .control import Flow, Phase, Registers, Relay
 from .fixed import cast, shape
 from .folds import REDUCTIONS, engine_fold
 from .lane import exact
@@ -120,13 +120,19 @@ class _Body:
         gives = Const(1, 1) if self.sequences else i.payload.last & ~i.payload.abort
         left = self.buffer.o.valid & self.buffer.o.ready
         m.d.sync += room.eq(room - (take & gives) + left)
+        self.phases.append(Phase(m, self.registers, "phase0", self.fold, go, last, abort))
         op = self.program.input
         values = elements(x, op.elements, op.type.width, op.type.signed)
         if plan.flows_input:
-            self.flows[op.name] = Flow(self.registers, op.name, 0, values)
+            self.flows[op.name] = self.flow(op.name, 0, values, plan.interval)
         else:
             self.kept[op.name] = values
-        self.phases.append(Phase(m, self.registers, "phase0", self.fold, go, last, abort))
+
+    def flow(self, name: str, cycle: int, values: list[Value], stands: int = 1) -> Flow:
+        """Signals that pass by; ``stands``: cycles for which they do not change."""
+        if self.plan.chained:
+            return Relay(self.registers, name, cycle, values, self.phases[0], self.plan.interval, stands)
+        return Flow(self.registers, name, cycle, values)
 
     def prepare(self) -> None:
         """Registers of states and of vectors kept between segments."""
@@ -152,7 +158,7 @@ class _Body:
         enters = self.plan.enters.get(op.name, 0)
         self.m.d.comb += ring.take.eq(self.phases[0].first(enters - 1) if enters else self.take)
         if self.plan.flows_state:
-            self.flows[op.name] = Flow(self.registers, op.name, enters, list(ring.now))
+            self.flows[op.name] = self.flow(op.name, enters, list(ring.now))
         else:
             self.kept[op.name] = list(ring.now)
 
@@ -175,7 +181,7 @@ class _Body:
         segment = self.plan.segment[op.name]
         if isinstance(op, Slice) and op.name in self.plan.collected:
             cycle = self.cycle(op.name, segment)
-            part = Flow(self.registers, op.name, cycle, self.values(op.name, segment, cycle))
+            part = self.flow(op.name, cycle, self.values(op.name, segment, cycle))
             self.store(self.kept[op.name], part, segment, None)
         if isinstance(op, Input | State | Constant | Slice):
             return
@@ -183,13 +189,11 @@ class _Body:
             flow = self.dot(op, segment)
         elif isinstance(op, Concat):
             cycle = max(self.cycle(arg, segment) for arg in op.args)
-            flow = Flow(
-                self.registers, op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)]
-            )
+            flow = self.flow(op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
         elif isinstance(op, REDUCTIONS):
             slot = self.plan.slots[op.name]
             results = self.reductions.build(op, self.values(op.args[0], segment, slot.start))
-            flow = Flow(self.registers, op.name, slot.cycle, results)
+            flow = self.flow(op.name, slot.cycle, results)
         else:
             flow = self.lane(op, segment)
         self.flows[op.name] = flow
@@ -259,13 +263,25 @@ class _Body:
             x = list(self.opened[op.arg])
         elif op.arg in self.kept:
             x = self.kept[op.arg]
+        elif plan.chained and engine.busy > 1 and engine.start > 0:
+            x = self.standing(op.arg, engine.start)
         else:
             x = self.values(op.arg, segment, engine.start)
         m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
         m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
         if parked:
             self.kept[op.name] = list(unit.result)
-        return Flow(self.registers, op.name, engine.ready + parked, list(unit.result))
+        return self.flow(op.name, engine.ready + parked, list(unit.result))
+
+    def standing(self, name: str, cycle: int) -> list[Value]:
+        """An operand that stands from ``cycle`` on until the next token's."""
+        if isinstance(self.program[name], Constant):
+            return self.values(name, 0, cycle)
+        key = f"{name}_from{cycle}"
+        if key not in self.kept:
+            before = self.values(name, 0, cycle - 1)
+            self.kept[key] = self.registers.captured(before, self.phases[0].strobe(cycle - 1), key)
+        return self.kept[key]
 
     def lane(self, op: Op, segment: int) -> Flow:
         plan, m = self.plan, self.m
@@ -289,7 +305,7 @@ class _Body:
                 value = cast(value, frac, op.type)
             m.d.comb += result.eq(value)
             results.append(result)
-        return Flow(self.registers, op.name, slot.cycle, results)
+        return self.flow(op.name, slot.cycle, results)
 
     def operand(self, op: Op, arg: str, segment: int) -> list[Value]:
         """An operand of a lane op; that of a held one stays until the next step, if it is not held itself."""
@@ -405,7 +421,7 @@ class _Body:
         m, program, name = self.m, self.program, self.program.output
         segment = self.plan.segment[name]
         cycle = self.plan.result
-        flow = Flow(self.registers, name, cycle, self.values(name, segment, cycle))
+        flow = self.flow(name, cycle, self.values(name, segment, cycle))
         phase, time = self.phases[segment], self.local(segment, flow.cycle)
         ends, broken = phase.ends(time), phase.broken(time)
         type = program.type

@@ -117,9 +117,9 @@ class LayerSchedule:
     the input that wait as whole vectors for the beats, made in cycles of their own. ``opened`` are the states
     that products read without a register of their own: out of the ops ``held``, whose registers keep their values until
     the next step. ``ways``: sequences whose tokens take turns; ``enters``: the cycle in which a token then finds its
-    states. ``interval``: cycles between tokens; ``result``: the
-    cycle in which beat 0 of the result is given to the buffer behind. ``longest``: the longest delay between two
-    registers, on the scale of the family's table.
+    states. ``chained``: products follow each other within a token, each over the fold's cycles, and all vectors move
+    with their token. ``interval``: cycles between tokens; ``result``: the cycle in which beat 0 of the result is given
+    to the buffer behind. ``longest``: the longest delay between two registers, on the scale of the family's table.
     """
 
     program: Program
@@ -138,6 +138,7 @@ class LayerSchedule:
     held: set[str] = field(default_factory=set)
     enters: dict[str, int] = field(default_factory=dict)
     bounds: dict[str, Bounds] = field(default_factory=dict)
+    chained: bool = False
     interval: int = 1
     result: int = 0
     longest: float = 0.0
@@ -150,7 +151,7 @@ class LayerSchedule:
     @property
     def flows_input(self) -> bool:
         """Whether the input moves with the token; else it is held for the cycles of the step."""
-        return self.fold.reuse == 1 and self.fold.input is None
+        return self.chained or (self.fold.reuse == 1 and self.fold.input is None)
 
     @property
     def flows_state(self) -> bool:

@@ -39,6 +39,7 @@ from .folds import (
     engine_multipliers,
     engine_shape,
     input_products,
+    is_chained,
     is_ordered,
     known_bounds,
     legal_beats,
@@ -90,6 +91,7 @@ class _Scheduler:
         plan.segments = [0]
         if fold.input is not None and fold.beats > 1:
             plan.parked |= input_products(program)
+        plan.chained = fold.beats == 1 and fold.reuse > 1 and is_chained(program)
 
     @staticmethod
     def check_input(program: Program, fold: Fold) -> None:
@@ -135,7 +137,7 @@ class _Scheduler:
         segment = self.plan.segment
         for op in self.program.ops:
             before = max((segment[arg] for arg in op.args), default=0)
-            if isinstance(op, Dot) and self.fold.reuse > 1 and not self.is_held(op.arg):
+            if isinstance(op, Dot) and self.fold.reuse > 1 and not (self.plan.chained or self.is_held(op.arg)):
                 before += 1
                 self.plan.collected.add(op.arg)
             segment[op.name] = before
@@ -296,9 +298,13 @@ class _Scheduler:
             args = [dot.arg for dot in self.program.dots if plan.segment[dot.name] == segment]
             plan.segments.append(max(self.when(arg, plan.segment[arg]).cycle for arg in args) + plan.tail + 1)
             self.align_engines(segment)
-        elif self.fold.reuse == 1 and not self.is_held(op.arg):
-            engine = plan.engines[op.name]
-            at = self.pipeline.from_place(self.when(op.arg, segment), self.into(engine), f"a product of op {op.name!r}")
+        elif (self.fold.reuse == 1 or plan.chained) and not self.is_held(op.arg):
+            engine, at = plan.engines[op.name], self.when(op.arg, segment)
+            if engine.busy == 1:
+                at = self.pipeline.from_place(at, self.into(engine), f"a product of op {op.name!r}")
+            elif at != Place(0, 0.0):
+                # The operand stands for the engine's cycles in a register.
+                at = Place(at.cycle + 1, 0.0)
             wait = max(at.cycle - engine.start, 0)
             plan.engines[op.name] = replace(engine, start=engine.start + wait, ready=engine.ready + wait)
 

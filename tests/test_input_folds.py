@@ -92,7 +92,7 @@ def test_an_interval_that_is_a_cycle_short_is_noticed(fold):
 @pytest.mark.parametrize("reuse", [2, 4, 8, 16])
 def test_reuse_leaves_no_engine_waiting(reuse, interleave):
     graph = network("lstm", units=8, features=6, tail=(3,))
-    found = make_plan(graph, by_reuse(graph, reuse, "dsp", interleave=interleave))
+    found = make_plan(graph, by_reuse(graph, reuse, "dsp", base=Folding({}, interleave)))
     fold = found.folding.folds["lstm"]
     shared = make_plan(graph, Folding({**found.folding.folds, "lstm": replace(fold, input=None)}, interleave))
     assert found.schedules[0].interval == shared.schedules[0].interval

@@ -34,7 +34,7 @@ def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Pla
             cycles = max(int(rng.integers(1, 7)), least_reuse(layer.program))
             recurrent = layer.steps > 1
             if way == "unroll" and recurrent:
-                folds[layer.name] = Fold(1, 1, choice)
+                folds[layer.name] = Fold(1, cycles, choice)
                 continue
             apart = bool(input_products(layer.program)) and rng.random() < 0.5
             folds[layer.name] = Fold(beats, cycles, choice, int(rng.integers(1, 25)) if apart else None)
