@@ -288,13 +288,16 @@ class _Body:
         slot = plan.slots[op.name]
         size = self.program.sizes[op.name]
         count = size // self.fold.beats if size == plan.units else size
-        operands = [self.operand(op, arg, segment) for arg in op.args]
+        read = self.program[op.args[0]].args if slot.through else op.args
+        operands = [self.operand(op, arg, segment) for arg in read]
         kind = shape(plan.bounds[op.name].narrow(op.type))
         results: list[Value] = []
         for u in range(count):
             args = [values[u] if len(values) > 1 else values[0] for values in operands]
             result = Signal(kind, name=f"{op.name}_{u}")
-            if isinstance(op, Lookup):
+            if isinstance(op, Lookup) and slot.through:
+                value = self.tables.read_through(op, args)
+            elif isinstance(op, Lookup):
                 value = self.tables.read(op, args[0])
             else:
                 value, frac = exact(m, plan, op, args, f"{op.name}_exact{u}")

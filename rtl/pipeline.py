@@ -33,12 +33,14 @@ class Slot:
     ``cycle - start`` registers are inside: of a product behind the multiplier, of a lookup in and before the memory, of
     others before the cast.
     ``doubled``: a table with two entries an index, of which the rounding chooses one instead of adding to the index.
+    ``through``: a table read by the operands of the sum that it looks up, ahead of the sum's own rounding.
     """
 
     start: int
     cycle: int
     offset: float
     doubled: bool = False
+    through: bool = False
 
     @property
     def stands(self) -> Place:

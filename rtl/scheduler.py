@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import ceil
 
 from fxsim.errors import FxsimError
-from fxsim.fixed import Round
+from fxsim.fixed import Round, smallest
 from fxsim.program import (
     Add,
     Concat,
@@ -47,6 +47,7 @@ from .folds import (
     rows_of,
     units_of,
 )
+from .lookthrough import looked_through
 from .pipeline import Pipeline, Place, Slot
 from .schedule import Engine, LayerSchedule, widths
 
@@ -362,12 +363,30 @@ class _Scheduler:
             rounding = family.adder(len(op.table.values.data).bit_length()) + family.decision(op.table.round)
         return self.pipeline.lookup(at, index, rounding, f"op {op.name!r}")
 
+    def lookup_through(self, op: Lookup) -> Slot | None:
+        """A table read by the operands of the sum that it looks up; None if the sum's rounding must be seen."""
+        total = self.program[op.arg]
+        shifts = looked_through(op, total, self.known[op.arg])
+        if shifts is None or not all(arg in self.plan.slots for arg in total.args):
+            return None
+        low, high = self.known[op.arg].exact
+        index = self.family.adder(smallest(low, high, 0).width) + self.family.constant + self.family.clamp
+        if not self.pipeline.fits(index + self.family.table_in):
+            return None
+        return replace(self.pipeline.lookup(self.behind(total), index, 0.0, f"op {op.name!r}"), through=True)
+
+    def behind(self, op: Op) -> Place:
+        """When all operands stand."""
+        return max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
+
     def place(self, op: Op) -> Slot:
         """The first place of a lane op behind its operands."""
         family, known, pipeline, name = self.family, self.known[op.name], self.pipeline, f"op {op.name!r}"
-        at = max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
+        at = self.behind(op)
         if isinstance(op, Lookup):
-            return self.lookup(op, at)
+            slot = self.lookup(op, at)
+            through = self.lookup_through(op)
+            return through if through is not None and through.stands < slot.stands else slot
         width = max(widths(self.plan, op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
