@@ -27,24 +27,19 @@ from fxsim.program import (
     Total,
 )
 
-from .constants import LOGIC, digit_counts, most_digits
+from .constants import LOGIC
 from .delays import Family
+from .engines import Engines
 from .folds import (
-    BLOCK_ROM,
     LANE,
     MOST_CYCLES,
     REDUCTIONS,
     Fold,
-    engine_fold,
-    engine_multipliers,
-    engine_shape,
     input_products,
     is_chained,
-    is_ordered,
     known_bounds,
     legal_beats,
     power_of_two,
-    rows_of,
     units_of,
 )
 from .lookthrough import looked_through
@@ -89,6 +84,7 @@ class _Scheduler:
         self.plan, self.program, self.fold, self.family, self.opened = plan, program, fold, plan.family, opened
         self.pipeline = Pipeline(plan.family, plan.clock_mhz)
         self.known = plan.bounds = known_bounds(program)
+        self.engines = Engines(plan, self.pipeline)
         plan.segments = [0]
         if fold.input is not None and fold.beats > 1:
             plan.parked |= input_products(program)
@@ -127,7 +123,7 @@ class _Scheduler:
         for name, offset in self.opened.items():
             for op in program.dots:
                 if op.arg == name:
-                    self.pipeline.reach(offset + self.into(plan.engines[op.name]))
+                    self.pipeline.reach(offset + self.engines.into(plan.engines[op.name]))
         plan.longest = self.pipeline.longest
         plan.interval = self.find_interval()
         return plan
@@ -177,7 +173,7 @@ class _Scheduler:
                 continue
             # Behind the ops: at a sequence's first step the initial value is chosen instead.
             offset = plan.slots[state.update].offset + self.family.select
-            if all(self.pipeline.fits(offset + self.into(engine)) for engine in engines):
+            if all(self.pipeline.fits(offset + self.engines.into(engine)) for engine in engines):
                 found[state.name] = offset
         return found
 
@@ -213,71 +209,10 @@ class _Scheduler:
                 self.plan.enters[state.name] = first - 1
 
     # -- engines -------------------------------------------------------------------------------------------------------
-    def into(self, engine: Engine) -> float:
-        """Delay from an engine's operand to its first register."""
-        op = self.program[engine.op]
-        assert isinstance(op, Dot)
-        if engine.direct:
-            return self.multiplier(op)[0]
-        if engine.selected:
-            return self.family.choice(engine.depth)
-        counts = digit_counts(op.weights.data)
-        shifted = int(counts.max(where=counts <= engine.digits, initial=1))
-        factors = widths(self.plan, op)
-        added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
-        return max(added, self.multiplier(op)[0] if engine.multipliers else 0.0)
-
-    def multiplier(self, op: Op) -> tuple[float, int]:
-        """Delay into the first register of a product, and how many it has."""
-        return self.pipeline.multiplier(widths(self.plan, op), self.fold.multiplier == LOGIC)
-
-    def engine(self, op: Dot) -> Engine:
-        """The engine of a product, as if it started in cycle 0."""
-        fold, family, pipeline = engine_fold(self.program, op, self.fold), self.family, self.pipeline
-        known = self.known[op.name]
-        ordered = is_ordered(op, known)
-        rows = rows_of(self.program, op, fold)
-        shape = engine_shape(op, rows, fold, ordered)
-        if shape is None:
-            raise FxsimError(f"op {op.name!r}: {fold.cycles} cycles are not enough for its products, in order")
-        passes, width = shape
-        steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
-        engine = Engine(
-            op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
-            stages=self.multiplier(op)[1],
-            fetch=0,
-            digits=most_digits(fold.multiplier),
-            multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
-        )  # fmt: skip
-        pipeline.from_place(Place(0, 0.0), max(self.into(engine), self.multiplier(op)[0]), "a product")
-        if engine.selected:
-            # Out of a block RAM weights may come too late for the multiplier: then they have a register in between.
-            memory = family.table_out if engine.slots >= BLOCK_ROM else 0.0
-            whole = memory + self.multiplier(op)[0]
-            engine = replace(engine, fetch=1 if pipeline.fits(whole) else 2)
-            pipeline.reach(whole if engine.fetch == 1 else memory)
-            still = isinstance(self.program[op.arg], State) and self.plan.ways == 1
-            engine = replace(engine, direct=still and engine.depth == 1)
-        # From the product's register: its cast, adder levels, the accumulator.
-        low, high = known.product
-        arg_frac = self.program[op.arg].type.frac
-        offset = family.block_out + family.cast(arg_frac + op.weights.type.frac, op.type, low, high)
-        add = family.adder(known.narrow(op.type).width)
-        terms = width + (0 if engine.accumulates or op.bias is None else 1)
-        registers, offset = pipeline.levels(offset, add, (terms - 1).bit_length(), f"an addition of op {op.name!r}")
-        cycles = sum(registers)
-        if engine.accumulates:
-            last = add + (family.comparison(op.type.width) if ordered else 0.0)
-            begin, _ = pipeline.levels(offset, last, 1, f"the accumulator of op {op.name!r}")
-            registers += begin
-            cycles += sum(begin) + 1
-            offset = 0.0
-        ready = engine.busy - 1 + engine.product_cycle + cycles
-        return replace(engine, registers=tuple(registers), ready=ready, offset=offset)
-
     def align_engines(self, segment: int) -> None:
         """Start the engines of a segment so that their results come together; a parked one's are chosen from first."""
-        engines = {op.name: self.engine(op) for op in self.program.dots if self.plan.segment[op.name] == segment}
+        dots = [op for op in self.program.dots if self.plan.segment[op.name] == segment]
+        engines = {op.name: self.engines.engine(op) for op in dots}
         ready = {name: self.usable(engine) for name, engine in engines.items()}
         last = max(ready.values(), default=0)
         begin = self.plan.segments[segment]
@@ -302,7 +237,7 @@ class _Scheduler:
         elif (self.fold.reuse == 1 or plan.chained) and not self.is_held(op.arg):
             engine, at = plan.engines[op.name], self.when(op.arg, segment)
             if engine.busy == 1:
-                at = self.pipeline.from_place(at, self.into(engine), f"a product of op {op.name!r}")
+                at = self.pipeline.from_place(at, self.engines.into(engine), f"a product of op {op.name!r}")
             elif at != Place(0, 0.0):
                 # The operand stands for the engine's cycles in a register.
                 at = Place(at.cycle + 1, 0.0)
