@@ -8,6 +8,7 @@ from dataclasses import replace
 from fxsim.errors import FxsimError
 from fxsim.program import Dot, Op, State
 
+from .compress import levels
 from .constants import LOGIC, digit_counts, most_digits
 from .folds import BLOCK_ROM, engine_fold, engine_multipliers, engine_shape, is_ordered, rows_of
 from .pipeline import Pipeline, Place
@@ -72,11 +73,17 @@ class Engines:
         offset = family.block_out + family.cast(arg_frac + op.weights.type.frac, op.type, low, high)
         add = family.adder(known.narrow(op.type).width)
         terms = width + (0 if engine.accumulates or op.bias is None else 1)
-        registers, offset = pipeline.levels(offset, add, (terms - 1).bit_length(), f"an addition of op {op.name!r}")
+        delays = [add] * (terms - 1).bit_length()
+        sums = [name for name, part in self.plan.absorbed.items() if part.dot == op.name]
+        if sums:
+            engine = replace(engine, compressed=True)
+            wide = max(self.known[name].narrow(self.program[name].type).width for name in (op.name, *sums))
+            delays = [family.compress] * levels(terms + 1) + [family.adder(wide)]
+        registers, offset = pipeline.levels(offset, delays, f"an addition of op {op.name!r}")
         cycles = sum(registers)
         if engine.accumulates:
             last = add + (family.comparison(op.type.width) if ordered else 0.0)
-            begin, _ = pipeline.levels(offset, last, 1, f"the accumulator of op {op.name!r}")
+            begin, _ = pipeline.levels(offset, [last], f"the accumulator of op {op.name!r}")
             registers += begin
             cycles += sum(begin) + 1
             offset = 0.0

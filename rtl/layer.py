@@ -9,6 +9,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from fxsim.fixed import Fixed
 from fxsim.program import Concat, Constant, Dot, Input, Lookup, Op, Slice, State
 
 from .control import Flow, Phase
@@ -77,6 +78,7 @@ class _Body(States):
         super().__init__(m, plan)
         self.i, self.buffer, self.sequences = i, buffer, sequences
         self.taps: list[Tap] = []
+        self.engines: dict[str, MatVec] = {}
         self.tables = Tables(m, self.registers, plan)
         self.reductions = Reductions(self.registers, plan)
 
@@ -139,6 +141,10 @@ class _Body(States):
             return
         if isinstance(op, Dot):
             flow = self.dot(op, segment)
+        elif op.name in self.plan.absorbed:
+            dot, start = self.plan.absorbed[op.name].dot, self.plan.absorbed[op.name].start
+            results = self.engines[dot].result[start : start + self.program.sizes[op.name]]
+            flow = self.flow(op.name, self.plan.slots[op.name].cycle, list(results))
         elif isinstance(op, Concat):
             cycle = max(self.cycle(arg, segment) for arg in op.args)
             flow = self.flow(op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
@@ -157,9 +163,17 @@ class _Body(States):
         plan, m = self.plan, self.m
         engine = plan.engines[op.name]
         arg = self.program[op.arg]
+        sums: dict[int, tuple[Fixed, Fixed]] = {}
+        absorbed = {name: part for name, part in plan.absorbed.items() if part.dot == op.name}
+        for name, part in absorbed.items():
+            types = [plan.bounds[arg].narrow(self.program[arg].type) for arg in (name, part.other)]
+            sums |= {part.start + k: (types[0], types[1]) for k in range(self.program.sizes[name])}
         fold, parked = engine_fold(self.program, op, self.fold), op.name in plan.parked
-        unit = MatVec(op, plan.bounds[op.name], engine, fold, plan.units, arg.type, plan.bounds[op.arg], parked)
-        m.submodules[op.name] = unit
+        unit = MatVec(op, plan.bounds[op.name], engine, fold, plan.units, arg.type, plan.bounds[op.arg], parked, sums)
+        m.submodules[op.name] = self.engines[op.name] = unit
+        for part in absorbed.values():
+            values = self.values(part.other, segment, engine.product_cycle)
+            m.d.comb += [unit.other[part.start + k].eq(value) for k, value in enumerate(values)]
         phase, start = self.phases[segment], self.local(segment, engine.start)
         x: list[Value]
         if op.arg in self.opened:
@@ -239,6 +253,8 @@ class _Body(States):
         """Show an op's results to tests, where its beats hold them in the op's own order."""
         if self.plan.ways > 1:
             return  # tests look at sequences one after another
+        if any(part.dot == op.name for part in self.plan.absorbed.values()):
+            return  # it has no value of its own
         size, count = self.program.sizes[op.name], len(flow.values)
         parked = op.name in self.plan.parked
         whole = size == count and (self.fold.beats == 1 or parked)

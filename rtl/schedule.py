@@ -24,6 +24,7 @@ from fxsim.program import (
 )
 from fxsim.ranges import Bounds
 
+from .absorb import Absorbed
 from .constants import LOGIC
 from .delays import Family
 from .folds import (
@@ -42,7 +43,8 @@ class Engine:
     beat 0's results stand. ``fetch`` and ``stages``: registers before and behind each multiplier. ``registers[i]``:
     whether a register stands before adder level i (the last one: before the accumulator). ``ordered``: a saturating
     sum, one product at a time. ``direct``: the operand stands still, so that it has no register beside those of the
-    weights, and is read only when these come. ``digits``: constants of up to so many signed digits need no multiplier;
+    weights, and is read only when these come. ``compressed``: terms are added without carries, but for the last
+    addition. ``digits``: constants of up to so many signed digits need no multiplier;
     ``multipliers``: how many are left.
     """
 
@@ -59,6 +61,7 @@ class Engine:
     fetch: int
     digits: int
     multipliers: int
+    compressed: bool = False
     direct: bool = False
     start: int = 0
     ready: int = 0
@@ -117,9 +120,10 @@ class LayerSchedule:
     the input that wait as whole vectors for the beats, made in cycles of their own. ``opened`` are the states
     that products read without a register of their own: out of the ops ``held``, whose registers keep their values until
     the next step. ``ways``: sequences whose tokens take turns; ``enters``: the cycle in which a token then finds its
-    states. ``chained``: products follow each other within a token, each over the fold's cycles, and all vectors move
-    with their token. ``interval``: cycles between tokens; ``result``: the cycle in which beat 0 of the result is given
-    to the buffer behind. ``longest``: the longest delay between two registers, on the scale of the family's table.
+    states. ``absorbed``: sums that products make themselves. ``chained``: products follow each other within a token,
+    each over the fold's cycles, and all vectors move with their token. ``interval``: cycles between tokens; ``result``:
+    the cycle in which beat 0 of the result is given to the buffer behind. ``longest``: the longest delay between two
+    registers, on the scale of the family's table.
     """
 
     program: Program
@@ -132,6 +136,7 @@ class LayerSchedule:
     slots: dict[str, Slot] = field(default_factory=dict)
     segment: dict[str, int] = field(default_factory=dict)
     segments: list[int] = field(default_factory=list)
+    absorbed: dict[str, Absorbed] = field(default_factory=dict)
     collected: set[str] = field(default_factory=set)
     parked: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)

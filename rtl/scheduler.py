@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 
@@ -27,6 +28,7 @@ from fxsim.program import (
     Total,
 )
 
+from .absorb import absorbable
 from .constants import LOGIC
 from .delays import Family
 from .engines import Engines
@@ -55,12 +57,24 @@ def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, way
 
     Raises ``FxsimError`` for a folding that the program does not allow.
     """
-    plain = _Scheduler(LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways), {})
+
+    def make() -> LayerSchedule:
+        return LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
+
+    best = _with_opened(make)
+    if fold.reuse == 1 and fold.input is None and family.compress and (sums := absorbable(program)):
+        other = _with_opened(lambda: replace(make(), absorbed=dict(sums)))
+        return other if other.interval < best.interval else best
+    return best
+
+
+def _with_opened(make: Callable[[], LayerSchedule]) -> LayerSchedule:
+    """The better of a schedule with registers behind its states and one without."""
+    plain = _Scheduler(make(), {})
     best = plain.run()
     offsets = plain.openable()
     if offsets:
-        again = LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
-        opened = _Scheduler(again, offsets)
+        opened = _Scheduler(make(), offsets)
         other = opened.run()
         # The new places must bear out the offsets that they were found with.
         if opened.openable() == offsets and other.interval < best.interval:
@@ -107,6 +121,9 @@ class _Scheduler:
         for op in program.ops:
             if isinstance(op, Dot):
                 self.place_engine(op)
+            elif op.name in plan.absorbed:
+                engine = plan.engines[plan.absorbed[op.name].dot]
+                plan.slots[op.name] = Slot(engine.product_cycle, engine.ready, engine.offset)
             elif isinstance(op, LANE):
                 plan.slots[op.name] = self.place(op)
             elif isinstance(op, REDUCTIONS):
@@ -192,7 +209,7 @@ class _Scheduler:
         stands = self.when(name, self.plan.segment[name]).cycle
         if stands < cycle:
             return set()
-        if slot is None or isinstance(op, (Lookup, *REDUCTIONS)):
+        if slot is None or name in self.plan.absorbed or isinstance(op, (Lookup, *REDUCTIONS)):
             return None
         if slot.start < cycle:
             return {name}
@@ -214,11 +231,20 @@ class _Scheduler:
         dots = [op for op in self.program.dots if self.plan.segment[op.name] == segment]
         engines = {op.name: self.engines.engine(op) for op in dots}
         ready = {name: self.usable(engine) for name, engine in engines.items()}
+        for part in self.plan.absorbed.values():
+            # What is absorbed stands in a register when the products do.
+            term, engine = self.source(part.other), engines[part.dot]
+            ready[term] = max(ready[term], engines[term].ready + 1 + engine.ready - engine.product_cycle)
         last = max(ready.values(), default=0)
         begin = self.plan.segments[segment]
         for name, engine in engines.items():
             start = begin + last - ready[name]
             self.plan.engines[name] = replace(engine, start=start, ready=engine.ready + start)
+
+    def source(self, name: str) -> str:
+        """The op that a name is (part of)."""
+        op = self.program[name]
+        return self.source(op.arg) if isinstance(op, Slice) else name
 
     def usable(self, engine: Engine) -> int:
         """The cycle of beat 0 in which a product's results stand for their users; later beats find theirs in time."""

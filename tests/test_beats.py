@@ -71,7 +71,7 @@ def test_a_copy_that_comes_too_late_is_noticed(cell, monkeypatch):
     def late(registers, name, cycle, values, phase, interval, stands):
         return Relay(registers, name, cycle, values, phase, interval + 1, stands)
 
-    monkeypatch.setattr("rtl.layer.Relay", late)
+    monkeypatch.setattr("rtl.operands.Relay", late)
     assert rtl_run(plan, raw).outputs.tolist() != expected
 
 
