@@ -117,27 +117,30 @@ def by_reuse(
         fold, least = chosen[layer.name], _least(layer)
         wanted = reuse.get(layer.name, least) if isinstance(reuse, Mapping) else reuse
         folds[layer.name] = (
-            _slower_inputs(layer, fold, known, clock_mhz, base.interleave)[-1] if wanted > least else fold
+            _slower_inputs(layer, fold, known, clock_mhz, base.interleave)[-1][0] if wanted > least else fold
         )
     return replace(base, folds=folds)
 
 
-def _slower_inputs(layer: HardLayer, fold: Fold, known: Family, clock_mhz: float, ways: int) -> list[Fold]:
+def _slower_inputs(
+    layer: HardLayer, fold: Fold, known: Family, clock_mhz: float, ways: int
+) -> list[tuple[Fold, LayerSchedule]]:
     """The fold, and those with slower products of the input: each with fewer multipliers, none with a slower loop."""
     program = layer.program
     assert program is not None
-    found = [fold]
+    ways = ways if layer.steps > 1 else 1
+    found = [(fold, schedule(program, fold, known, clock_mhz, ways))]
     if not input_products(program):
         return found
-    ways = ways if layer.steps > 1 else 1
-    loop = schedule(program, fold, known, clock_mhz, ways).interval
+    loop = found[0][1].interval
     for cycles in range(fold.reuse + 1, loop + 1):
         slow = replace(fold, input=cycles)
-        if fold_multipliers(program, slow) < fold_multipliers(program, found[-1]):
+        if fold_multipliers(program, slow) < found[-1][1].multipliers:
             # Engines whose results come together may not start together, so that one may end after the loop.
-            if schedule(program, slow, known, clock_mhz, ways).interval > loop:
+            plan = schedule(program, slow, known, clock_mhz, ways)
+            if plan.interval > loop:
                 break
-            found.append(slow)
+            found.append((slow, plan))
     return found
 
 
@@ -324,8 +327,7 @@ def by_budget(
         ways = base.interleave if layer.steps > 1 else 1
         row = []
         for fold in choices(layer, multiplier):
-            for one in _slower_inputs(layer, fold, known, clock_mhz, ways):
-                plan = schedule(layer.program, one, known, clock_mhz, ways)
+            for one, plan in _slower_inputs(layer, fold, known, clock_mhz, ways):
                 cycles = (layer.steps - 1) * plan.interval * ways + plan.latency
                 row.append(Option(plan.multipliers, cycles, layer.steps * plan.interval, (one,)))
         options.append(row)

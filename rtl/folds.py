@@ -14,6 +14,7 @@ from fxsim.program import (
     Add,
     Cast,
     Concat,
+    Const,
     Constant,
     Dot,
     Largest,
@@ -187,8 +188,13 @@ def rows_of(program: Program, op: Dot, fold: Fold) -> int:
 def engine_multipliers(op: Dot, rows: int, passes: int, width: int, multiplier: str) -> int:
     """Multipliers of an engine; with one weight for ever, only those that its constants need."""
     if rows == op.weights.shape[-1] and passes == 1 and width == op.weights.shape[-2] and op.weights.data.ndim == 2:
-        return int((digit_counts(op.weights.data) > most_digits(multiplier)).sum())
+        return _of_constants(op.weights, multiplier)
     return rows // passes * width
+
+
+@lru_cache(maxsize=1024)
+def _of_constants(weights: Const, multiplier: str) -> int:
+    return int((digit_counts(weights.data) > most_digits(multiplier)).sum())
 
 
 def fold_for_reuse(program: Program, reuse: int, multiplier: str = "auto") -> Fold:
