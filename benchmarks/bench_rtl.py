@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,16 @@ def load(case: Case, shared: Path) -> Graph:
 
 def folding(case: Case, graph: Graph) -> Folding:
     """The case's folding."""
+    base = Folding({}, case.interleave)
     if case.multipliers is None:
-        found = by_reuse(graph, case.reuse)
-    else:
-        found = by_budget(graph, multipliers=case.multipliers, clock_mhz=case.clock_mhz, family_name=case.family)
-    return replace(found, interleave=case.interleave)
+        return by_reuse(graph, case.reuse, base=base)
+    return by_budget(
+        graph,
+        multipliers=case.multipliers,
+        clock_mhz=case.clock_mhz,
+        family_name=case.family,
+        base=base,
+    )
 
 
 def measure(case: Case, shared: Path, cells: bool) -> dict[str, Any]:

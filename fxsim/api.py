@@ -105,22 +105,27 @@ def plan(
     clock_mhz: float = 200.0,
     family: str = "xc7",
     multiplier: str = "auto",
+    interleave: int = 1,
+    unroll: int = 1,
+    input_beat: str | int | None = None,
 ) -> Folding:
     """The fastest folding of at most so many ``multipliers``, DSP blocks or LUTs, the smallest of at most ``latency``
     cycles or of a sequence each ``interval`` cycles, or that of a reuse.
 
     Exactly one of the six. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). Raises ``FxsimError`` with the attainable value.
+    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll`` and ``input_beat`` are
+    those of :func:`export`. Raises ``FxsimError`` with the attainable value if there is none.
     """
-    from rtl.folding import by_reuse
+    from rtl.folding import Folding, by_reuse
     from rtl.search import by_budget
 
     _check_graph(graph)
     if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
         raise FxsimError("a plan needs exactly one of multipliers, dsp, lut, latency, interval and reuse")
+    base = Folding({}, interleave, unroll, _beat(graph, input_beat))
+    where: dict[str, Any] = {"multiplier": multiplier, "clock_mhz": clock_mhz, "family_name": family, "base": base}
     if reuse is not None:
-        return by_reuse(graph, reuse, multiplier)
-    where: dict[str, Any] = {"clock_mhz": clock_mhz, "family_name": family, "multiplier": multiplier}
+        return by_reuse(graph, reuse, **where)
     return by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
 
 
@@ -135,6 +140,14 @@ def pareto(
 
     _check_graph(graph)
     return front(graph, clock_mhz, family, multiplier, count)
+
+
+def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
+    """Elements of an input beat."""
+    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
+    if isinstance(input_beat, str) and input_beat not in beats:
+        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
+    return beats[input_beat] if isinstance(input_beat, str) else input_beat
 
 
 @dataclass(frozen=True)
@@ -216,13 +229,11 @@ def export(
     if folding is None:
         if given:
             where: dict[str, Any] = {"clock_mhz": clock_mhz, "family": family, "multiplier": multiplier}
-            folding = plan(graph, reuse=reuse, **budgets, **where)
+            where |= {"interleave": 1 if interleave is None else interleave, "unroll": 1 if unroll is None else unroll}
+            folding = plan(graph, reuse=reuse, input_beat=input_beat, **budgets, **where)
         else:
-            folding = by_reuse(graph, {}, multiplier)
-    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
-    if isinstance(input_beat, str) and input_beat not in beats:
-        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
-    beat = beats[input_beat] if isinstance(input_beat, str) else input_beat
+            folding = by_reuse(graph, {}, multiplier, base=Folding({}, unroll=1 if unroll is None else unroll))
+    beat = _beat(graph, input_beat)
     folding = replace(
         folding,
         interleave=folding.interleave if interleave is None else interleave,

@@ -9,18 +9,28 @@ from .folds import Fold
 
 
 class Registers:
-    """Collects register transfers that hold unconditionally, wherever in a module's text they come to be needed."""
+    """Collects register transfers, wherever in a module's text they come to be needed."""
 
     def __init__(self) -> None:
         self._transfers: list[tuple[Signal, Value]] = []
+        self._enabled: list[tuple[Value, list[tuple[Signal, Value]]]] = []
 
     def add(self, target: Signal, value: Value) -> None:
         """``target`` takes ``value`` at every clock edge."""
         self._transfers.append((target, value))
 
+    def captured(self, values: list[Value], enable: Value, name: str) -> list[Value]:
+        """Registers that take the values at the edges at which ``enable`` is high."""
+        kept = [Signal(value.shape(), name=f"{name}_{k}", reset_less=True) for k, value in enumerate(values)]
+        self._enabled.append((enable, list(zip(kept, values, strict=True))))
+        return list(kept)
+
     def finish(self, m: Module) -> None:
         """Put the transfers into the module; call it once, outside of any condition."""
         m.d.sync += [target.eq(value) for target, value in self._transfers]
+        for enable, transfers in self._enabled:
+            with m.If(enable):
+                m.d.sync += [target.eq(value) for target, value in transfers]
 
 
 class Delay:
@@ -52,6 +62,31 @@ class Flow:
     def at(self, cycle: int) -> list[Value]:
         """The signals in a later cycle of beat 0."""
         return [delay(cycle - self.cycle) for delay in self._delays]
+
+
+class Relay(Flow):
+    """The same where tokens are ``interval`` cycles apart: each copy stands that long, so that fewer are needed.
+
+    ``stands``: cycles in which the signals themselves stand.
+    """
+
+    def __init__(
+        self, registers: Registers, name: str, cycle: int, values: list[Value], phase: Phase, interval: int, stands: int
+    ) -> None:
+        super().__init__(registers, name, cycle, values)
+        self._registers, self._name, self._phase = registers, name, phase
+        self._interval, self._stands = interval, stands
+        self._copies: list[list[Value]] = [values]
+
+    def at(self, cycle: int) -> list[Value]:
+        """The signals in a later cycle."""
+        late = cycle - self.cycle - self._stands
+        copies = 0 if late < 0 else 1 + late // self._interval
+        while len(self._copies) <= copies:
+            when = self.cycle + self._stands - 1 + (len(self._copies) - 1) * self._interval
+            name = f"{self._name}_of{when}"
+            self._copies.append(self._registers.captured(self._copies[-1], self._phase.strobe(when), name))
+        return self._copies[copies]
 
 
 class Phase:

@@ -25,8 +25,10 @@ class Family:
     through it without a register; ``multiply_wide``: between the registers inside of several joined blocks;
     ``block_out``: what the way out of a block takes longer than that out of a register. ``rounding``: what rounding
     takes longer than its addition; ``ties``: what a mode that looks at all the bits below takes longer than one that
-    looks at the first; ``rounded``: what a saturation behind it does. ``clamp``: into the range of a table;
-    ``table_in``: into the address of a block RAM; ``table_out``: from its clock to its output.
+    looks at the first; ``rounded``: what a saturation behind it does. ``constant``: what a third, constant operand of
+    an addition takes: nothing where the LUTs before the carries have an input left for it. ``compress``: a level of
+    additions without carries, up to six rows to three; 0: never made, for LUTs have but four inputs. ``clamp``: into
+    the range of a table; ``table_in``: into the address of a block RAM; ``table_out``: from its clock to its output.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Family:
     rounding: float = 0.15
     ties: float = 0.0
     rounded: float = 0.6
+    constant: float = 0.0
+    compress: float = 0.8
     clamp: float = 0.55
     table_in: float = 1.7
     table_out: float = 2.1
@@ -129,6 +133,8 @@ FAMILIES = {
             select=1.7,
             ties=1.6,
             rounded=0.3,
+            constant=1.7,
+            compress=0.0,
             clamp=4.1,
             table_in=2.3,
             table_out=5.9,

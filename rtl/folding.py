@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from math import floor, prod
 
@@ -15,7 +15,7 @@ from fxsim.program import Program
 
 from .cost import Cost, plan_cost
 from .delays import Family, family
-from .folds import Fold, fold_for_reuse, fold_multipliers, least_reuse, products
+from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least_reuse, products
 from .lower import HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
@@ -38,9 +38,16 @@ class Folding:
     unroll: int = 1
     beat: int | None = None
 
+    def ways(self, steps: int) -> int:
+        """Sequences that take turns in a layer of so many steps."""
+        return self.interleave if steps > 1 else 1
+
     def to_json(self) -> dict[str, object]:
         """As written to a folding file and the manifest."""
-        text: dict[str, object] = {name: asdict(fold) for name, fold in self.folds.items()}
+        text: dict[str, object] = {
+            name: {key: value for key, value in asdict(fold).items() if value is not None}
+            for name, fold in self.folds.items()
+        }
         whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
         return text | whole
 
@@ -85,22 +92,68 @@ class Plan:
         return self.cost.dsp if self.cost is not None else sum(s.dsp for s in self.schedules if s is not None)
 
 
-def computing(graph: Graph) -> list[HardLayer]:
+def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     """The hardware layers that have a folding."""
-    return [layer for layer in lower(graph) if layer.program is not None]
+    return [layer for layer in lower(graph, unroll) if layer.program is not None]
 
 
 #: Fields of a folding file that are of the whole network.
 _WHOLE = ("interleave", "unroll", "beat")
 
 
-def by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto") -> Folding:
+def by_reuse(
+    graph: Graph,
+    reuse: int | Mapping[str, int],
+    multiplier: str = "auto",
+    *,
+    clock_mhz: float = 200.0,
+    family_name: str = "xc7",
+    base: Folding | None = None,
+) -> Folding:
     """Each layer's engines take at most ``reuse`` cycles a step, with the fewest multipliers.
 
     A layer with fewer products than that has one multiplier an engine. ``multiplier`` says which constant products need
-    none (``constants.CHOICES``). Raises ``FxsimError`` naming the legal values.
+    none (``constants.CHOICES``). Above the least reuse, the products of a recurrent layer's input take as many cycles
+    as the loop does at that clock, for they would only wait. ``base`` says what is to be interleaved, unrolled and a
+    beat; unrolled, a layer takes a sequence every ``reuse`` cycles. Raises ``FxsimError`` naming the legal values.
     """
-    layers = computing(graph)
+    base = base or Folding({})
+    known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier, base.unroll).folds
+    check_clock(clock_mhz)
+    check_interleave(lower(graph, base.unroll), base.interleave)
+    folds = {}
+    for layer in computing(graph, base.unroll):
+        assert layer.program is not None
+        fold, least = chosen[layer.name], _least(layer)
+        wanted = reuse.get(layer.name, least) if isinstance(reuse, Mapping) else reuse
+        if wanted > least:
+            fold = slower_inputs(layer.program, fold, known, clock_mhz, base.ways(layer.steps))[-1][0]
+        folds[layer.name] = fold
+    return replace(base, folds=folds)
+
+
+def slower_inputs(
+    program: Program, fold: Fold, known: Family, clock_mhz: float, ways: int
+) -> list[tuple[Fold, LayerSchedule]]:
+    """The fold, and those with slower products of the input: each with fewer multipliers, none with a slower loop."""
+    found = [(fold, schedule(program, fold, known, clock_mhz, ways))]
+    if not input_products(program):
+        return found
+    loop = found[0][1].interval
+    for cycles in range(fold.reuse + 1, loop + 1):
+        slow = replace(fold, input=cycles)
+        if fold_multipliers(program, slow) < found[-1][1].multipliers:
+            # Engines whose results come together may not start together, so that one may end after the loop.
+            plan = schedule(program, slow, known, clock_mhz, ways)
+            if plan.interval > loop:
+                break
+            found.append((slow, plan))
+    return found
+
+
+def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "auto", unroll: int = 1) -> Folding:
+    """The same with one number of cycles for all engines of a layer."""
+    layers = computing(graph, unroll)
     if isinstance(reuse, Mapping):
         _check_names(reuse, layers)
         wanted = {layer.name: reuse.get(layer.name, _least(layer)) for layer in layers}
@@ -144,8 +197,9 @@ def check_clock(clock_mhz: float) -> None:
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
 
-    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut; beside the layers may stand
-    ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that are not named are fully parallel.
+    Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut, and ``"input"``: cycles a step of the products
+    of a recurrent layer's input; beside the layers may stand ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that
+    are not named are fully parallel.
     Raises ``FxsimError`` for anything else.
     """
     try:
@@ -155,20 +209,20 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
-    layers = {layer.name: layer for layer in computing(graph)}
-    _check_names(data, list(layers.values()))
+    unroll = whole.get("unroll", 1)
+    _check_names(data, computing(graph, unroll))
     chosen: dict[str, Fold] = {}
     reuse: dict[str, int] = {}
     for name, value in data.items():
         if set(value) == {"reuse"}:
             reuse[name] = value["reuse"]
-        elif set(value) - {"multiplier"} == {"beats", "cycles"} and all(
+        elif set(value) - {"multiplier", "input"} == {"beats", "cycles"} and all(
             type(v) is (str if key == "multiplier" else int) for key, v in value.items()
         ):
             chosen[name] = Fold(**value)
         else:
             raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
-    rest = by_reuse(graph, reuse)
+    rest = _by_reuse(graph, reuse, unroll=unroll)
     return Folding({**rest.folds, **chosen}, **whole)
 
 
@@ -176,9 +230,9 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
     check_clock(clock_mhz)
-    layers = tuple(lower(graph, folding.unroll))
+    layers = lower(graph, folding.unroll)
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
-    _check_interleave(layers, folding.interleave)
+    check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
@@ -186,8 +240,8 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
             schedules.append(None)
             continue
         try:
-            fold, ways = folding.folds.get(layer.name, Fold()), folding.interleave if layer.steps > 1 else 1
-            schedules.append(schedule(layer.program, fold, known, clock_mhz, ways))
+            fold = folding.folds.get(layer.name, Fold())
+            schedules.append(schedule(layer.program, fold, known, clock_mhz, folding.ways(layer.steps)))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
     stages = []
@@ -202,7 +256,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
         depth = floor(latency / spacing) + 2
         stages.append(Stage(interval, latency, depth, layer.return_sequences))
     return Plan(
-        graph, layers, folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
+        graph, tuple(layers), folding, tuple(schedules), tuple(stages), source, timing(stages, source), known, clock_mhz
     )
 
 
@@ -219,7 +273,8 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     return Source(first.steps, folding.interleave, vector // beat)
 
 
-def _check_interleave(layers: tuple[HardLayer, ...], ways: int) -> None:
+def check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
+    """Raise ``FxsimError`` where so many sequences cannot take turns."""
     if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
         raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
     if ways == 1:

@@ -14,6 +14,7 @@ from fxsim.program import (
     Add,
     Cast,
     Concat,
+    Const,
     Constant,
     Dot,
     Largest,
@@ -46,12 +47,14 @@ MOST_CYCLES = 1 << 24
 class Fold:
     """How a layer's work is spread over time: ``beats`` groups of units, ``cycles`` clock cycles each.
 
-    ``multiplier``: which products by constants are made without one, a key of ``constants.CHOICES``.
+    ``multiplier``: which products by constants are made without one, a key of ``constants.CHOICES``. ``input``: cycles
+    a step of the products of a recurrent layer's input, which run ahead of the loop; None: as those of the loop.
     """
 
     beats: int = 1
     cycles: int = 1
     multiplier: str = "auto"
+    input: int | None = None
 
     @property
     def reuse(self) -> int:
@@ -113,6 +116,32 @@ def legal_beats(program: Program) -> list[int]:
 
 
 @lru_cache(maxsize=256)
+def input_products(program: Program) -> frozenset[str]:
+    """The matrix products of the input that may have cycles of their own.
+
+    There are others in the step, and element-wise ops alone read their results.
+    """
+    found = {op.name for op in program.dots if op.arg == program.input.name}
+    slices = {op.name for op in program.ops if isinstance(op, Slice) and op.arg in found}
+    users = [op for op in program.ops if (found | slices) & set(op.args) and op.name not in slices]
+    kept = {program.output, *(state.update for state in program.states)}
+    apart = not kept & (found | slices) and all(isinstance(op, LANE) for op in users)
+    return frozenset(found if apart and len(found) < len(program.dots) else ())
+
+
+def is_chained(program: Program) -> bool:
+    """Whether products follow each other in a token and nothing stays until the next one: tokens may be close."""
+    slices = {op.name for op in program.ops if isinstance(op, Slice) and op.arg == program.input.name}
+    return not program.states and any(op.arg not in slices | {program.input.name} for op in program.dots)
+
+
+def engine_fold(program: Program, op: Dot, fold: Fold) -> Fold:
+    """The fold of one engine: that of the layer, or the input's own."""
+    if fold.input is None or op.name not in input_products(program):
+        return fold
+    return Fold(1, fold.input, fold.multiplier)
+
+
 def products(program: Program) -> int:
     """Products of the largest matrix product: the reuse at which it has one multiplier."""
     return max((dot.weights.shape[-1] * dot.weights.shape[-2] for dot in program.dots), default=1)
@@ -161,13 +190,13 @@ def rows_of(program: Program, op: Dot, fold: Fold) -> int:
 def engine_multipliers(op: Dot, rows: int, passes: int, width: int, multiplier: str) -> int:
     """Multipliers of an engine; with one weight for ever, only those that its constants need."""
     if rows == op.weights.shape[-1] and passes == 1 and width == op.weights.shape[-2] and op.weights.data.ndim == 2:
-        return _constant_multipliers(op, multiplier)
+        return _of_constants(op.weights, multiplier)
     return rows // passes * width
 
 
-@lru_cache(maxsize=256)
-def _constant_multipliers(op: Dot, multiplier: str) -> int:
-    return int((digit_counts(op.weights.data) > most_digits(multiplier)).sum())
+@lru_cache(maxsize=1024)
+def _of_constants(weights: Const, multiplier: str) -> int:
+    return int((digit_counts(weights.data) > most_digits(multiplier)).sum())
 
 
 def fold_for_reuse(program: Program, reuse: int, multiplier: str = "auto") -> Fold:
@@ -214,8 +243,9 @@ def fold_multipliers(program: Program, fold: Fold) -> int:
     known = known_bounds(program)
     total = lane_multipliers(program, fold)
     for op in program.dots:
-        rows = rows_of(program, op, fold)
-        shape = engine_shape(op, rows, fold, is_ordered(op, known[op.name]))
+        own = engine_fold(program, op, fold)
+        rows = rows_of(program, op, own)
+        shape = engine_shape(op, rows, own, is_ordered(op, known[op.name]))
         assert shape is not None
         total += engine_multipliers(op, rows, *shape, fold.multiplier)
     return total

@@ -6,11 +6,13 @@ from __future__ import annotations
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory, ReadPort
 
-from fxsim.fixed import Fixed
+from fxsim.fixed import Fixed, smallest
 from fxsim.program import Lookup, Table
 
+from .compress import with_constant
 from .control import Registers
-from .fixed import rounded, split
+from .fixed import rounded, shifted, split
+from .lookthrough import looked_through
 from .matvec import rom_style
 from .schedule import LayerSchedule
 
@@ -24,13 +26,32 @@ class Tables:
 
     def read(self, op: Lookup, x: Value) -> Value:
         """Read a table: index now, entry one (or two) cycles later."""
-        m, table, slot = self.m, op.table, self.plan.slots[op.name]
+        table, slot = op.table, self.plan.slots[op.name]
         shift = self.plan.program[op.arg].type.frac - table.frac
         scaled = x if table.scale == 1 else x * Const(table.scale)
         if slot.doubled:
             index, up = split(scaled, shift, table.round)
         else:
             index, up = rounded(scaled, shift, table.round), Const(0, 0)
+        return self._entry(op, index, up)
+
+    def read_through(self, op: Lookup, operands: list[Value]) -> Value:
+        """The same by the operands of the sum that is looked up."""
+        plan, total = self.plan, self.plan.program[op.arg]
+        known = plan.bounds[op.arg]
+        found = looked_through(op, total, known)
+        assert found is not None
+        constant, shift = found
+        low, high = known.exact
+        width = max(smallest(min(low, -1), high + constant, 0).width, shift + 1)
+        fracs = [plan.program[arg].type.frac for arg in total.args]
+        one, two = (shifted(value, known.exact_frac - frac) for value, frac in zip(operands, fracs, strict=True))
+        exact = with_constant(one, two, constant, width)
+        return self._entry(op, exact[shift:].as_signed(), Const(0, 0))
+
+    def _entry(self, op: Lookup, index: Value, up: Value) -> Value:
+        """The entry at a rounded index; ``up``: the rounding of one that is not."""
+        m, table, slot = self.m, op.table, self.plan.slots[op.name]
         whole = Signal(index.shape(), name=f"{op.name}_whole")
         place = Signal(range(len(table.values.data)), name=f"{op.name}_index")
         low, high = whole < table.first, whole > table.last

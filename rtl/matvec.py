@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Array, Const, Elaboratable, Module, Mux, Signal, Value
+from amaranth.hdl import Array, C, Const, Elaboratable, Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
 from fxsim.fixed import Fixed, smallest
@@ -14,9 +15,10 @@ from fxsim.fixed import cast as cast_integer
 from fxsim.program import Dot
 from fxsim.ranges import Bounds
 
+from .compress import fewer, row
 from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, logic_product, rounded, shape
+from .fixed import cast, limited, logic_product, rounded, shape, shifted
 from .folds import BLOCK_ROM, Fold
 from .schedule import Engine
 from .stream import elements
@@ -30,27 +32,46 @@ class MatVec(Elaboratable):
     Parameters
     ----------
     op, known: the product and its bounds. engine, fold: when and how. units: units of the layer.
-    arg: format of the operand.
+    arg, arg_known: format and bounds of the operand. parked: whether results wait in registers, each pass's from the
+    cycle after it stands. sums: for rows that are sums with another term, the formats of both.
 
     Members
     -------
     x : the operand's elements, still for the engine's cycles of the token (or for one cycle, if those are one)
     start, last : high in the engine's first cycle; whether the token is the last of its sequence
+    other : for each row of ``sums`` its other term, when the products of slot 0 stand
     result : ``engine.rows`` signals, output ``k * units + beat * lanes + u`` in row ``k * lanes + u``
     """
 
-    def __init__(self, op: Dot, known: Bounds, engine: Engine, fold: Fold, units: int, arg: Fixed, arg_known: Bounds):
+    def __init__(
+        self,
+        op: Dot,
+        known: Bounds,
+        engine: Engine,
+        fold: Fold,
+        units: int,
+        arg: Fixed,
+        arg_known: Bounds,
+        parked: bool = False,
+        sums: Mapping[int, tuple[Fixed, Fixed]] | None = None,
+    ) -> None:
         self.op, self.known, self.engine, self.fold, self.units = op, known, engine, fold, units
-        self.arg = arg
+        self.arg, self.parked = arg, parked
         narrow = arg_known.narrow(arg)
         self.x = [Signal(shape(narrow), name=f"x{j}") for j in range(engine.inputs)]
         self.start, self.last = Signal(), Signal()
         self.type = known.narrow(op.type)
-        self.result = [Signal(shape(self.type), name=f"y{r}") for r in range(engine.rows)]
+        self.sums = sums or {}
+        types = [self.sums[r][0] if r in self.sums else self.type for r in range(engine.rows)]
+        self.result = [Signal(shape(type), name=f"y{r}") for r, type in enumerate(types)]
+        self.other = {r: Signal(shape(term), name=f"other{r}") for r, (_, term) in self.sums.items()}
 
     def weight_index(self, beat: int, row: int) -> int:
         """Output that ``row`` computes in ``beat``."""
         lanes = self.units // self.fold.beats
+        if self.parked:
+            gates = self.engine.rows // self.units
+            return row % gates * self.units + row // gates
         if self.fold.beats == 1:
             return row
         return row // lanes * self.units + beat * lanes + row % lanes
@@ -64,29 +85,30 @@ class MatVec(Elaboratable):
         operands = self.operands(m, slot)
         frac = self.arg.frac + op.weights.type.frac
         lanes = [self.row(m, p, self.weights(m, p, slot), operands, frac, slot) for p in range(e.rows // e.passes)]
-        if e.passes == 1:
+        if e.passes == 1 and not self.parked:
             m.d.comb += [row.eq(value) for row, value in zip(self.result, lanes, strict=True)]
         else:
-            assert slot is not None
-            self.collect(m, lanes, slot)
+            self.collect(m, registers, lanes, slot)
         registers.finish(m)
         return m
 
-    def collect(self, m: Module, lanes: list[Value], slot: _Slots) -> None:
-        """Rows of earlier passes wait for the last pass of their beat."""
+    def collect(self, m: Module, registers: Registers, lanes: list[Value], slot: _Slots | None) -> None:
+        """Rows of earlier passes wait for the last pass of their beat; parked ones all wait."""
         e = self.engine
         parallel = len(lanes)
         time = self._tree_time() + e.accumulates
-        done = slot.done(time)
-        number = slot.number(time)
+        done = slot.done(time) if slot else Delay(registers, self.start, "done", reset_less=False)(time)
+        number = slot.number(time) if slot else Const(0, 1)
         for k in range(e.passes):
             for p, value in enumerate(lanes):
                 row = self.result[k * parallel + p]
-                if k == e.passes - 1:
+                if self.parked:
+                    row = self.result[self.weight_index(0, k * parallel + p)]
+                if k == e.passes - 1 and not self.parked:
                     m.d.comb += row.eq(value)
                 else:
                     kept = Signal(shape(self.type), name=f"kept{k}_{p}", reset_less=True)
-                    with m.If(done & (number == k)):
+                    with m.If(done & (number == k) if e.passes > 1 else done):
                         m.d.sync += kept.eq(value)
                     m.d.comb += row.eq(kept)
 
@@ -98,7 +120,7 @@ class MatVec(Elaboratable):
         """The inputs of this cycle's products."""
         e = self.engine
         if slot is None or e.depth == 1:
-            if slot is None:
+            if slot is None or e.direct:
                 return list(self.x)
             # Only weights change: the operand waits for them in a register.
             return [self.fetched(m, x, f"operand{j}", e.fetch) for j, x in enumerate(self.x)]
@@ -159,13 +181,13 @@ class MatVec(Elaboratable):
     ) -> Value:
         """One row position: products, adder tree, accumulator."""
         e, op = self.engine, self.op
+        if e.compressed:
+            return self.compressed(m, p, weights, operands, frac)
         terms: list[Value] = []
         for i, (weight, operand) in enumerate(zip(weights, operands, strict=True)):
             if isinstance(weight, int) and weight == 0:
                 continue
-            kept = self.product(operand, weight)
-            for stage in range(e.stages):
-                kept = self.register(m, kept, f"p{p}_{i}_{stage}")
+            kept = self.registered_product(m, operand, weight, f"p{p}_{i}")
             # A sum that cannot saturate is right modulo its width, so that products need only be rounded.
             term = cast(kept, frac, op.type) if e.ordered else rounded(kept, frac - op.type.frac, op.type.round)
             terms.append(self.resized(m, term, f"t{p}_{i}"))
@@ -195,6 +217,33 @@ class MatVec(Elaboratable):
         after = before + term
         m.d.sync += total.eq(limited(after, op.type) if e.ordered else after)
         return total
+
+    def registered_product(self, m: Module, operand: Value, weight: Value | int, name: str) -> Value:
+        """A product behind its registers."""
+        kept = self.product(operand, weight)
+        for stage in range(self.engine.stages):
+            kept = self.register(m, kept, f"{name}_{stage}")
+        return kept
+
+    def compressed(self, m: Module, p: int, weights: list[Any], operands: list[Value], frac: int) -> Value:
+        """One row as a sum without carries, but for the last addition; its products are exact."""
+        e, op, width = self.engine, self.op, len(self.result[p])
+        pairs = [(w, x) for w, x in zip(weights, operands, strict=True) if not (isinstance(w, int) and w == 0)]
+        terms = [(self.registered_product(m, x, w, f"p{p}_{i}"), frac) for i, (w, x) in enumerate(pairs)]
+        if op.bias is not None:
+            bias = cast_integer(int(op.bias.data[p]), op.bias.type.frac, op.type)
+            terms.append((Const(bias, shape(op.type)), op.type.frac))
+        if p in self.sums:
+            terms.append((self.other[p], self.sums[p][1].frac))
+        grid = self.sums[p][0].frac if p in self.sums else op.type.frac
+        rows = [row(shifted(term, grid - low), width) for term, low in terms] or [C(0, width)]
+        for k, registered in enumerate(e.registers):
+            if registered:
+                rows = [self.register(m, bits, f"r{p}_{k}_{n}") for n, bits in enumerate(rows)]
+            if k < len(e.registers) - 1:
+                rows = fewer(rows, lambda bits: self.named(m, bits, f"c{p}"))
+        total = rows[0] if len(rows) == 1 else (rows[0] + rows[1])[:width]
+        return total.as_signed() if self.result[p].shape().signed else total
 
     def product(self, operand: Value, weight: Value | int) -> Value:
         """A product; by a constant of few signed digits as a sum of shifted operands."""
@@ -226,6 +275,12 @@ class MatVec(Elaboratable):
         limit = shape(self.type)
         exact = self.engine.ordered or len(value) <= limit.width
         signal = Signal(value.shape() if exact else limit, name=name)
+        m.d.comb += signal.eq(value)
+        return signal
+
+    def named(self, m: Module, value: Value, name: str) -> Value:
+        """``value`` in a signal of its own."""
+        signal = Signal(value.shape(), name=name)
         m.d.comb += signal.eq(value)
         return signal
 

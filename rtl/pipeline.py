@@ -8,6 +8,7 @@ the next cycle, from registers; products and tables have registers of their own 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,12 +34,14 @@ class Slot:
     ``cycle - start`` registers are inside: of a product behind the multiplier, of a lookup in and before the memory, of
     others before the cast.
     ``doubled``: a table with two entries an index, of which the rounding chooses one instead of adding to the index.
+    ``through``: a table read by the operands of the sum that it looks up, ahead of the sum's own rounding.
     """
 
     start: int
     cycle: int
     offset: float
     doubled: bool = False
+    through: bool = False
 
     @property
     def stands(self) -> Place:
@@ -115,11 +118,11 @@ class Pipeline:
         self.reach(start.offset + into + (0.0 if doubled else rounding))
         return Slot(start.cycle, start.cycle + 1, family.table_out, doubled)
 
-    def levels(self, offset: float, delay: float, count: int, what: str) -> tuple[list[bool], float]:
-        """``count`` operators of ``delay`` in a row: whether each has a register before it, and the last one's end."""
+    def levels(self, offset: float, delays: Sequence[float], what: str) -> tuple[list[bool], float]:
+        """Operators in a row: whether each has a register before it, and the last one's end."""
         registers = []
         at = Place(0, offset)
-        for _ in range(count):
+        for delay in delays:
             start = self.from_place(at, delay, what)
             registers.append(start.cycle > at.cycle)
             at = Place(start.cycle, start.offset + delay)

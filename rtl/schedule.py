@@ -25,6 +25,7 @@ from fxsim.program import (
 )
 from fxsim.ranges import Bounds
 
+from .absorb import Absorbed
 from .constants import LOGIC
 from .delays import Family
 from .folds import (
@@ -42,7 +43,9 @@ class Engine:
     ``start`` is the cycle of its first slot; ``ready`` and ``offset`` the cycle and the delay (ns) within it at which
     beat 0's results stand. ``fetch`` and ``stages``: registers before and behind each multiplier. ``registers[i]``:
     whether a register stands before adder level i (the last one: before the accumulator). ``ordered``: a saturating
-    sum, one product at a time. ``digits``: constants of up to so many signed digits need no multiplier;
+    sum, one product at a time. ``direct``: the operand stands still, so that it has no register beside those of the
+    weights, and is read only when these come. ``compressed``: terms are added without carries, but for the last
+    addition. ``digits``: constants of up to so many signed digits need no multiplier;
     ``multipliers``: how many are left.
     """
 
@@ -59,6 +62,8 @@ class Engine:
     fetch: int
     digits: int
     multipliers: int
+    compressed: bool = False
+    direct: bool = False
     start: int = 0
     ready: int = 0
     offset: float = 0.0
@@ -92,6 +97,11 @@ class Engine:
         return self.ordered or not self.constant
 
     @property
+    def reads(self) -> int:
+        """Cycle in which slot 0 looks at its operand."""
+        return self.start + (self.fetch if self.direct else 0)
+
+    @property
     def accumulates(self) -> bool:
         """Whether partial sums are kept from cycle to cycle."""
         return self.depth > 1 or self.ordered
@@ -107,10 +117,13 @@ class LayerSchedule:
     """Everything about the time of one layer; see the fields of the classes above.
 
     ``segments`` are the cycles at which each group of beats starts: a matrix product of something computed in the
-    step begins a new one. ``collected`` are the ops kept as whole vectors between segments. ``opened`` are the states
+    step begins a new one. ``collected`` are the ops kept as whole vectors between segments, ``parked`` the products of
+    the input that wait as whole vectors for the beats, made in cycles of their own. ``opened`` are the states
     that products read without a register of their own: out of the ops ``held``, whose registers keep their values until
-    the next step. ``ways``: sequences whose tokens take turns. ``interval``: cycles between tokens; ``result``: the
-    cycle in which beat 0 of the result is given to the buffer behind. ``longest``: the longest delay between two
+    the next step. ``ways``: sequences whose tokens take turns; ``enters``: the cycle in which a token then finds its
+    states. ``absorbed``: sums that products make themselves. ``chained``: products follow each other within a token,
+    each over the fold's cycles, and all vectors move with their token. ``interval``: cycles between tokens; ``result``:
+    the cycle in which beat 0 of the result is given to the buffer behind. ``longest``: the longest delay between two
     registers, on the scale of the family's table.
     """
 
@@ -124,10 +137,14 @@ class LayerSchedule:
     slots: dict[str, Slot] = field(default_factory=dict)
     segment: dict[str, int] = field(default_factory=dict)
     segments: list[int] = field(default_factory=list)
+    absorbed: dict[str, Absorbed] = field(default_factory=dict)
     collected: set[str] = field(default_factory=set)
+    parked: set[str] = field(default_factory=set)
     opened: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
+    enters: dict[str, int] = field(default_factory=dict)
     bounds: dict[str, Bounds] = field(default_factory=dict)
+    chained: bool = False
     interval: int = 1
     result: int = 0
     longest: float = 0.0
@@ -140,7 +157,7 @@ class LayerSchedule:
     @property
     def flows_input(self) -> bool:
         """Whether the input moves with the token; else it is held for the cycles of the step."""
-        return self.fold.reuse == 1
+        return self.chained or (self.fold.reuse == 1 and self.fold.input is None)
 
     @property
     def flows_state(self) -> bool:
@@ -164,6 +181,17 @@ class LayerSchedule:
             elif isinstance(op, Mul):
                 total += lane_products(self.program, op, self.fold) * self.family.blocks(*widths(self, op))
         return total
+
+    def turns(self, engine: Engine) -> list[tuple[int, int, int]]:
+        """For each pass of a parked product: the cycle in which it stands, the first and the last beat that need it."""
+        gates, parallel = engine.rows // self.units, engine.rows // engine.passes
+        found = []
+        for k in range(engine.passes):
+            # Unit by unit, so that the first beats need not wait for the last pass.
+            first, last = k * parallel // gates, ((k + 1) * parallel - 1) // gates
+            ready = engine.ready - (engine.passes - 1 - k) * engine.depth
+            found.append((ready, first // self.lanes, last // self.lanes))
+        return found
 
     @property
     def tail(self) -> int:

@@ -3,49 +3,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 
 from fxsim.errors import FxsimError
-from fxsim.fixed import Round
 from fxsim.program import (
-    Add,
     Concat,
     Constant,
     Dot,
     Input,
     Lookup,
-    Max,
-    Min,
-    Mul,
     Op,
     Program,
-    Select,
     Slice,
     State,
-    Sub,
-    Total,
 )
 
-from .constants import LOGIC, digit_counts, most_digits
+from .absorb import absorbable
 from .delays import Family
 from .folds import (
-    BLOCK_ROM,
     LANE,
     MOST_CYCLES,
     REDUCTIONS,
     Fold,
-    engine_multipliers,
-    engine_shape,
-    is_ordered,
-    known_bounds,
+    input_products,
+    is_chained,
     legal_beats,
-    power_of_two,
-    rows_of,
     units_of,
 )
-from .pipeline import Pipeline, Place, Slot
-from .schedule import Engine, LayerSchedule, widths
+from .pipeline import Place, Slot
+from .places import Places
+from .schedule import LayerSchedule
 
 
 def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
@@ -53,12 +42,24 @@ def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, way
 
     Raises ``FxsimError`` for a folding that the program does not allow.
     """
-    plain = _Scheduler(LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways), {})
+
+    def make() -> LayerSchedule:
+        return LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
+
+    best = _with_opened(make)
+    if fold.reuse == 1 and fold.input is None and family.compress and (sums := absorbable(program)):
+        other = _with_opened(lambda: replace(make(), absorbed=dict(sums)))
+        return other if other.interval < best.interval else best
+    return best
+
+
+def _with_opened(make: Callable[[], LayerSchedule]) -> LayerSchedule:
+    """The better of a schedule with registers behind its states and one without."""
+    plain = _Scheduler(make(), {})
     best = plain.run()
     offsets = plain.openable()
     if offsets:
-        again = LayerSchedule(program, fold, units_of(program), family, clock_mhz, ways)
-        opened = _Scheduler(again, offsets)
+        opened = _Scheduler(make(), offsets)
         other = opened.run()
         # The new places must bear out the offsets that they were found with.
         if opened.openable() == offsets and other.interval < best.interval:
@@ -66,7 +67,7 @@ def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, way
     return best
 
 
-class _Scheduler:
+class _Scheduler(Places):
     """Places one layer's ops. ``opened``: states to be read out of their update's ops, and how late they stand (ns)."""
 
     def __init__(self, plan: LayerSchedule, opened: dict[str, float]) -> None:
@@ -78,23 +79,40 @@ class _Scheduler:
             raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
         if fold.cycles > MOST_CYCLES:
             raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
-        self.plan, self.program, self.fold, self.family, self.opened = plan, program, fold, plan.family, opened
-        self.pipeline = Pipeline(plan.family, plan.clock_mhz)
-        self.known = plan.bounds = known_bounds(program)
+        self.check_input(program, fold)
+        super().__init__(plan)
+        self.opened = opened
         plan.segments = [0]
+        if fold.input is not None and fold.beats > 1:
+            plan.parked |= input_products(program)
+        plan.chained = fold.beats == 1 and fold.reuse > 1 and is_chained(program)
+
+    @staticmethod
+    def check_input(program: Program, fold: Fold) -> None:
+        if fold.input is None:
+            return
+        if not input_products(program):
+            raise FxsimError("input must be left out where no other product runs beside those of the input")
+        if type(fold.input) is not int or not 1 <= fold.input <= MOST_CYCLES:
+            raise FxsimError(f"input must be an integer from 1 to {MOST_CYCLES} cycles, not {fold.input!r}")
 
     def run(self) -> LayerSchedule:
         plan, program = self.plan, self.program
         self.find_segments()
         self.align_engines(0)
+        self.find_entries()
         for op in program.ops:
             if isinstance(op, Dot):
                 self.place_engine(op)
+            elif op.name in plan.absorbed:
+                engine = plan.engines[plan.absorbed[op.name].dot]
+                plan.slots[op.name] = Slot(engine.product_cycle, engine.ready, engine.offset)
             elif isinstance(op, LANE):
                 plan.slots[op.name] = self.place(op)
             elif isinstance(op, REDUCTIONS):
                 plan.slots[op.name] = self.place_reduction(op)
         self.delay_engines()
+        self.find_entries()
         output = program.output
         # Through the buffer behind, which may be empty, into the next layer's register.
         at = self.when(output, plan.segment[output])
@@ -105,7 +123,7 @@ class _Scheduler:
         for name, offset in self.opened.items():
             for op in program.dots:
                 if op.arg == name:
-                    self.pipeline.reach(offset + self.into(plan.engines[op.name]))
+                    self.pipeline.reach(offset + self.engines.into(plan.engines[op.name]))
         plan.longest = self.pipeline.longest
         plan.interval = self.find_interval()
         return plan
@@ -116,26 +134,20 @@ class _Scheduler:
         segment = self.plan.segment
         for op in self.program.ops:
             before = max((segment[arg] for arg in op.args), default=0)
-            if isinstance(op, Dot) and self.fold.reuse > 1 and not self.is_held(op.arg):
+            if isinstance(op, Dot) and self.fold.reuse > 1 and not (self.plan.chained or self.is_held(op.arg)):
                 before += 1
                 self.plan.collected.add(op.arg)
             segment[op.name] = before
         for op in self.program.ops:
             if isinstance(op, (*LANE, *REDUCTIONS, Concat)):
                 for arg in op.args:
-                    if not self.is_held(arg) and segment[arg] < segment[op.name]:
+                    if not (self.is_held(arg) or self.is_parked(arg)) and segment[arg] < segment[op.name]:
                         self.plan.collected.add(arg)
 
-    def is_held(self, name: str) -> bool:
-        """Whether an op stands still in registers (or is constant) while the step is worked on."""
+    def is_parked(self, name: str) -> bool:
+        """Whether an op is (part of) a vector that waits for the beats."""
         op = self.program[name]
-        if isinstance(op, Slice):
-            return self.is_held(op.arg)
-        if isinstance(op, Input):
-            return not self.plan.flows_input
-        if isinstance(op, State):
-            return not self.plan.flows_state
-        return isinstance(op, Constant)
+        return name in self.plan.parked or (isinstance(op, Slice) and op.arg in self.plan.parked)
 
     # -- states --------------------------------------------------------------------------------------------------------
     def openable(self) -> dict[str, float]:
@@ -150,7 +162,7 @@ class _Scheduler:
                 continue
             # Behind the ops: at a sequence's first step the initial value is chosen instead.
             offset = plan.slots[state.update].offset + self.family.select
-            if all(self.pipeline.fits(offset + self.into(engine)) for engine in engines):
+            if all(self.pipeline.fits(offset + self.engines.into(engine)) for engine in engines):
                 found[state.name] = offset
         return found
 
@@ -169,7 +181,7 @@ class _Scheduler:
         stands = self.when(name, self.plan.segment[name]).cycle
         if stands < cycle:
             return set()
-        if slot is None or isinstance(op, (Lookup, *REDUCTIONS)):
+        if slot is None or name in self.plan.absorbed or isinstance(op, (Lookup, *REDUCTIONS)):
             return None
         if slot.start < cycle:
             return {name}
@@ -178,73 +190,33 @@ class _Scheduler:
             return None
         return {name}.union(*(part for part in below if part is not None))
 
+    def find_entries(self) -> None:
+        """Each state of interleaved sequences comes in the cycle before its first reader looks at it."""
+        for state in self.program.states if self.plan.ways > 1 else ():
+            first = min((first for op, first, _ in self.reads(state.name)), default=0)
+            if state.name not in self.plan.enters and first > 0:
+                self.plan.enters[state.name] = first - 1
+
     # -- engines -------------------------------------------------------------------------------------------------------
-    def into(self, engine: Engine) -> float:
-        """Delay from an engine's operand to its first register."""
-        if engine.selected:
-            return self.family.choice(engine.depth)
-        op = self.program[engine.op]
-        assert isinstance(op, Dot)
-        counts = digit_counts(op.weights.data)
-        shifted = int(counts.max(where=counts <= engine.digits, initial=1))
-        factors = widths(self.plan, op)
-        added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
-        return max(added, self.multiplier(op)[0] if engine.multipliers else 0.0)
-
-    def multiplier(self, op: Op) -> tuple[float, int]:
-        """Delay into the first register of a product, and how many it has."""
-        return self.pipeline.multiplier(widths(self.plan, op), self.fold.multiplier == LOGIC)
-
-    def engine(self, op: Dot) -> Engine:
-        """The engine of a product, as if it started in cycle 0."""
-        fold, family, pipeline = self.fold, self.family, self.pipeline
-        known = self.known[op.name]
-        ordered = is_ordered(op, known)
-        rows = rows_of(self.program, op, fold)
-        shape = engine_shape(op, rows, fold, ordered)
-        if shape is None:
-            raise FxsimError(f"op {op.name!r}: {fold.cycles} cycles are not enough for its products, in order")
-        passes, width = shape
-        steps = op.weights.shape[0] if op.weights.data.ndim == 3 else 1
-        engine = Engine(
-            op.name, op.weights.shape[-2], rows, passes, width, steps, fold.beats, ordered, (),
-            stages=self.multiplier(op)[1],
-            fetch=0,
-            digits=most_digits(fold.multiplier),
-            multipliers=engine_multipliers(op, rows, passes, width, fold.multiplier),
-        )  # fmt: skip
-        pipeline.from_place(Place(0, 0.0), max(self.into(engine), self.multiplier(op)[0]), "a product")
-        if engine.selected:
-            # Out of a block RAM weights may come too late for the multiplier: then they have a register in between.
-            memory = family.table_out if engine.slots >= BLOCK_ROM else 0.0
-            whole = memory + self.multiplier(op)[0]
-            engine = replace(engine, fetch=1 if pipeline.fits(whole) else 2)
-            pipeline.reach(whole if engine.fetch == 1 else memory)
-        # From the product's register: its cast, adder levels, the accumulator.
-        low, high = known.product
-        arg_frac = self.program[op.arg].type.frac
-        offset = family.block_out + family.cast(arg_frac + op.weights.type.frac, op.type, low, high)
-        add = family.adder(known.narrow(op.type).width)
-        terms = width + (0 if engine.accumulates or op.bias is None else 1)
-        registers, offset = pipeline.levels(offset, add, (terms - 1).bit_length(), f"an addition of op {op.name!r}")
-        cycles = sum(registers)
-        if engine.accumulates:
-            last = add + (family.comparison(op.type.width) if ordered else 0.0)
-            begin, _ = pipeline.levels(offset, last, 1, f"the accumulator of op {op.name!r}")
-            registers += begin
-            cycles += sum(begin) + 1
-            offset = 0.0
-        ready = engine.busy - 1 + engine.product_cycle + cycles
-        return replace(engine, registers=tuple(registers), ready=ready, offset=offset)
-
     def align_engines(self, segment: int) -> None:
-        """Start the engines of a segment so that their results come together."""
-        engines = {op.name: self.engine(op) for op in self.program.dots if self.plan.segment[op.name] == segment}
-        last = max((engine.ready for engine in engines.values()), default=0)
+        """Start the engines of a segment so that their results come together; a parked one's are chosen from first."""
+        dots = [op for op in self.program.dots if self.plan.segment[op.name] == segment]
+        engines = {op.name: self.engines.engine(op) for op in dots}
+        ready = {name: self.usable(engine) for name, engine in engines.items()}
+        for part in self.plan.absorbed.values():
+            # What is absorbed stands in a register when the products do.
+            term, engine = self.source(part.other), engines[part.dot]
+            ready[term] = max(ready[term], engines[term].ready + 1 + engine.ready - engine.product_cycle)
+        last = max(ready.values(), default=0)
         begin = self.plan.segments[segment]
         for name, engine in engines.items():
-            start = begin + last - engine.ready
+            start = begin + last - ready[name]
             self.plan.engines[name] = replace(engine, start=start, ready=engine.ready + start)
+
+    def source(self, name: str) -> str:
+        """The op that a name is (part of)."""
+        op = self.program[name]
+        return self.source(op.arg) if isinstance(op, Slice) else name
 
     def place_engine(self, op: Dot) -> None:
         plan = self.plan
@@ -254,9 +226,13 @@ class _Scheduler:
             args = [dot.arg for dot in self.program.dots if plan.segment[dot.name] == segment]
             plan.segments.append(max(self.when(arg, plan.segment[arg]).cycle for arg in args) + plan.tail + 1)
             self.align_engines(segment)
-        elif self.fold.reuse == 1 and not self.is_held(op.arg):
-            engine = plan.engines[op.name]
-            at = self.pipeline.from_place(self.when(op.arg, segment), self.into(engine), f"a product of op {op.name!r}")
+        elif (self.fold.reuse == 1 or plan.chained) and not self.is_held(op.arg):
+            engine, at = plan.engines[op.name], self.when(op.arg, segment)
+            if engine.busy == 1:
+                at = self.pipeline.from_place(at, self.engines.into(engine), f"a product of op {op.name!r}")
+            elif at != Place(0, 0.0):
+                # The operand stands for the engine's cycles in a register.
+                at = Place(at.cycle + 1, 0.0)
             wait = max(at.cycle - engine.start, 0)
             plan.engines[op.name] = replace(engine, start=engine.start + wait, ready=engine.ready + wait)
 
@@ -279,71 +255,6 @@ class _Scheduler:
             if wait > 0:
                 plan.engines[op.name] = replace(engine, start=engine.start + wait, ready=engine.ready + wait)
 
-    # -- lanes ---------------------------------------------------------------------------------------------------------
-    def when(self, name: str, segment: int) -> Place:
-        """When a value first stands for a user in ``segment`` (beat 0)."""
-        plan, op = self.plan, self.program[name]
-        if isinstance(op, Constant) and (self.program.sizes[name] == 1 or self.fold.beats == 1):
-            return Place(0, 0.0)
-        if isinstance(op, Slice):
-            return self.when(op.arg, segment)
-        if self.is_held(name) or plan.segment[name] < segment:
-            # Chosen by the beat's number, one register later.
-            return Place(plan.segments[segment] + (self.fold.beats > 1), 0.0)
-        if isinstance(op, Input):
-            return Place(0, 0.0)
-        if isinstance(op, State):
-            # Chosen from the memory's word and the initial value.
-            return Place(0, self.family.select)
-        if isinstance(op, Concat):
-            return max(self.when(arg, segment) for arg in op.args)
-        if isinstance(op, Dot):
-            engine = plan.engines[name]
-            return Place(engine.ready, engine.offset)
-        return plan.slots[name].stands
-
-    def lookup(self, op: Lookup, at: Place) -> Slot:
-        """A table read: scale, round and clamp the index, then the memory."""
-        family, arg = self.family, self.known[op.arg]
-        index, rounding = family.clamp, 0.0
-        if op.table.scale > 1:
-            index += 2 * family.adder((op.table.scale * (arg.high - arg.low)).bit_length())
-        if self.program[op.arg].type.frac > op.table.frac and op.table.round is not Round.TRN:
-            rounding = family.adder(len(op.table.values.data).bit_length()) + family.decision(op.table.round)
-        return self.pipeline.lookup(at, index, rounding, f"op {op.name!r}")
-
-    def place(self, op: Op) -> Slot:
-        """The first place of a lane op behind its operands."""
-        family, known, pipeline, name = self.family, self.known[op.name], self.pipeline, f"op {op.name!r}"
-        at = max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
-        if isinstance(op, Lookup):
-            return self.lookup(op, at)
-        width = max(widths(self.plan, op))
-        cast = family.cast(known.exact_frac, op.type, *known.exact)
-        if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
-            return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
-        delay = 0.0
-        if isinstance(op, Add | Sub):
-            delay = family.adder(width)
-        elif isinstance(op, Max | Min):
-            delay = family.comparison(width)
-        elif isinstance(op, Select):
-            delay = family.select
-        return pipeline.operator(at, delay, cast, name)
-
-    def place_reduction(self, op: Op) -> Slot:
-        """A reduction's levels, each an op of its own with a register behind it: simple, and never slow."""
-        size = self.program.sizes[op.args[0]]
-        width = self.known[op.name].narrow(op.type).width
-        level = self.family.comparison(width) if not isinstance(op, Total) else self.family.adder(width)
-        level += self.family.cast(op.type.frac, op.type, *self.known[op.name].exact)
-        levels = reduction_levels(size)
-        at = self.when(op.args[0], self.plan.segment[op.name])
-        start = self.pipeline.from_place(at, level, f"a level of op {op.name!r}").cycle
-        if isinstance(op, Total) and self.program[op.args[0]].type.frac != op.type.frac:
-            levels += 1
-        return Slot(start, start + 1 + levels, 0.0)
-
     # -- interval ------------------------------------------------------------------------------------------------------
     def reads(self, name: str) -> list[tuple[Op, int, int]]:
         """Users of a held vector, with the first and last cycle in which they look at it."""
@@ -353,9 +264,10 @@ class _Scheduler:
         for op in self.program.ops:
             if not names & set(op.args) or isinstance(op, Slice):
                 continue
-            if isinstance(op, Dot):
+            if isinstance(op, Dot) and op.name in plan.engines:
                 engine = plan.engines[op.name]
-                found.append((op, engine.start, engine.start + plan.tail + engine.busy - 1))
+                last = engine.reads + (engine.beats - 1) * fold.cycles + engine.busy - 1
+                found.append((op, engine.reads, last))
             elif op.name in plan.slots:
                 first = plan.slots[op.name].start - (fold.beats > 1)
                 found.append((op, first, first + plan.tail))
@@ -363,32 +275,28 @@ class _Scheduler:
 
     def find_interval(self) -> int:
         plan, program = self.plan, self.program
-        need = [self.fold.reuse]
+        need = [self.fold.reuse, self.fold.input or 1]
         if not plan.flows_input:
             # The next token overwrites the input register.
             need += [last + 1 for _, _, last in self.reads(program.input.name)]
         for state in program.states:
             cycle = self.when(state.update, plan.segment[state.update]).cycle
             if plan.ways > 1:
-                # Written at the end of that cycle, read a cycle before the next token of the sequence starts.
-                need.append(ceil((cycle + plan.tail + 2) / plan.ways))
+                # Written at the end of that cycle, read a cycle before it enters with the sequence's next token.
+                enters = plan.enters.get(state.name, 0)
+                need.append(ceil((cycle + plan.tail + 2 - enters) / plan.ways))
                 if not plan.flows_state:
-                    need += [last + 1 for _, _, last in self.reads(state.name)]
+                    need += [last + 1 - enters for _, _, last in self.reads(state.name)]
                 continue
             whole = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
             for op, first, _ in self.reads(state.name):
                 # A register later, but for products that read an opened state.
                 later = not (state.name in self.opened and isinstance(op, Dot) and op.arg == state.name)
                 need.append(cycle + later + (plan.tail if whole else 0) - first)
+        for name in plan.parked:
+            for ready, _, beat in plan.turns(plan.engines[name]):
+                need += [first + beat * self.fold.cycles - ready for _, first, _ in self.reads(name)]
         for name in plan.collected:
             cycle = self.when(name, plan.segment[name]).cycle
             need += [last - cycle + 1 for _, _, last in self.reads(name)]
-        if len(plan.segments) > 1:
-            # One token at a time: vectors kept between segments are kept once.
-            need.append(plan.latency + 1)
         return max(need)
-
-
-def reduction_levels(size: int) -> int:
-    """Levels of a tree over ``size`` elements."""
-    return (size - 1).bit_length()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,9 +22,9 @@ from fxsim.program import Program
 from .constants import LOGIC
 from .cost import COEFFICIENTS, schedule_cost
 from .delays import Family, family
-from .folding import Folding, Plan, check_clock, choices, computing, make_plan
+from .folding import Folding, Plan, check_clock, check_interleave, choices, computing, make_plan, slower_inputs
 from .folds import Fold, folds, least_reuse, products
-from .scheduler import schedule
+from .lower import lower
 
 #: Foldings of a network that are kept while layers are joined.
 _MOST = 2000
@@ -34,11 +34,12 @@ RESOURCES = ("multipliers", "dsp", "lut")
 
 @dataclass(frozen=True)
 class Option:
-    """A fold of a layer: what it costs, its cycles between tokens and from a token to its result."""
+    """A fold of a layer: what it costs, its cycles between tokens, between those of one sequence, and to a result."""
 
     fold: Fold
     cost: int
     interval: int
+    turn: int
     latency: int
 
 
@@ -74,22 +75,26 @@ class Front:
 
 
 class _Search:
-    """The foldings of a network. ``resource``: what of it is to be small."""
+    """The foldings of a network. ``resource``: what of it is to be small; ``base``: what it has beside folds."""
 
-    def __init__(self, graph: Graph, clock_mhz: float, family_name: str, multiplier: str, resource: str) -> None:
+    def __init__(
+        self, graph: Graph, clock_mhz: float, family_name: str, multiplier: str, resource: str, base: Folding
+    ) -> None:
         check_clock(clock_mhz)
+        check_interleave(lower(graph, base.unroll), base.interleave)
         self.graph, self.clock_mhz, self.family, self.resource = graph, clock_mhz, family(family_name), resource
+        self.base = base
         if resource == "lut" and family_name not in COEFFICIENTS:
             raise FxsimError(f"lut must be left out: cells are not estimated for family {family_name}")
-        self.layers = computing(graph)
-        self.options = [
-            _options(layer.program, layer.return_sequences, clock_mhz, self.family, multiplier, resource)
-            for layer in self.layers
-            if layer.program is not None
-        ]
+        self.layers = computing(graph, base.unroll)
+        self.options = []
+        for layer in self.layers:
+            assert layer.program is not None
+            of = (layer.program, layer.return_sequences, base.ways(layer.steps))
+            self.options.append(_options(*of, clock_mhz, self.family, multiplier, resource))
 
-    def front(self) -> Front:
-        """The foldings that no other beats in cost and cycles."""
+    def front(self, last: bool = True) -> Front:
+        """The foldings that no other beats in cost and cycles, to the last result of a sequence or to the first."""
         groups: list[list[int]] = []
         for n, layer in enumerate(self.layers):
             before = self.layers[n - 1]
@@ -97,7 +102,10 @@ class _Search:
                 groups[-1].append(n)
             else:
                 groups.append([n])
-        parts = [_together([self.options[n] for n in group], self.layers[group[0]].steps) for group in groups]
+        steps = [self.layers[group[0]].steps for group in groups]
+        if not last and self.layers[-1].return_sequences:
+            steps[-1] = 1
+        parts = [_together([self.options[n] for n in group], count) for group, count in zip(groups, steps, strict=True)]
         whole = parts[0]
         for part in parts[1:]:
             whole = whole.beside(part)
@@ -106,7 +114,7 @@ class _Search:
     def folding(self, picks: Sequence[int]) -> Folding:
         """The folding of one option for each layer."""
         pairs = zip(self.layers, self.options, picks, strict=True)
-        return Folding({layer.name: options[pick].fold for layer, options, pick in pairs})
+        return replace(self.base, folds={layer.name: options[pick].fold for layer, options, pick in pairs})
 
     def plan(self, picks: Sequence[int]) -> Plan:
         """The same, planned."""
@@ -122,17 +130,17 @@ class _Search:
 
 @lru_cache(maxsize=64)
 def _options(
-    program: Program, sequences: bool, clock_mhz: float, known: Family, multiplier: str, resource: str
+    program: Program, sequences: bool, ways: int, clock_mhz: float, known: Family, multiplier: str, resource: str
 ) -> list[Option]:
     """A layer's foldings from fast to small."""
     found = []
-    for fold in _folds(program, multiplier):
-        plan = schedule(program, fold, known, clock_mhz)
-        cost = plan.dsp if resource == "dsp" else plan.multipliers
-        estimate = None if resource == "multipliers" else schedule_cost(plan, sequences)
-        if estimate is not None:
-            cost = estimate.dsp if resource == "dsp" else estimate.lut
-        found.append(Option(fold, cost, plan.interval, plan.latency))
+    for one in _folds(program, multiplier):
+        for fold, plan in slower_inputs(program, one, known, clock_mhz, ways):
+            cost = plan.dsp if resource == "dsp" else plan.multipliers
+            estimate = None if resource == "multipliers" else schedule_cost(plan, sequences)
+            if estimate is not None:
+                cost = estimate.dsp if resource == "dsp" else estimate.lut
+            found.append(Option(fold, cost, plan.interval, plan.interval * ways, plan.latency))
     return found
 
 
@@ -152,11 +160,11 @@ def _folds(program: Program, multiplier: str) -> list[Fold]:
 def _together(rows: Sequence[Sequence[Option]], steps: int) -> Front:
     """Layers that work on the steps of a sequence at the same time, at the pace of the slowest."""
     fronts = []
-    for pace in sorted({option.interval for row in rows for option in row}) if len(rows) > 1 else (None,):
+    for pace in sorted({option.turn for row in rows for option in row}) if len(rows) > 1 else (None,):
         joined: Front | None = None
         for row in rows:
-            kept = [n for n, option in enumerate(row) if pace is None or option.interval <= pace]
-            cycles = [row[n].latency + (steps - 1) * row[n].interval * (pace is None) for n in kept]
+            kept = [n for n, option in enumerate(row) if pace is None or option.turn <= pace]
+            cycles = [row[n].latency + (steps - 1) * row[n].turn * (pace is None) for n in kept]
             part = Front(
                 np.array([row[n].cost for n in kept], np.int64), np.array(cycles, np.int64), np.array(kept)[:, None]
             )
@@ -177,7 +185,7 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     """
     if type(count) is not int or count < 2:
         raise FxsimError(f"count must be an integer of at least 2, not {count!r}")
-    search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name))
+    search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name), Folding({}))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.
     wanted = np.geomspace(front.cycles[0], front.cycles[-1], count)
@@ -206,11 +214,12 @@ def by_budget(
     clock_mhz: float = 200.0,
     family_name: str = "xc7",
     multiplier: str = "auto",
+    base: Folding | None = None,
 ) -> Folding:
     """The fastest folding of at most so many multipliers, DSP blocks or LUTs, or the smallest of so many cycles.
 
-    ``latency``: cycles from the first input to the first result; ``interval``: between sequences. Raises
-    ``FxsimError`` with the attainable value if there is none.
+    ``latency``: cycles from the first input to the first result; ``interval``: between sequences. ``base`` says what
+    is to be interleaved, unrolled and a beat. Raises ``FxsimError`` with the attainable value if there is none.
     """
     budgets = {"multipliers": multipliers, "dsp": dsp, "lut": lut, "latency": latency, "interval": interval}
     given = {name: value for name, value in budgets.items() if value is not None}
@@ -220,10 +229,10 @@ def by_budget(
     if type(wanted) is not int or wanted < 1:
         raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
     resource = name if name in RESOURCES else _resource(multiplier, family_name)
-    search = _Search(graph, clock_mhz, family_name, multiplier, resource)
+    search = _Search(graph, clock_mhz, family_name, multiplier, resource, base or Folding({}))
     if name == "interval":
         return _in_interval(search, wanted)
-    front = search.front()
+    front = search.front(last=False)
     if name == "latency":
         return _in_latency(search, front, wanted)
     # What a plan takes beside its layers is small, but counts.

@@ -34,7 +34,7 @@ def stages(plan: LayerSchedule) -> list[Stage]:
             slot = plan.slots[op.name]
             found.setdefault(slot.start, []).append(_first(op, plan))
             if slot.cycle > slot.start:
-                found.setdefault(slot.cycle, []).append(f"{op.name}: {_last(op)}")
+                found.setdefault(slot.cycle, []).append(f"{op.name}: {_last(op, plan)}")
             latest[slot.cycle] = max(latest.get(slot.cycle, 0.0), slot.offset)
     return [Stage(cycle, tuple(texts), latest.get(cycle, 0.0)) for cycle, texts in sorted(found.items())]
 
@@ -46,26 +46,35 @@ def _engine(engine: Engine) -> list[tuple[int, str]]:
     found.append((cycle, f"{name}: {engine.multipliers} products"))
     cycle += engine.stages
     levels = 0
-    for registered in engine.registers[: len(engine.registers) - engine.accumulates]:
+    kind = "levels without carries" if engine.compressed else "adder levels"
+    for registered in engine.registers[: len(engine.registers) - engine.accumulates - engine.compressed]:
         if registered and levels:
-            found.append((cycle, f"{name}: {levels} adder levels"))
+            found.append((cycle, f"{name}: {levels} {kind}"))
             levels = 0
         cycle += registered
         levels += 1
     if levels:
-        found.append((cycle, f"{name}: {levels} adder levels"))
+        found.append((cycle, f"{name}: {levels} {kind}"))
+    if engine.compressed:
+        found.append((cycle + engine.registers[-1], f"{name}: addition"))
     if engine.accumulates:
         found.append((cycle + engine.registers[-1], f"{name}: sum of {engine.depth} parts"))
     return found
 
 
 def _first(op: Op, plan: LayerSchedule) -> str:
+    if op.name in plan.absorbed:
+        return f"{op.name}: a term of {plan.absorbed[op.name].dot}"
+    if isinstance(op, Lookup) and plan.slots[op.name].through:
+        return f"{op.name}: index by the operands of {op.arg}"
     if isinstance(op, Lookup):
         return f"{op.name}: index{' and rounding bit' if plan.slots[op.name].doubled else ''}"
     return f"{op.name}: {op.kind}"
 
 
-def _last(op: Op) -> str:
+def _last(op: Op, plan: LayerSchedule) -> str:
+    if op.name in plan.absorbed:
+        return "sum"
     if isinstance(op, Lookup):
         return "table"
     return "result" if isinstance(op, REDUCTIONS) else "cast"

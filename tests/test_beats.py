@@ -7,12 +7,16 @@ from dataclasses import replace
 
 import pytest
 from networks import network
-from rtl_bench import agrees, folding
+from rtl_bench import agrees, folding, random_raw, rtl_run
 
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
-from rtl.folding import Folding, from_json, make_plan
+from fxsim.simulation import simulate
+from rtl.control import Relay
+from rtl.folding import Folding, by_reuse, from_json, make_plan
+from rtl.folds import Fold
 from rtl.lower import lower
+from rtl.search import by_budget
 
 
 @pytest.mark.parametrize("beat", [1, 2, 3, 24])
@@ -40,8 +44,56 @@ def test_unrolled_cells(cell, beat):
     agrees(plan, 12)
 
 
+@pytest.mark.parametrize("cycles", [2, 3, 7])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before", "simple_rnn"])
+def test_unrolled_cells_take_a_sequence_every_reuse_cycles(cell, cycles):
+    graph = network(cell, seed=cycles, features=4, tail=(4,))
+    plan = make_plan(graph, Folding({cell: Fold(1, cycles, "dsp")}, unroll=4, beat=16))
+    assert plan.timing.interval == plan.schedules[0].interval == cycles
+    assert plan.multipliers < make_plan(graph, Folding({cell: Fold(1, 1, "dsp")}, unroll=4)).multipliers
+    agrees(plan, 12)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_unrolled_cells_with_saturating_sums(seed):
+    graph = network("lstm", seed=seed, wrap=False)
+    agrees(make_plan(graph, Folding({"lstm": Fold(1, 5)}, unroll=4, beat=12)), 8)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru_before"])
+def test_a_copy_that_comes_too_late_is_noticed(cell, monkeypatch):
+    """Registers that are to keep a vector for longer than the next sequence stays away."""
+    graph = network(cell, seed=3, features=4)
+    plan = make_plan(graph, Folding({cell: Fold(1, 4, "dsp")}, unroll=4, beat=16))
+    raw = random_raw(graph, 8)
+    expected = simulate(graph, raw, raw=True).raw.reshape(-1, 4).tolist()
+    assert rtl_run(plan, raw).outputs.tolist() == expected
+
+    def late(registers, name, cycle, values, phase, interval, stands):
+        return Relay(registers, name, cycle, values, phase, interval + 1, stands)
+
+    monkeypatch.setattr("rtl.operands.Relay", late)
+    assert rtl_run(plan, raw).outputs.tolist() != expected
+
+
+def test_plans_of_unrolled_networks():
+    graph = network("lstm", units=6, tail=(4,))
+    base = Folding({}, unroll=4, beat=12)
+    last = None
+    for reuse in (1, 2, 6):
+        plan = make_plan(graph, by_reuse(graph, reuse, "dsp", base=base))
+        assert plan.timing.interval == reuse
+        assert last is None or plan.multipliers < last
+        last = plan.multipliers
+        assert make_plan(graph, by_budget(graph, interval=reuse, multiplier="dsp", base=base)).multipliers <= last
+    plan = make_plan(graph, by_budget(graph, multipliers=last, base=base))
+    assert plan.folding.unroll == 4
+    assert plan.multipliers <= last
+
+
 def test_unrolled_stacks_and_flattened_sequences():
     agrees(make_plan(network("gru", seed=2, flatten=True, tail=(3,)), Folding({}, unroll=4, beat=12)), 6)
+    agrees(make_plan(network("gru", seed=2, flatten=True), Folding({"gru": Fold(1, 3, "dsp")}, unroll=4)), 6)
     one, two = network("lstm", seed=1, return_sequences=True, units=4), network("gru", seed=2, features=4)
     program = two.layers[0].program
     ops = tuple(replace(op, type=one.layers[0].program.type) if op.name == "x" else op for op in program.ops)

@@ -23,6 +23,7 @@ PATHS = [
     (4.0, XC7.multiply_wide),
     *((ns, XC7.adder(bits)) for bits, ns in ((16, 1.25), (24, 1.4), (32, 1.6), (48, 1.9))),
     *((ns, levels * XC7.adder(36)) for levels, ns in ((1, 1.7), (2, 2.7), (3, 3.7), (4, 4.8))),
+    (2.2, XC7.compress + XC7.adder(24)),
     (2.3, XC7.table_in),
     *((ns, levels * XC7.adder(36) + XC7.clamp + XC7.table_in) for levels, ns in enumerate((2.85, 3.95, 5.0, 6.0))),
     (3.2, XC7.block_out + XC7.clamp + XC7.table_in),

@@ -10,10 +10,30 @@ import numpy as np
 import pytest
 from networks import network
 from rtl_bench import agrees
+from test_exact import cell, dense
+from test_exact import network as source
 
 from fxsim.errors import FxsimError
+from fxsim.graph import Graph
+from fxsim.quantization import quantize
 from rtl.folding import Folding, Plan, computing, make_plan
-from rtl.folds import Fold, least_reuse, legal_beats
+from rtl.folds import Fold, input_products, least_reuse, legal_beats
+
+
+def rough(rng, steps: int, features: int) -> Graph:
+    """A network whose formats are random."""
+    return network(
+        str(rng.choice(["lstm", "gru", "gru_before", "simple_rnn"])),
+        seed=int(rng.integers(1000)), steps=steps, features=features, units=int(rng.integers(1, 6)),
+        tail=tuple(int(n) for n in rng.integers(1, 5, int(rng.integers(0, 3)))), wrap=bool(rng.random() < 0.8),
+    )  # fmt: skip
+
+
+def exact(rng, steps: int, features: int) -> Graph:
+    """One of the preset whose sums are exact."""
+    kind, units = str(rng.choice(["lstm", "gru", "simple_rnn"])), int(rng.integers(2, 13))
+    layers = cell(kind, rng, "cell", features, units), dense(rng, units, 3)
+    return quantize(source(*layers, shape=(steps, features)), precision=f"ap_fixed<{rng.integers(8, 17)},4>")
 
 
 def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Plan:
@@ -21,19 +41,21 @@ def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Pla
     rng = np.random.default_rng(seed)
     while True:
         steps, features = int(rng.integers(2, 6)), int(rng.integers(1, 5))
-        cell = str(rng.choice(["lstm", "gru", "gru_before", "simple_rnn"]))
-        graph = network(
-            cell, seed=int(rng.integers(1000)), steps=steps, features=features, units=int(rng.integers(1, 6)),
-            tail=tuple(int(n) for n in rng.integers(1, 5, int(rng.integers(0, 3)))), wrap=bool(rng.random() < 0.8),
-        )  # fmt: skip
+        graph = exact(rng, steps, features) if rng.random() < 0.3 else rough(rng, steps, features)
         way = str(rng.choice(["alone", "interleave", "unroll"]))
         choice = str(rng.choice(["auto", "auto", "dsp", "lut"]))
-        folds = {}
+        parallel, folds = rng.random() < 0.3, {}
         for layer in computing(graph):
             beats = int(rng.choice(legal_beats(layer.program)))
             cycles = max(int(rng.integers(1, 7)), least_reuse(layer.program))
+            if parallel:
+                beats, cycles = 1, least_reuse(layer.program)
             recurrent = layer.steps > 1
-            folds[layer.name] = Fold(1, 1, choice) if way == "unroll" and recurrent else Fold(beats, cycles, choice)
+            if way == "unroll" and recurrent:
+                folds[layer.name] = Fold(1, cycles, choice)
+                continue
+            apart = bool(input_products(layer.program)) and rng.random() < 0.5
+            folds[layer.name] = Fold(beats, cycles, choice, int(rng.integers(1, 25)) if apart else None)
         folding = Folding(
             folds,
             interleave=int(rng.integers(2, 6)) if way == "interleave" else 1,

@@ -13,7 +13,8 @@ import fxsim
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph
 from rtl.constants import CHOICES
-from rtl.folding import Folding, Plan, choices, computing, make_plan
+from rtl.delays import family
+from rtl.folding import Folding, Plan, choices, computing, make_plan, slower_inputs
 from rtl.search import by_budget, pareto
 
 GRAPHS = {
@@ -29,10 +30,15 @@ def graph_of(name: str) -> Graph:
 
 @lru_cache(maxsize=8)
 def every_plan(name: str) -> list[Plan]:
-    """Every combination of the layers' foldings, exactly."""
+    """Every combination of the layers' foldings, with products of the input as slow as they may be, exactly."""
     graph = graph_of(name)
     layers = computing(graph)
-    found = product(*(choices(layer.program) for layer in layers))
+    known = family("xc7")
+    each = [
+        [slow for fold in choices(layer.program) for slow, _ in slower_inputs(layer.program, fold, known, 200.0, 1)]
+        for layer in layers
+    ]
+    found = product(*each)
     names = [layer.name for layer in layers]
     return [make_plan(graph, Folding(dict(zip(names, folds, strict=True)))) for folds in found]
 
