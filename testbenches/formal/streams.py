@@ -121,7 +121,10 @@ def collect(dut: Any) -> Bench:
     b.check("results are whole sequences in order", o.data == Mux(some, results.front, Cat(*parts, data)), dut.o.valid)
     b.check("every result is a last, unbroken one", o.last & ~o.abort, when=dut.o.valid)
     b.goal("full", results.count == dut.depth)
-    b.goal("a sequence after a broken one", b.later(taken & abort, "broke") & given & dut.registered | whole)
+    broke = b.register(1, "broke")
+    with b.m.If(taken & last):
+        b.m.d.sync += broke.eq(abort)
+    b.goal("a whole sequence after a broken one", broke & whole)
     b.check("room and results make the depth", inside["room"] == dut.depth - results.count)
     b.check("as many results as in the model", inside["filled"] == results.count)
     b.check("the step is the model's", (inside["step"] == step) & (step < dut.steps))
