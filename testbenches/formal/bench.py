@@ -19,6 +19,7 @@ class Bench:
     def __init__(self) -> None:
         self.m = Module()
         self._ports: list[Signal] = []
+        self._lemmas: list[tuple[str, Any, Any]] = []
         self._count = 0
 
     def free(self, shape: Any, name: str) -> Signal:
@@ -58,6 +59,10 @@ class Bench:
         holds = self._wire("check")
         self.m.d.comb += [holds.eq(~Value.cast(when).bool() | Value.cast(condition).bool()), Assert(holds, claim)]
 
+    def lemma(self, claim: str, condition: Any, when: Any = 1) -> None:
+        """A check of the block's inner state (or the model's), only there for the induction to know."""
+        self._lemmas.append((claim, condition, when))
+
     def goal(self, claim: str, condition: Any) -> None:
         """``condition`` must be possible, else the checks that speak of it would say nothing."""
         reached = self._wire("goal")
@@ -91,8 +96,10 @@ class Bench:
         self.m.submodules[name] = fragment
         return Inside(fragment)
 
-    def rtlil(self) -> str:
-        """The bench as Yosys reads it."""
+    def rtlil(self, lemmas: bool = True) -> str:
+        """The bench as Yosys reads it; once."""
+        for claim, condition, when in self._lemmas if lemmas else []:
+            self.check(claim, condition, when)
         text: str = rtlil.convert(Fragment.get(self.m, None), ports=self._ports, name="top")
         return text
 
@@ -112,6 +119,10 @@ class Inside:
         if len(found) != 1:
             raise CheckError(f"the proof names signal {name!r}, of which the block has {len(found)}")
         return found[0]
+
+    def all(self, name: str) -> list[Signal]:
+        """Every signal of that name, in the order in which the text assigns them."""
+        return self._found.get(name, [])
 
     def __contains__(self, name: str) -> bool:
         return name in self._found

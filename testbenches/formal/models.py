@@ -34,12 +34,12 @@ class Queue:
         self._b.m.d.comb += place.eq(self._read + k)
         return Array(self._words)[Mux(place >= self._depth, place - self._depth, place)]
 
-    def check(self) -> None:
+    def lemma(self) -> None:
         """What ties count and places together, which an induction must know."""
         ahead = self._b.signal(range(2 * self._depth), f"{self._name}_ahead")
         self._b.m.d.comb += ahead.eq(self._read + self.count)
         wrapped = Mux(ahead >= self._depth, ahead - self._depth, ahead)
-        self._b.check(
+        self._b.lemma(
             "the model's queue is sound",
             (self.count <= self._depth)
             & (self._write < self._depth)
@@ -52,6 +52,7 @@ class History:
     """What a value was in each of the last ``cycles`` cycles; 0 before the last reset."""
 
     def __init__(self, b: Bench, name: str, value: Value, cycles: int) -> None:
+        self.cycles = cycles
         self._copies: list[Value] = [value]
         for k in range(1, cycles + 1):
             self._copies.append(b.later(self._copies[-1], f"{name}_ago{k}"))

@@ -34,13 +34,18 @@ class Method(Enum):
 
 @dataclass(frozen=True)
 class Proof:
-    """A claim about a block. ``build`` makes the bench whose checks are the claim; ``depth`` in cycles."""
+    """A claim about a block. ``build`` makes the bench whose checks are the claim; ``depth`` in cycles.
+
+    ``control``: the claim is about control alone, so that registers and choices are taken bit by bit, and all data
+    that no check looks at goes away.
+    """
 
     block: str
     claim: str
     build: Callable[[], Bench]
     depth: int = 1
     method: Method = Method.INDUCTION
+    control: bool = False
 
     def __str__(self) -> str:
         return f"{self.block}: {self.claim}"
@@ -76,32 +81,35 @@ def missing() -> list[str]:
     return [name for name in TOOLS if _find(name) is None]
 
 
-def prove(proof: Proof, keep: Path | None = None, text: str | None = None) -> Verdict:
+def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdict:
     """Prove a claim, and that what its bench calls possible is.
 
-    ``keep``: a folder that is to hold SymbiYosys's files, with the waveforms of what went wrong. ``text``: the bench as
-    RTLIL, if it has been written already. Raises ``CheckError`` for tools that are missing or that break down.
+    ``keep``: a folder that is to hold SymbiYosys's files, with the waveforms of what went wrong. Without ``lemmas`` an
+    induction fails, but what is refuted is the claim itself, and not what it is proven by. Raises ``CheckError`` for
+    tools that are missing or that break down.
     """
     absent = missing()
     if absent:
         raise CheckError(f'{", ".join(absent)} not found; proofs need: pip install "fxsim[formal]"')
-    text = proof.build().rtlil() if text is None else text
     began = time.monotonic()
+    text = proof.build().rtlil(lemmas)
     names = _names(text)
     with tempfile.TemporaryDirectory(prefix="fxsim_formal_") as work:
         folder = Path(work) if keep is None else keep
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "top.il").write_text(text)
         mode = "prove" if proof.method is Method.INDUCTION else "bmc"
-        status, blamed = _run(folder, mode, proof.depth, names)
+        status, blamed = _run(folder, proof, mode, proof.depth, names)
         if status is Status.PROVEN and any(kind == "cover" for kind, _ in names.values()):
-            status, blamed = _run(folder, "cover", max(proof.depth, 40), names)
+            status, blamed = _run(folder, proof, "cover", max(proof.depth, 40), names)
     checks = sum(kind == "assert" for kind, _ in names.values())
     return Verdict(proof, status, blamed, checks, time.monotonic() - began)
 
 
-def _run(folder: Path, mode: str, depth: int, names: dict[str, tuple[str, str]]) -> tuple[Status, tuple[str, ...]]:
-    (folder / f"{mode}.sby").write_text(_TASK.format(mode=mode, depth=depth, limit=LIMIT))
+def _run(
+    folder: Path, proof: Proof, mode: str, depth: int, names: dict[str, tuple[str, str]]
+) -> tuple[Status, tuple[str, ...]]:
+    (folder / f"{mode}.sby").write_text(_TASK.format(mode=mode, depth=depth, limit=LIMIT, split=_SPLIT if proof.control else ""))
     sby, yosys, smtbmc, z3 = (_find(name) for name in TOOLS)
     assert sby and yosys and smtbmc and z3
     path = os.pathsep.join((str(Path(z3).parent), os.environ.get("PATH", os.defpath)))
@@ -138,7 +146,9 @@ _STATUS = {
     "TIMEOUT": Status.TIMEOUT,
 }
 
-# Flat, and without all that no check looks at: a layer's arithmetic is not part of the proof of its control.
+# Flat; tables as logic, since an induction starts from any contents of a memory; and without all that no check looks at:
+# a layer's arithmetic is not part of the proof of its control.
+_SPLIT = "simplemap t:$*dff* t:$mux t:$pmux\n"
 _TASK = """\
 [options]
 mode {mode}
@@ -149,7 +159,8 @@ smtbmc z3
 [script]
 read_rtlil top.il
 prep -flatten -top top
-opt_clean -purge
+memory_map -rom-only
+{split}opt_clean -purge
 [files]
 top.il
 """

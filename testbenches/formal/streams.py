@@ -25,10 +25,10 @@ def queue(dut: Any) -> Bench:
     b.check("the oldest beat is at the output", payload == Mux(some, model.front, beat), when=valid)
     b.check_stream(valid, ready, payload)
     b.goal("full", model.count == dut.depth)
-    b.check("as many beats as in the model", inside["filled"] == model.count)
+    b.lemma("as many beats as in the model", inside["filled"] == model.count)
     for k in range(dut.depth):
-        b.check("every beat is the model's", inside[f"entry{k}"] == model.word(k), when=model.count > k)
-    model.check()
+        b.lemma("every beat is the model's", inside[f"entry{k}"] == model.word(k), when=model.count > k)
+    model.lemma()
     return b
 
 
@@ -64,9 +64,9 @@ def gather(dut: Any) -> Bench:
     b.check("last and abort are those of the last beat", (o.last == last) & (o.abort == abort), when=dut.o.valid)
     b.goal("a full vector", given & full)
     b.goal("a broken vector", given & ~full)
-    b.check("the place is the model's", (inside["number"] == number) & (number < dut.count))
+    b.lemma("the place is the model's", (inside["number"] == number) & (number < dut.count))
     for k, part in enumerate(parts):
-        b.check("the parts are the model's", inside[f"part{k}"] == part, when=number > k)
+        b.lemma("the parts are the model's", inside[f"part{k}"] == part, when=number > k)
     return b
 
 
@@ -91,12 +91,12 @@ def spread(dut: Any) -> Bench:
     b.check("abort with the last part of a broken sequence", o.abort == (final & broken), when=dut.o.valid)
     b.check("the next beat is taken with the last part, not before", dut.i.ready == (~busy | (given & final)))
     b.goal("the parts of two beats without a gap", given & final & taken)
-    b.check("as many parts left as in the model", inside["left"] == Mux(busy, dut.count - number, 0))
-    b.check("the model is sound", (number < dut.count) & (busy | (number == 0)))
+    b.lemma("as many parts left as in the model", inside["left"] == Mux(busy, dut.count - number, 0))
+    b.lemma("the model is sound", (number < dut.count) & (busy | (number == 0)))
     for k in range(dut.count):
         rest = beat[k * dut.bits :]
         kept = inside["steps"][: len(rest)]
-        b.check("the parts that are left", (kept == rest) & (inside["broken"] == broken), when=busy & (number == k))
+        b.lemma("the parts that are left", (kept == rest) & (inside["broken"] == broken), when=busy & (number == k))
     return b
 
 
@@ -125,14 +125,14 @@ def collect(dut: Any) -> Bench:
     with b.m.If(taken & last):
         b.m.d.sync += broke.eq(abort)
     b.goal("a whole sequence after a broken one", broke & whole)
-    b.check("room and results make the depth", inside["room"] == dut.depth - results.count)
-    b.check("as many results as in the model", inside["filled"] == results.count)
-    b.check("the step is the model's", (inside["step"] == step) & (step < dut.steps))
+    b.lemma("room and results make the depth", inside["room"] == dut.depth - results.count)
+    b.lemma("as many results as in the model", inside["filled"] == results.count)
+    b.lemma("the step is the model's", (inside["step"] == step) & (step < dut.steps))
     for k, part in enumerate(parts):
-        b.check("the parts are the model's", inside[f"part{k}"] == part, when=step > k)
+        b.lemma("the parts are the model's", inside[f"part{k}"] == part, when=step > k)
     for k in range(dut.depth):
         entry = Value.cast(inside[f"entry{k}"])
         kept = (entry[: dut.steps * dut.bits] == results.word(k)) & (entry[-2:] == 1)
-        b.check("every result is the model's", kept, when=results.count > k)
-    results.check()
+        b.lemma("every result is the model's", kept, when=results.count > k)
+    results.lemma()
     return b
