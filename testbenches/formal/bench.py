@@ -28,13 +28,9 @@ class Bench:
         self._ports.append(signal)
         return signal
 
-    def fixed(self, shape: Any, name: str) -> Signal:
-        """An input that may be anything, but always the same."""
-        signal = self.free(shape, name)
-        before, known = self.register(shape, f"{name}_before", False), self.register(1, f"{name}_known", False)
-        self.m.d.sync += [before.eq(signal), known.eq(1)]
-        self.assume(~known | (signal == before))
-        return signal
+    def own(self, *signals: Any) -> None:
+        """Signals of a block that nobody drives become such inputs."""
+        self._ports += [Value.cast(signal) for signal in signals]
 
     def signal(self, shape: Any, name: str) -> Signal:
         """A wire."""
@@ -120,17 +116,10 @@ class Inside:
             raise CheckError(f"the proof names signal {name!r}, of which the block has {len(found)}")
         return found[0]
 
-    def all(self, name: str) -> list[Signal]:
-        """Every signal of that name, in the order in which the text assigns them."""
-        return self._found.get(name, [])
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._found
-
 
 def _assigned(fragment: Any) -> Iterator[Signal]:
     for statements in fragment.statements.values():
         for statement in statements:
-            yield from statement._lhs_signals()
+            yield from (signal for signal in statement._lhs_signals() if isinstance(signal, Signal))
     for part, *_ in fragment.subfragments:
         yield from _assigned(part)

@@ -21,6 +21,7 @@ class Queue:
         self._words = [b.register(bits, f"{name}_word{k}", reset=False) for k in range(depth)]
         self._write, self._read = (b.register(range(depth), f"{name}_{end}") for end in ("write", "read"))
         self.count = b.register(range(depth + 1), f"{name}_count")
+        self._found: dict[int, Value] = {}
         with b.m.If(push):
             b.m.d.sync += [Array(self._words)[self._write].eq(value), self._write.eq(after(self._write, depth))]
         with b.m.If(pop):
@@ -30,9 +31,11 @@ class Queue:
 
     def word(self, k: int) -> Value:
         """The word behind ``k`` others."""
-        place = self._b.signal(range(2 * self._depth), f"{self._name}_place{k}")
-        self._b.m.d.comb += place.eq(self._read + k)
-        return Array(self._words)[Mux(place >= self._depth, place - self._depth, place)]
+        if k not in self._found:
+            place = self._b.signal(range(2 * self._depth), f"{self._name}_place{k}")
+            self._b.m.d.comb += place.eq(self._read + k)
+            self._found[k] = Array(self._words)[Mux(place >= self._depth, place - self._depth, place)]
+        return self._found[k]
 
     def lemma(self) -> None:
         """What ties count and places together, which an induction must know."""

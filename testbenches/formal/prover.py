@@ -101,7 +101,7 @@ def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdic
         mode = "prove" if proof.method is Method.INDUCTION else "bmc"
         status, blamed = _run(folder, proof, mode, proof.depth, names)
         if status is Status.PROVEN and any(kind == "cover" for kind, _ in names.values()):
-            status, blamed = _run(folder, proof, "cover", max(proof.depth, 40), names)
+            status, blamed = _run(folder, proof, "cover", max(3 * proof.depth, 40), names)
     checks = sum(kind == "assert" for kind, _ in names.values())
     return Verdict(proof, status, blamed, checks, time.monotonic() - began)
 
@@ -148,7 +148,7 @@ _STATUS = {
 
 # Flat; tables as logic, since an induction starts from any contents of a memory; and without all that no check looks at:
 # a layer's arithmetic is not part of the proof of its control.
-_SPLIT = "simplemap t:$*dff* t:$mux t:$pmux\n"
+_SPLIT = "memory_map\nsimplemap t:$*dff* t:$mux t:$pmux\n"
 _TASK = """\
 [options]
 mode {mode}
