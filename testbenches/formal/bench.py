@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,9 +85,7 @@ class Bench:
 
     def add(self, name: str, block: Any) -> Inside:
         """Put the block under proof into the bench; gives its inner signals."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            fragment = Fragment.get(block, None)
+        fragment = Fragment.get(block, None)
         self.m.submodules[name] = fragment
         return Inside(fragment)
 
@@ -98,6 +95,13 @@ class Bench:
             self.check(claim, condition, when)
         text: str = rtlil.convert(Fragment.get(self.m, None), ports=self._ports, name="top")
         return text
+
+
+def opened(block: Any) -> Any:
+    """A block's module before it is put into a bench, for ports of the bench's own on its memories."""
+    module = block.elaborate(None)
+    block._MustUse__used = True  # else Amaranth warns that the block itself went nowhere
+    return module
 
 
 class Inside:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Value
 
-from testbenches.formal.bench import Bench
+from testbenches.formal.bench import Bench, Inside, opened
 from testbenches.formal.models import Queue, after
 
 
@@ -15,7 +15,7 @@ def ring(dut: Any) -> Bench:
     """``rtl.ring.StateRing`` gives each token what the token ``ways`` places before it has left, or initial values."""
     b = Bench()
     size, ways, width = len(dut.init), dut.ways, dut.shape.width
-    module = dut.elaborate(None)
+    module = opened(dut)
     # Ports of the proof's own, to tie the memory to the model.
     ports = [module.submodules.vectors.read_port(domain="comb") for _ in range(ways)]
     inside = b.add("dut", module)
@@ -74,7 +74,7 @@ def deal(dut: Any, progress: bool = False) -> Bench:
     """``rtl.deal.Deal`` gives a step of each slot in turn; sequences in order, none lost, nobody waits for ever."""
     b = Bench()
     ways, depth = dut.ways, dut.depth
-    source = dut.elaborate(None)
+    source = opened(dut)
     # Ports of the proof's own, to tie the memory to the model.
     module = [] if progress else [source.submodules.steps.read_port(domain="comb") for _ in range(ways * depth)]
     inside = b.add("dut", source)

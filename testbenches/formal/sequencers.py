@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Mux, Value
 
-from testbenches.formal.bench import Bench, Inside
+from testbenches.formal.bench import Bench, Inside, opened
 from testbenches.formal.models import History, Queue
 
 
@@ -15,7 +15,7 @@ def layer(dut: Any) -> Bench:
     """The control of ``rtl.layer.LayerCore`` is what its schedule says, whatever the data."""
     b = Bench()
     plan, fold = dut.plan, dut.plan.fold
-    module = dut.elaborate(None)
+    module = opened(dut)
     inside = b.add("dut", module)
     data = b.free(dut.bits_in, "data")
     valid, last, abort, ready = (b.free(1, name) for name in ("valid", "last", "abort", "ready"))
