@@ -16,18 +16,19 @@ from fxsim.fixed import Fixed, Overflow, Round
 from fxsim.graph import Graph, Layer
 from fxsim.program import Add, Const, Dot, Input, Op, Program, Slice, Table
 from rtl import axi, fixed
-from rtl.axi import AxiTop
 from rtl.delays import family
 from rtl.folding import Folding, Plan, make_plan
 from rtl.folds import Fold
 from rtl.layer import LayerCore
 from rtl.matvec import MatVec
 from rtl.network import NetworkTap
+from rtl.schedule import LayerSchedule
 from rtl.scheduler import schedule
 from rtl.stream import Beat
 from testbenches.formal.casts import Format
 
 _STEPS, _FEATURES, _UNITS = 3, 3, 4
+_NARROW = Fixed(3, 0)
 
 
 def network(cell: str, sequences: bool = False) -> Graph:
@@ -95,31 +96,37 @@ class _Opaque(wiring.Component):
         return []
 
 
-def top(made: Plan) -> AxiTop:
+def top(made: Plan) -> axi.AxiTop:
     """The top of a plan, around anything that has a network's streams."""
-    with patch.object(axi, "Network", _Opaque):
-        made_top: AxiTop = axi.AxiTop(made)
-        return made_top
+    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque):
+        return axi.AxiTop(made)
 
 
-def engine(fold: Fold, steps: int = 1, saturating: bool = False, gates: int = 1, stride: int = 1) -> MatVec:
-    """An engine of three inputs and four outputs, narrow enough for a solver to multiply.
+def product(
+    fold: Fold, steps: int = 1, saturating: bool = False, gates: int = 1, stride: int = 1
+) -> tuple[Dot, LayerSchedule]:
+    """A matrix product of three inputs and four outputs, narrow enough for a solver to multiply, and its schedule.
 
     ``steps``: of weights that change with the step. ``gates``: how many outputs belong to a unit.
     """
     rng = np.random.default_rng(5)
-    three = Fixed(3, 0)
     shape = (*((steps,) if steps > 1 else ()), 3, 4)
-    weights = Const(rng.integers(three.min, three.max + 1, shape), three)
+    weights = Const(rng.integers(_NARROW.min, _NARROW.max + 1, shape), _NARROW)
     bias = Const(rng.integers(-9, 9, 4), Fixed(5, 0))
     type = Fixed(5, 0, overflow=Overflow.SAT) if saturating else Fixed(6, 0)
     dot = Dot(name="y", type=type, arg="x", weights=weights, bias=bias, stride=stride)
-    ops: list[Op] = [Input(name="x", type=three, elements=3), dot]
+    ops: list[Op] = [Input(name="x", type=_NARROW, elements=3), dot]
     if gates == 2:
         ops += [Slice(name=f"gate{k}", type=type, arg="y", start=2 * k, stop=2 * k + 2) for k in range(2)]
         ops.append(Add(name="sum", type=type, a="gate0", b="gate1"))
     made = schedule(Program(tuple(ops), ops[-1].name), replace(fold, multiplier="dsp"), family("xc7"), 200.0)
-    return MatVec(dot, made.bounds["y"], made.engines["y"], made.fold, made.units, three, made.bounds["x"])
+    return dot, made
+
+
+def engine(dot: Dot, made: LayerSchedule) -> MatVec:
+    """The engine of such a product."""
+    known = made.bounds
+    return MatVec(dot, known["y"], made.engines["y"], made.fold, made.units, _NARROW, known["x"])
 
 
 def cast(value: Value, source: Format, to: Format, rounding: str, overflow: str) -> Value:

@@ -113,7 +113,7 @@ def _bench(name: str) -> Bench:
     if name == "ring":
         return interleaving.ring(import_module("rtl.ring").StateRing(3, [1, -2], designs.Format(3, 0, True).shape, 1))
     if name == "engine":
-        return engines.engine(designs.engine(Fold(2, 3)))
+        return engines.engine(designs.engine(*designs.product(Fold(2, 3))))
     made = designs.plan("lstm", Fold(2, 1))
     if name == "top":
         return frames.top(designs.top(made))

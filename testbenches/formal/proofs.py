@@ -109,8 +109,9 @@ def _engines() -> Iterator[Proof]:
         ("saturating, 3 cycles", Fold(1, 3), {"saturating": True}),
         ("saturating, stride 2, 2 beats of 4", Fold(2, 4), {"saturating": True, "stride": 2}),
     ):
-        e = designs.engine(fold, **options).engine
-        build = _of(engines.engine, designs.engine, fold, **options)
+        dot, made = designs.product(fold, **options)
+        e = made.engines[dot.name]
+        build = _of(engines.engine, designs.engine, dot, made)
         depth = e.ready - e.start + fold.reuse + 2
         yield Proof(f"MatVec, {name}", "counters and sums are those of a naive model", build, depth)
 
