@@ -8,7 +8,6 @@ import os
 import re
 import sys
 import time
-
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path

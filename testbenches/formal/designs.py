@@ -37,9 +37,8 @@ def network(cell: str, sequences: bool = False) -> Graph:
     ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn.
     """
     rng = np.random.default_rng(1)
-    rounding = {"round": Round.RND, "overflow": Overflow.SAT}
     inputs, weights, sums = Fixed(7, 5), Fixed(6, 4), Fixed(14, 9)
-    gate, state = Fixed(8, 7, **rounding), Fixed(9, 6, **rounding)
+    gate, state = (Fixed(width, frac, True, Round.RND, Overflow.SAT) for width, frac in ((8, 7), (9, 6)))
 
     def kernel(rows: int, columns: int, biased: bool = True) -> Kernel:
         bias = Const(rng.integers(weights.min, weights.max + 1, columns), weights) if biased else None

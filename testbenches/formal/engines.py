@@ -120,4 +120,3 @@ def _sum(b: Bench, dut: Any, weights: Any, x: list[Value], output: int) -> Value
 def _limited(op: Any, value: Value) -> Value:
     assert op.type.overflow.name == "SAT"
     return Mux(value > op.type.max, op.type.max, Mux(value < op.type.min, op.type.min, value))
-

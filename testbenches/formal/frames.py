@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bench of the AXI4-Stream top: whatever TLAST does, the network sees whole or broken sequences and nothing else."""
+"""The bench of the AXI4-Stream top: whatever TLAST does, the network sees whole or broken sequences."""
 
 from __future__ import annotations
 

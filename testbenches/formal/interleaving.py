@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Mux, Value
+from amaranth.hdl import Array, Cat, Mux, Signal, Value
 
 from testbenches.formal.bench import Bench, Inside, opened
 from testbenches.formal.models import Queue, after
@@ -76,9 +76,9 @@ def deal(dut: Any, progress: bool = False) -> Bench:
     ways, depth = dut.ways, dut.depth
     source = opened(dut)
     # Ports of the proof's own, to tie the memory to the model.
-    module = [] if progress else [source.submodules.steps.read_port(domain="comb") for _ in range(ways * depth)]
+    ports = [] if progress else [source.submodules.steps.read_port(domain="comb") for _ in range(ways * depth)]
     inside = b.add("dut", source)
-    b.m.d.comb += [port.addr.eq(k) for k, port in enumerate(module)]
+    b.m.d.comb += [port.addr.eq(k) for k, port in enumerate(ports)]
     valid, payload, ready = b.free(1, "valid"), b.free(dut.bits + 2, "payload"), b.free(1, "ready")
     b.m.d.comb += [dut.i.valid.eq(valid), dut.i.payload.eq(payload), dut.o.ready.eq(ready)]
     b.assume_stream(valid, dut.i.ready, payload)
@@ -120,7 +120,7 @@ def deal(dut: Any, progress: bool = False) -> Bench:
     b.check("a slot whose sequence is under way gives its next step", ~filler, when=dut.o.valid & is_open)
     b.check("sequences start in the order in which they came", slot == first, when=steps & ~is_open)
     if not progress:
-        _deal_lemmas(b, dut, module, inside, queues, open_slots, first, before, into, step)
+        _deal_lemmas(b, dut, inside, ports, queues, open_slots, first=first, before=before, into=into, step=step)
         b.goal("two sequences under way", open_slots[0] & open_slots[1])
         b.goal("a filler between steps", given & filler & turns)
         return b
@@ -136,7 +136,11 @@ def deal(dut: Any, progress: bool = False) -> Bench:
     return b
 
 
-def _deal_lemmas(b, dut, module, inside, queues, open_slots, first, before, into, step) -> None:
+def _deal_lemmas(
+    b: Bench, dut: Any, inside: Inside, ports: list[Any], queues: list[Queue], open_slots: list[Signal], **model: Signal
+) -> None:
+    """What the induction must know of the dealer's state."""
+    first, before, into, step = (model[name] for name in ("first", "before", "into", "step"))
     ways, depth = dut.ways, dut.depth
     stands, filler, given, turn = (inside[name] for name in ("stands", "filler", "given", "turn"))
     out, lasts = Value.cast(dut.o.payload), Value.cast(dut.o.payload)[dut.bits]
@@ -144,7 +148,6 @@ def _deal_lemmas(b, dut, module, inside, queues, open_slots, first, before, into
     b.lemma("sequences go to slots in turn", (inside["into"] == into) & (into < ways) & (first < ways) & (step < depth))
     b.lemma("slots are numbers of slots", (given < ways) & (turn < ways) & (before < ways))
     active = [inside[f"active{k}"] for k in range(ways)]
-    some = Cat(*active).any() | Cat(*(inside[f"filled{k}"] != 0 for k in range(ways))).any()
     turns = Cat(*open_slots).any()
     b.lemma("the slot at the output is the model's", given == after(before, ways), when=stands & turns)
     b.lemma("a sequence starts in the next slot", given == first, when=real & ~Array(open_slots)[given])
@@ -170,5 +173,9 @@ def _deal_lemmas(b, dut, module, inside, queues, open_slots, first, before, into
         for j in range(depth):
             place = oldest + j
             row = Mux(place >= depth, place - depth, place)
-            word = Array(port.data for port in module[k * depth : (k + 1) * depth])[row]
-            b.lemma("memory and model hold the same", Value.cast(word) == Mux(here, queues[k].word(j + 1), queues[k].word(j)), when=filled > j)
+            word = Array(port.data for port in ports[k * depth : (k + 1) * depth])[row]
+            b.lemma(
+                "memory and model hold the same",
+                Value.cast(word) == Mux(here, queues[k].word(j + 1), queues[k].word(j)),
+                when=filled > j,
+            )

@@ -15,7 +15,7 @@ from rtl.folds import Fold
 from testbenches.errors import CheckError
 from testbenches.formal import designs, engines, frames, interleaving, proofs, sequencers, streams
 from testbenches.formal.bench import Bench
-from testbenches.formal.casts import pairs
+from testbenches.formal.casts import Format, pairs
 from testbenches.formal.prover import Method, Proof
 
 
@@ -59,8 +59,10 @@ _MUTANTS = (
     ("what follows a missing TLAST is not dropped", "rtl.axi.AxiTop", "drop.eq(1)", "drop.eq(0)", "top", 10),
     ("a token too early", "rtl.layer._Body", "plan.interval - 1", "plan.interval - 2", "layer", 20),
     ("room is given back twice", "rtl.layer._Body", "+ left)", "+ 2 * left)", "layer", 50),
-    ("room is lost when a result leaves as a token comes", "rtl.layer._Body", "+ left)", "+ (left & ~take))", "layer", 60),
-    ("a result a cycle late", "rtl.layer._Body", "cycle = self.plan.result", "cycle = self.plan.result + 1", "layer", 20),
+    ("room is lost when a result leaves as a token comes", "rtl.layer._Body", "+ left)", "+ (left & ~take))", "layer",
+     60),
+    ("a result a cycle late", "rtl.layer._Body", "cycle = self.plan.result", "cycle = self.plan.result + 1", "layer",
+     20),
     ("a beat too few", "rtl.layer.Phase", "m.If(self.beat == fold.beats - 1)", "m.If(self.beat == fold.beats - 2)",
      "layer", 20),
     ("a sum a product too short", "rtl.matvec._Slots", "self.step == e.depth - 1", "self.step == e.depth - 2", "engine",
@@ -98,7 +100,8 @@ def _build(target: str, old: str, new: str, bench: str) -> Bench:
 def _bench(name: str) -> Bench:
     """The bench of that name, around blocks as their modules have them now."""
     if " " in name:
-        return proofs.cast_proof(*name.split(), pairs()[::9]).build()
+        rounding, overflow = name.split()
+        return proofs.cast_proof(rounding, overflow, pairs()[::9]).build()
     stream, convert, network = (import_module(f"rtl.{part}") for part in ("stream", "convert", "network"))
     if name == "buffer":
         return streams.queue(stream.Buffer(8, 3, True))
@@ -111,7 +114,7 @@ def _bench(name: str) -> Bench:
     if name == "deal":
         return interleaving.deal(import_module("rtl.deal").Deal(2, 3, 2))
     if name == "ring":
-        return interleaving.ring(import_module("rtl.ring").StateRing(3, [1, -2], designs.Format(3, 0, True).shape, 1))
+        return interleaving.ring(import_module("rtl.ring").StateRing(3, [1, -2], Format(3, 0, True).shape, 1))
     if name == "engine":
         return engines.engine(designs.engine(*designs.product(Fold(2, 3))))
     made = designs.plan("lstm", Fold(2, 1))

@@ -15,7 +15,7 @@ from rtl.ring import StateRing
 from rtl.stream import Buffer
 from testbenches.formal import designs, engines, frames, interleaving, sequencers, streams
 from testbenches.formal.bench import Bench
-from testbenches.formal.casts import casts, pairs
+from testbenches.formal.casts import Format, casts, pairs
 from testbenches.formal.prover import Method, Proof
 
 ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
@@ -56,7 +56,7 @@ def _interleaving() -> Iterator[Proof]:
         build = _of(interleaving.deal, Deal, 2, ways, depth)
         yield Proof(f"Deal, {ways} ways, {depth} steps", "keeps the stream rule; no step lost or out of turn", build, 3)
     for ways, init, beats in ((3, [1, -2], 1), (2, [1, 0, 2, 3], 2), (4, [-3], 1)):
-        build = _of(interleaving.ring, StateRing, ways, init, designs.Format(3, 0, True).shape, beats)
+        build = _of(interleaving.ring, StateRing, ways, init, Format(3, 0, True).shape, beats)
         yield Proof(f"StateRing, {ways} ways, {beats} parts", "is one state a sequence", build, 3)
 
 

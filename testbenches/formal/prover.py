@@ -109,7 +109,9 @@ def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdic
 def _run(
     folder: Path, proof: Proof, mode: str, depth: int, names: dict[str, tuple[str, str]]
 ) -> tuple[Status, tuple[str, ...]]:
-    (folder / f"{mode}.sby").write_text(_TASK.format(mode=mode, depth=depth, limit=LIMIT, split=_SPLIT if proof.control else ""))
+    (folder / f"{mode}.sby").write_text(
+        _TASK.format(mode=mode, depth=depth, limit=LIMIT, split=_SPLIT if proof.control else "")
+    )
     sby, yosys, smtbmc, z3 = (_find(name) for name in TOOLS)
     assert sby and yosys and smtbmc and z3
     path = os.pathsep.join((str(Path(z3).parent), os.environ.get("PATH", os.defpath)))
@@ -146,8 +148,8 @@ _STATUS = {
     "TIMEOUT": Status.TIMEOUT,
 }
 
-# Flat; tables as logic, since an induction starts from any contents of a memory; and without all that no check looks at:
-# a layer's arithmetic is not part of the proof of its control.
+# Flat; tables as logic, since an induction starts from any contents of a memory; and without all that no check looks
+# at: a layer's arithmetic is not part of the proof of its control.
 _SPLIT = "memory_map\nsimplemap t:$*dff* t:$mux t:$pmux\n"
 _TASK = """\
 [options]

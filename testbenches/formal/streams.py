@@ -71,7 +71,7 @@ def gather(dut: Any) -> Bench:
 
 
 def spread(dut: Any) -> Bench:
-    """``rtl.convert.Spread`` gives the parts of each beat one after another, low first, and only then takes the next."""
+    """``rtl.convert.Spread`` gives the parts of each beat one after another, low first, before it takes the next."""
     b = Bench()
     inside = b.add("dut", dut)
     data, _, abort, taken, given = _source(b, dut)
