@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 from testbenches.errors import CheckError
 from testbenches.formal.mutants import mutants
@@ -46,7 +47,11 @@ def _run(given: argparse.Namespace) -> int:
             print(_line(verdict), flush=True)
     seconds = time.monotonic() - began
     reached = f"{len(chosen) - wrong} of {len(chosen)} {wanted.value}"
-    print(f"{reached}, {checks} checks, {seconds:.0f} s with {given.jobs} at a time")
+    spent = getrusage(RUSAGE_CHILDREN)
+    processor = spent.ru_utime + spent.ru_stime
+    print(
+        f"{reached}, {checks} checks, {seconds:.0f} s with {given.jobs} at a time, {processor:.0f} s of processor time"
+    )
     return 1 if wrong else 0
 
 

@@ -28,7 +28,7 @@ from rtl.stream import Beat
 from testbenches.formal.casts import Format
 
 _STEPS, _FEATURES, _UNITS = 3, 3, 4
-_NARROW = Fixed(3, 0)
+_OPERANDS, _WEIGHTS = Fixed(2, 0), Fixed(3, 0)
 
 
 def network(cell: str, sequences: bool = False) -> Graph:
@@ -110,11 +110,11 @@ def product(
     """
     rng = np.random.default_rng(5)
     shape = (*((steps,) if steps > 1 else ()), 3, 4)
-    weights = Const(rng.integers(_NARROW.min, _NARROW.max + 1, shape), _NARROW)
-    bias = Const(rng.integers(-9, 9, 4), Fixed(5, 0))
-    type = Fixed(5, 0, overflow=Overflow.SAT) if saturating else Fixed(6, 0)
+    weights = Const(rng.integers(_WEIGHTS.min, _WEIGHTS.max + 1, shape), _WEIGHTS)
+    bias = Const(rng.integers(-8, 8, 4), Fixed(4, 0))
+    type = Fixed(4, 0, overflow=Overflow.SAT) if saturating else Fixed(5, 0)
     dot = Dot(name="y", type=type, arg="x", weights=weights, bias=bias, stride=stride)
-    ops: list[Op] = [Input(name="x", type=_NARROW, elements=3), dot]
+    ops: list[Op] = [Input(name="x", type=_OPERANDS, elements=3), dot]
     if gates == 2:
         ops += [Slice(name=f"gate{k}", type=type, arg="y", start=2 * k, stop=2 * k + 2) for k in range(2)]
         ops.append(Add(name="sum", type=type, a="gate0", b="gate1"))
@@ -125,7 +125,7 @@ def product(
 def engine(dot: Dot, made: LayerSchedule) -> MatVec:
     """The engine of such a product."""
     known = made.bounds
-    return MatVec(dot, known["y"], made.engines["y"], made.fold, made.units, _NARROW, known["x"])
+    return MatVec(dot, known["y"], made.engines["y"], made.fold, made.units, _OPERANDS, known["x"])
 
 
 def cast(value: Value, source: Format, to: Format, rounding: str, overflow: str) -> Value:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Mux, Value
 
-from testbenches.formal.bench import Bench
+from testbenches.formal.bench import Bench, opened
 
 
 def top(dut: Any) -> Bench:
@@ -18,7 +18,10 @@ def top(dut: Any) -> Bench:
     """
     b = Bench()
     network = dut.network
-    inside = b.add("dut", dut)
+    module = opened(dut)
+    # The top's clock is the bench's, too, which therefore has to define it.
+    b.m.domains += module._domains.pop("sync")
+    inside = b.add("dut", module)
     b.own(dut.aclk, dut.aresetn, dut.s_tdata, dut.s_tvalid, dut.s_tlast, dut.m_tready)
     b.own(network.i.ready, network.o.valid, network.o.payload)
     i, o = network.i.payload, network.o.payload

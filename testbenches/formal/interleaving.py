@@ -8,7 +8,7 @@ from typing import Any
 from amaranth.hdl import Array, Cat, Mux, Signal, Value
 
 from testbenches.formal.bench import Bench, Inside, opened
-from testbenches.formal.models import Queue, after
+from testbenches.formal.models import Queue, after, count_ones
 
 
 def ring(dut: Any) -> Bench:
@@ -70,13 +70,16 @@ def ring(dut: Any) -> Bench:
     return b
 
 
-def deal(dut: Any, progress: bool = False) -> Bench:
-    """``rtl.deal.Deal`` gives a step of each slot in turn; sequences in order, none lost, nobody waits for ever."""
+def deal(dut: Any, most: int = 0) -> Bench:
+    """``rtl.deal.Deal`` gives a step of each slot in turn; sequences in order, none lost.
+
+    With ``most``: and a step waits no more cycles than that.
+    """
     b = Bench()
     ways, depth = dut.ways, dut.depth
     source = opened(dut)
     # Ports of the proof's own, to tie the memory to the model.
-    ports = [] if progress else [source.submodules.steps.read_port(domain="comb") for _ in range(ways * depth)]
+    ports = [source.submodules.steps.read_port(domain="comb") for _ in range(ways * depth)]
     inside = b.add("dut", source)
     b.m.d.comb += [port.addr.eq(k) for k, port in enumerate(ports)]
     valid, payload, ready = b.free(1, "valid"), b.free(dut.bits + 2, "payload"), b.free(1, "ready")
@@ -119,21 +122,56 @@ def deal(dut: Any, progress: bool = False) -> Bench:
     b.check("a slot's steps come in order, and none that did not come in", (count != 0) & (out == front), when=steps)
     b.check("a slot whose sequence is under way gives its next step", ~filler, when=dut.o.valid & is_open)
     b.check("sequences start in the order in which they came", slot == first, when=steps & ~is_open)
-    if not progress:
-        _deal_lemmas(b, dut, inside, ports, queues, open_slots, first=first, before=before, into=into, step=step)
-        b.goal("two sequences under way", open_slots[0] & open_slots[1])
-        b.goal("a filler between steps", given & filler & turns)
-        return b
-    most = (ways + 1) * depth + 2
-    waited = b.register(range(most + 2), "waited_cycles")
-    waiting = valid & ~taken & ready
-    b.m.d.sync += waited.eq(Mux(waiting, Mux(waited > most, waited, waited + 1), 0))
-    b.check(f"a step waits at most {most} cycles while tokens are taken", waited + waiting <= most)
-    idle = b.register(range(4), "idle_cycles")
-    b.m.d.sync += idle.eq(Mux(dut.o.valid | ~valid | ~ready, 0, Mux(idle == 3, 3, idle + 1)))
-    b.check("while steps come in tokens go out", idle < 3)
-    b.goal("a step waits", waited == 1)
+    _deal_lemmas(b, dut, inside, ports, queues, open_slots, first=first, before=before, into=into, step=step)
+    b.goal("two sequences under way", open_slots[0] & open_slots[1])
+    b.goal("a filler between steps", given & filler & turns)
+    if most:
+        starts = given & ~filler & ~is_open
+        _sequence_lemmas(b, dut, queues, open_slots, first, into, step != 0, taken & (step == 0), starts)
+        _progress(b, most, valid & ~taken & ready, dut.o.valid | ~valid | ~ready)
     return b
+
+
+def deal_in_time(dut: Any) -> Bench:
+    """The same, and a step waits no longer than all slots' steps, a turn more, and two cycles of latency take."""
+    return deal(dut, (dut.ways + 1) * dut.depth + 2)
+
+
+def _progress(b: Bench, most: int, waiting: Value, goes_on: Value) -> None:
+    """No deadlock, while tokens are taken at the output."""
+    waited = b.register(range(most + 2), "waited_cycles")
+    b.m.d.sync += waited.eq(Mux(waiting, Mux(waited > most, waited, waited + 1), 0))
+    b.check(f"a step waits at most {most} cycles", waited + waiting <= most)
+    idle = b.register(range(4), "idle_cycles")
+    b.m.d.sync += idle.eq(Mux(goes_on, 0, Mux(idle == 3, 3, idle + 1)))
+    b.check("while steps come in, tokens go out", idle < 3)
+    b.goal("a step waits", waited != 0)
+
+
+def _sequence_lemmas(
+    b: Bench, dut: Any, queues: list[Queue], open_slots: list[Signal], first: Value, into: Value, partly: Value,
+    begins: Value, starts: Value,
+) -> None:  # fmt: skip
+    """Where each sequence is: those that have not started stand in the slots from ``first`` on, the last in part."""
+    ways, depth = dut.ways, dut.depth
+    most = ways * (depth + 1)
+    waiting = b.register(range(most + 1), "sequences_waiting")
+    b.m.d.sync += waiting.eq(waiting + begins - starts)
+    b.lemma("no more sequences than steps", waiting <= most)
+    for number in range(most + 1):
+        here = waiting == number
+        for k in range(ways):
+            slot_first = first == k
+            b.lemma("the slot being filled", into == (k + number - partly) % ways, when=here & slot_first)
+            for n in range(ways):
+                own = sum((k + u) % ways == n for u in range(number))
+                ends = count_ones([queues[n].word(j)[dut.bits] & (queues[n].count > j) for j in range(depth + 1)])
+                right = ends + (partly & (into == n)) == own + open_slots[n]
+                b.lemma("as many ends of sequences as sequences", right, when=here & slot_first)
+    for n, queue in enumerate(queues):
+        for j in range(depth + 1):
+            end = queue.word(j)[dut.bits]
+            b.lemma("sequences are whole", end | (partly & (into == n)), when=queue.count == j + 1)
 
 
 def _deal_lemmas(

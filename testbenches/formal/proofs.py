@@ -55,6 +55,8 @@ def _interleaving() -> Iterator[Proof]:
     for ways, depth in ((2, 2), (3, 2), (2, 3)):
         build = _of(interleaving.deal, Deal, 2, ways, depth)
         yield Proof(f"Deal, {ways} ways, {depth} steps", "keeps the stream rule; no step lost or out of turn", build, 3)
+    build = _of(interleaving.deal_in_time, Deal, 1, 2, 2)
+    yield Proof("Deal, in time", "no deadlock: a step waits at most 8 cycles", build, 6, control=True)
     for ways, init, beats in ((3, [1, -2], 1), (2, [1, 0, 2, 3], 2), (4, [-3], 1)):
         build = _of(interleaving.ring, StateRing, ways, init, Format(3, 0, True).shape, beats)
         yield Proof(f"StateRing, {ways} ways, {beats} parts", "is one state a sequence", build, 3)
@@ -120,8 +122,8 @@ def _casts() -> Iterator[Proof]:
     every = pairs()
     for n, rounding in enumerate(ROUNDINGS):
         for k, overflow in enumerate(OVERFLOWS):
-            # A quarter of the pairs for each; neighbours have other quarters.
-            chosen = every[(n + k) % 4 :: 4]
+            # A sixth of the pairs for each; neighbours have other sixths.
+            chosen = every[(n + k) % 6 :: 6]
             yield cast_proof(rounding, overflow, chosen)
 
 

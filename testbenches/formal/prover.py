@@ -134,7 +134,7 @@ def _run(
     status = _STATUS[word]
     if mode == "cover" and status is not Status.PROVEN and status is not Status.TIMEOUT:
         status = Status.UNREACHED
-    pattern = r"[Uu]nreached cover statement at \S+ \(?(\S+?)\)?$" if mode == "cover" else r"failed assertion (\S+) at"
+    pattern = r"Unreached cover statement at .* \((\S+)\)$" if mode == "cover" else r"failed assertion (\S+) at"
     blamed = dict.fromkeys(
         names[key][1] for place in re.findall(pattern, run.stdout, re.MULTILINE) if (key := _key(place)) in names
     )
