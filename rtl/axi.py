@@ -90,7 +90,7 @@ class AxiTop(Elaboratable):
         m.domains.sync = ClockDomain("sync")
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.network = network = self.network
-        beat, drop = Signal(range(max(self.beats, 2))), Signal()
+        beat, drop = Signal(range(max(self.beats, 2)), name="beat"), Signal(name="drop")
         final, early, missing, take = Signal(), Signal(), Signal(), Signal()
         width, wide = self.in_type.width, stride(self.in_type)
         data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))

@@ -43,10 +43,10 @@ class Deal(wiring.Component):
         newest = Array(Signal(range(max(depth, 2)), name=f"newest{k}") for k in range(ways))
         oldest = Array(Signal(range(max(depth, 2)), name=f"oldest{k}") for k in range(ways))
         active = Array(Signal(name=f"active{k}") for k in range(ways))
-        # The slot being filled, the one whose sequence starts next, the one whose turn it is.
-        into, first, turn = Signal(range(ways)), Signal(range(ways)), Signal(range(ways))
+        # The slot being filled, the one whose sequence starts next, the one whose turn it is, the one at the output.
+        into, first, turn, given = (Signal(range(ways), name=name) for name in ("into", "first", "turn", "given"))
         put, get, fill = Signal(), Signal(), Signal()
-        stands, filler, given = Signal(), Signal(), Signal(range(ways))
+        stands, filler = Signal(name="stands"), Signal(name="filler")
         m.d.comb += [
             self.i.ready.eq(filled[into] != depth),
             put.eq(self.i.valid & self.i.ready),

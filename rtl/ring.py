@@ -38,7 +38,7 @@ class StateRing(Elaboratable):
         bits = self.shape.width * len(self.init)
         m.submodules.vectors = memory = Memory(shape=bits, depth=self.ways, init=[], attrs={"ram_style": "distributed"})
         write, read = memory.write_port(granularity=bits // self.beats), memory.read_port()
-        reading, writing = Signal(range(self.ways)), Signal(range(self.ways))
+        reading, writing = (Signal(range(self.ways), name=name) for name in ("reading", "writing"))
         # The memory knows nothing of initial values: these bits say who starts from them.
         begins = Signal(self.ways, init=-1)
         begin = Signal()

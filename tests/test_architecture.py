@@ -33,6 +33,12 @@ EXCEPTIONS = {
     "fxsim.importers.keras_files": {"h5py"},
     "fxsim.importers.keras_weights": {"h5py"},
 }
+#: The proofs are of the gateware itself, so that this part of the testbenches sees it; nothing else there sees them.
+PROOFS = "testbenches.formal"
+#: What the gateware is proven to be is written without it.
+SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "frames", "models", "streams")} | {
+    f"{PROOFS}.{name}" for name in ("interleaving", "sequencers")
+}
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
@@ -126,6 +132,8 @@ def test_packages(package: str) -> None:
         if found.module.partition(".")[0] != package:
             continue
         allowed = TOP[package] | EXCEPTIONS.get(found.module, set())
+        if found.module.startswith(PROOFS):
+            allowed = {"amaranth"} if found.module in SPECIFICATIONS else {"amaranth", "numpy", "fxsim", "rtl"}
         if found.late:
             allowed = allowed | LATE[package]
             if found.module in UPPER:
@@ -139,6 +147,12 @@ def test_every_module_has_a_place_in_the_order() -> None:
     known = {name for names in ORDER for name in names}
     names = {path.stem for path in (ROOT / "fxsim").glob("*.py")} | {"demo"}
     assert names - known == {"__init__"}
+
+
+def test_only_proofs_see_proofs() -> None:
+    seen = {found.module for found in IMPORTS if found.target.startswith(PROOFS)}
+    assert {name for name in seen if not name.startswith(PROOFS)} == set()
+    assert {module_name(path) for path in FILES} >= SPECIFICATIONS
 
 
 def test_order_within_fxsim() -> None:
