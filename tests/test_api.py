@@ -39,7 +39,7 @@ class TestNames:
         code = f"import sys, fxsim; print({loaded}); fxsim.load, fxsim.export; print({loaded})"
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert run.stdout == "[]\n['numpy', 'numba']\n"
+        assert run.stdout == "[]\n['numpy']\n"
 
     def test_verbs_stay_verbs_when_their_modules_are_imported(self) -> None:
         import fxsim.quantization
@@ -161,7 +161,10 @@ class TestExport:
     def test_arguments(self, tmp_path: Path) -> None:
         graph = network("gru")
         for options, message in (
-            ({"reuse": 2, "latency": 9}, r"^give one of folding, reuse, multipliers, latency, interval, not both"),
+            (
+                {"reuse": 2, "latency": 9},
+                r"^give one of folding, reuse, multipliers, dsp, lut, latency, interval, not both",
+            ),
             ({"folding": 3}, r"^folding must be a Folding or a file, not int$"),
             ({"interleave": True}, r"^interleave must be an integer from 1 to 64, not True$"),
             ({"unroll": True}, r"^unroll must be 1 or 4, the steps of a sequence, not True$"),
@@ -173,7 +176,7 @@ class TestExport:
             with pytest.raises(fxsim.FxsimError, match=message):
                 fxsim.export(graph, tmp_path / "ip", **options)  # type: ignore[arg-type]
         with pytest.raises(
-            fxsim.FxsimError, match=r"^a plan needs exactly one of multipliers, latency, interval and reuse$"
+            fxsim.FxsimError, match=r"^a plan needs exactly one of multipliers, dsp, lut, latency, interval and reuse$"
         ):
             fxsim.plan(graph)
         assert list(tmp_path.iterdir()) == []

@@ -368,7 +368,7 @@ class TestWorks:
         (tmp_path / "ip").mkdir()
         assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 4, "--top", "first")[0] == 0
         first = contents(tmp_path / "ip")
-        assert sorted(first) == ["first.v", "graph.fx", "manifest.json", "vectors.npz"]
+        assert {"first.v", "graph.fx", "manifest.json", "vectors.npz"} <= set(first)
         assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 0)[0] == 2
         assert contents(tmp_path / "ip") == first
         assert fx("export", folder / "tiny.fx", "-o", "ip", "--reuse", 4, "--top", "second")[0] == 0
