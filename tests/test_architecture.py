@@ -21,14 +21,14 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"h5py", "matplotlib", "rich", "yaml"},
+    "fxsim": {"matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools"},
 }
 #: Modules of fxsim that may use the upper packages, inside functions.
 UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
 #: Modules that exist to hold an import that others do not want at their top.
-EXCEPTIONS = {"fxsim.importers.keras_files": {"h5py"}, "fxsim.importers.keras_weights": {"h5py"}}
+EXCEPTIONS = {"fxsim.importers.hdf5_child": {"h5py"}}
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
