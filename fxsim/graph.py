@@ -20,13 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
+from .folder import MOST_TEXT
+from .npy import check_npy
 from .program import OPS, Const, Program, Table
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
 SUFFIX = ".fx"
+#: Bytes of all arrays of a .fx file: those of the largest model that is imported.
+_MOST = 1 << 29
 Shape = tuple[int, ...]
 
 
@@ -111,7 +115,7 @@ class Graph:
         names = [layer.name for layer in self.layers]
         for name in names:
             if not name or names.count(name) > 1:
-                raise FxsimError(f"layer names must be distinct and not empty, not {name!r}")
+                raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
         for _ in self.flow():
             pass
 
@@ -193,15 +197,12 @@ class Graph:
         """Read a ``.fx`` file; raises ``FxsimError`` with one line for anything but a whole one of this version."""
         try:
             with zipfile.ZipFile(path) as archive:
-                sizes = {info.filename: info.file_size for info in archive.infolist()}
-                if sum(sizes.values()) > 1 << 30:
-                    raise FxsimError(f"{path}: a .fx file unpacks to at most 1 GiB")
-                members = {name: archive.read(name) for name in sizes}
-            header = json.loads(members["version.json"])
-            version = header.get("fxsim") if isinstance(header, dict) else None
-            if version != VERSION:
-                raise FxsimError(f"{path}: .fx version must be {VERSION}, not {version!r}")
-            graph = _decode(json.loads(members["graph.json"]), members)
+                members = _Members(archive)
+                header = json.loads(members.read("version.json", MOST_TEXT))
+                version = header.get("fxsim") if isinstance(header, dict) else None
+                if version != VERSION:
+                    raise FxsimError(f"{path}: .fx version must be {VERSION}, not {show(version)}")
+                graph = _decode(json.loads(members.read("graph.json", MOST_TEXT)), members)
             if not isinstance(graph, cls):
                 raise FxsimError(f"{path}: holds no graph")
             if graph.digest != header.get("digest"):
@@ -271,21 +272,38 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     return value
 
 
-def _decode(value: Any, members: dict[str, bytes]) -> Any:
+class _Members:
+    """The members of a .fx archive, with a bound on what is unpacked from it in all."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._left = _MOST
+
+    def read(self, name: str, most: int = _MOST) -> bytes:
+        """One member; it counts each time it is read."""
+        size = self._archive.getinfo(name).file_size
+        self._left -= size
+        if size > most or self._left < 0:
+            raise FxsimError(f"{name} unpacks to more than {most} bytes, or all members to more than {_MOST}")
+        return self._archive.read(name)
+
+
+def _decode(value: Any, members: _Members) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item, members) for item in value)
     if not isinstance(value, dict):
         return value
     kind = value.get("$")
     if kind == "array":
-        array = np.load(io.BytesIO(members[f"{value['key']}.npy"]), allow_pickle=False)
-        if array.dtype != np.dtype("<i8"):
-            raise FxsimError(f"array {value['key']} must be int64, not {array.dtype}")
-        return array
+        data = members.read(f"{value['key']}.npy")
+        type = check_npy(io.BytesIO(data), len(data))
+        if type != np.dtype("<i8"):
+            raise FxsimError(f"array {value['key']} must be int64, not {type!s:.60}")
+        return np.load(io.BytesIO(data), allow_pickle=False)
     if kind in _ENUMS:
         return _ENUMS[kind][value["name"]]
     if kind not in _CLASSES:
-        raise FxsimError(f"unknown kind {kind!r}")
+        raise FxsimError(f"unknown kind {show(kind)}")
     known = {f.name for f in fields(_CLASSES[kind]) if f.init}
     given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
     if set(given) != known:

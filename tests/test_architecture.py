@@ -32,7 +32,7 @@ EXCEPTIONS = {"fxsim.importers.hdf5_child": {"h5py"}}
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
-    ("fixed",),
+    ("fixed", "folder", "npy"),
     ("program", "lanes"),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
@@ -49,7 +49,7 @@ ORDER = (
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
-    ("files", "folder", "terminal"),
+    ("files", "terminal"),
     ("vectors", "report", "scans"),
     ("api",),
     ("demo",),

@@ -19,8 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
-from fxsim.importers.keras_options import show
+from fxsim.errors import ModelError, show
 
 __all__ = ["MAX_VALUES", "Dataset", "Group", "open_tree", "text", "text_list"]
 

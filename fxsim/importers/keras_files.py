@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from fxsim.errors import ModelError
+from fxsim.errors import ModelError, show
+from fxsim.folder import MOST_TEXT
 from fxsim.importers.hdf5 import Group, open_tree, text
-from fxsim.importers.keras_options import as_dict, show
+from fxsim.importers.keras_options import as_dict
 from fxsim.importers.keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded, reason
 
 __all__ = ["Contents", "live_contents", "open_model"]
 
-MAX_JSON = 64 << 20
+MAX_JSON = MOST_TEXT
 MAX_MEMBER = 1 << 30
 _SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
+from fxsim.errors import ModelError, show
 from fxsim.importers.hdf5 import MAX_VALUES, Dataset, Group, text, text_list
-from fxsim.importers.keras_options import show, snake_case
+from fxsim.importers.keras_options import snake_case
 
 __all__ = [
     "Expected",
