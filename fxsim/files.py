@@ -92,4 +92,4 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"

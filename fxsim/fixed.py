@@ -134,7 +134,7 @@ class Fixed:
         for name, modes, word in zip(names, (Round, Overflow), ("rounding", "overflow"), strict=False):
             if name not in modes.__members__:
                 legal = ", ".join(modes.__members__)
-                raise FxsimError(f"precision {show(text)}: {word} must be one of {legal}, not {name:.60}")
+                raise FxsimError(f"precision {show(text)}: {word} must be one of {legal}, not {show(name)[1:-1]}")
         if not 1 <= width <= MAX_WIDTH or abs(integer) > MAX_WIDTH // 2:
             raise FxsimError(f"precision {show(text)}: the width must be from 1 to {MAX_WIDTH}")
         rounding = Round[names[0]] if names else Round.TRN

@@ -13,9 +13,10 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,7 @@ from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
 from .npy import check_npy
-from .program import OPS, Const, Program, Table
+from .program import LONGEST_NAME, OPS, Const, Program, Table
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
@@ -109,11 +110,13 @@ class Graph:
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
-            raise FxsimError(f"input shape must be (steps, features) or (features,), not {self.shape}")
+            raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
         if not self.layers:
             raise FxsimError("a network must have at least one layer")
         names = [layer.name for layer in self.layers]
         for name in names:
+            if len(name) > LONGEST_NAME:
+                raise FxsimError(f"layer names must have at most {LONGEST_NAME} characters, not {len(name)}")
             if not name or names.count(name) > 1:
                 raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
         for _ in self.flow():
@@ -214,7 +217,7 @@ class Graph:
         except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, RecursionError,
                 EOFError, NotImplementedError, OverflowError, RuntimeError, MemoryError) as error:  # fmt: skip
             # Whatever a damaged archive provokes in the readers below us is the same to the user.
-            reason = " ".join(str(error).split())
+            reason = f"{' '.join(str(error).split()):.200}"
             raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__}: {reason})") from None
         except Exception as error:  # zlib.error is no OSError
             raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__})") from None
@@ -307,5 +310,25 @@ def _decode(value: Any, members: _Members) -> Any:
     known = {f.name for f in fields(_CLASSES[kind]) if f.init}
     given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
     if set(given) != known:
-        raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {', '.join(sorted(given))}")
+        raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {show(sorted(given))}")
+    hints = _hints(_CLASSES[kind])
+    for name, item in given.items():
+        if not _fits(item, hints[name]):
+            raise FxsimError(f"{name} of {kind} must be {hints[name]!s:.60}, not {show(item)}")
     return _CLASSES[kind](**given)
+
+
+@lru_cache(maxsize=64)
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; True is no integer here."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    kind = origin or hint
+    return isinstance(value, kind) and (kind is not int or type(value) is int)

@@ -21,7 +21,10 @@ def check_npy(stream: IO[bytes], size: int) -> np.dtype[Any]:
     """
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    try:
+        shape, _, dtype = read(stream)
+    except MemoryError:  # what Python's parser says of brackets without end
+        raise ValueError("its header cannot be read") from None
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     if not dtype.itemsize or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size - stream.tell():

@@ -94,4 +94,4 @@ def _yaml(file: Path, text: str) -> Any:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"

@@ -64,10 +64,11 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
         raise FxsimError(f"{folder / MANIFEST}: 'top' must be a Verilog identifier, not {show(top)}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FxsimError(f"{folder / MANIFEST}: 'files' must be a list of Verilog files, not {show(names)}")
+    for name in names:
+        # Unlike Path's, this isfile takes names that no system does.
+        if not os.path.isfile(folder / name):
+            raise FxsimError(f"{folder}: no such file as {show(name)}")
     files = [(folder / name).resolve() for name in names]
-    for path in files:
-        if not path.is_file():
-            raise FxsimError(f"{path}: no such file")
     if importlib.util.find_spec("pyosys") is None:
         raise FxsimError('pyosys is not installed; synth needs: pip install "fxsim[synth]"')
     cells = _run(top, files, family, netlist)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -158,10 +159,11 @@ class Manifest:
         files = _get(data, "files", list)
         if not files or not all(isinstance(name, str) for name in files):
             raise CheckError(f"files must be a list of Verilog files, not {show(files)}")
+        for name in files:
+            # unlike Path's, this isfile takes names that no system does
+            if not os.path.isfile(folder / name):
+                raise CheckError(f"file {show(name)} of files does not exist")
         paths = tuple((folder / name).resolve() for name in files)
-        for given, path in zip(files, paths, strict=True):
-            if not path.is_file():
-                raise CheckError(f"file {show(given)} of files does not exist")
         return cls(
             folder=folder,
             top=top,

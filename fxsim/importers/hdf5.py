@@ -127,12 +127,14 @@ def open_tree(source: IO[bytes]) -> Iterator[Group]:
         _run(source, out)
         out.seek(0)
         length = int.from_bytes(out.read(8), "little")
-        tree = json.loads(out.read(length)) if length <= _MAX_TREE else None
-        if not isinstance(tree, dict):
-            raise _damaged("it was not read whole")
-        if "damaged" in tree:
+        try:
+            tree = json.loads(out.read(length) if length <= _MAX_TREE else "")
+            whole = None if "damaged" in tree else _group(tree, out, 8 + length)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise _damaged("it was not read whole") from None
+        if whole is None:
             raise _damaged(tree["damaged"])
-        yield _group(tree, out, 8 + length)
+        yield whole
 
 
 def _run(source: IO[bytes], out: IO[bytes]) -> None:

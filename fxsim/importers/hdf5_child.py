@@ -45,7 +45,7 @@ def limit(memory: int, seconds: int, output: int) -> None:
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with suppress(ValueError, OSError):  # macOS has the name and refuses.
-            resource.setrlimit(kind, (most, most))
+            resource.setrlimit(kind, (most, hard))
 
 
 def check_heaps(data: bytes | mmap.mmap) -> None:

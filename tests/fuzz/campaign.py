@@ -50,9 +50,13 @@ class Count:
             self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
-def _lines(target: str, first: int, last: int, real: bool, silence: float) -> tuple[list[str], int | None]:
-    """What a worker says, and its exit status; None if it had to be killed."""
-    command = [sys.executable, str(Path(__file__).parent), "--worker", target, str(first), str(last), *["real"] * real]
+def _lines(
+    target: str, first: int, last: int, real: bool, plant: str, enough: int | None
+) -> tuple[list[str], int | None]:
+    """What a worker says, until it calls ``enough`` cases wrong, and its exit status; None if it hangs."""
+    silence = worker.SECONDS_REAL + 10 if real else SILENCE
+    where = [target, str(first), str(last), "real" if real else "here", plant]
+    command = [sys.executable, str(Path(__file__).parent), "--worker", *where]
     data = b""
     # Kernels that are kept are the user's own; seeds and what a case leaves go with the folder.
     with tempfile.TemporaryDirectory(prefix="fxsim_fuzz_") as work, selectors.DefaultSelector() as selector:
@@ -66,16 +70,22 @@ def _lines(target: str, first: int, last: int, real: bool, silence: float) -> tu
                 if not chunk:
                     return data.decode().splitlines(), process.wait()
                 data += chunk
+                if enough is not None and data.count(b'"wrong"') >= enough and data.endswith(b"\n"):
+                    process.kill()
+                    return data[: data.rindex(b"}") + 2].decode().splitlines(), 0
             process.kill()
             return data.decode().splitlines(), None
 
 
-def run(target: str, first: int, last: int, real: bool = False) -> Count:
-    """Run the cases of one target; a case that ends its worker is run once more by itself with the true child."""
+def run(target: str, first: int, last: int, real: bool = False, *, plant: str = "", enough: int | None = None) -> Count:
+    """Run the cases of one target; a case that ends its worker is run once more by itself with the true child.
+
+    ``plant`` puts a fault into the product; ``enough`` findings end the run.
+    """
     count = Count()
     start = time.perf_counter()
-    while first < last:
-        lines, status = _lines(target, first, last, real, worker.SECONDS_REAL + 10 if real else SILENCE)
+    while first < last and (enough is None or len(count.findings) < enough):
+        lines, status = _lines(target, first, last, real, plant, enough)
         at = first - 1
         for line in lines:
             if line.startswith("{"):
@@ -92,7 +102,7 @@ def run(target: str, first: int, last: int, real: bool = False) -> Count:
         elif real:
             count.add({"number": at, "result": "wrong", "why": "hangs" if status is None else f"ends with {status}"})
         else:
-            again = run(target, at, at + 1, real=True)
+            again = run(target, at, at + 1, real=True, plant=plant)
             for one in again.findings:
                 count.add(one)
             if not again.findings:

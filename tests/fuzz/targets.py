@@ -12,6 +12,7 @@ import copy
 import io
 import json
 import os
+import pkgutil
 import random
 import re
 import zipfile
@@ -35,6 +36,7 @@ from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import Contents
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import Source, SourceLayer
+from fxsim.npy import check_npy
 from fxsim.quantization import read_config
 from fxsim.ranges import bounds
 from fxsim.simulation import quantize_inputs
@@ -407,7 +409,10 @@ def folder(rng: random.Random, place: Path) -> None:
     files = dict(seeds.export())
     which = rng.choice(["manifest.json"] * 4 + ["vectors.npz"] * 2 + ["graph.fx"])
     if which == "manifest.json":
-        files[which] = json_text(mutated(json.loads(files[which]), rng), rng)
+        facts = mutated(json.loads(files[which]), rng)
+        if rng.random() < 0.2:
+            facts[rng.choice(["top", "files", "family", "timing", "taps", "clock_mhz"])] = rng.choice(ODD + LARGE)
+        files[which] = json_text(facts, rng)
     else:
         inner = {r".*\.npy": npy, r".*\.json": lambda text, rng: json_text(mutated(json.loads(text), rng), rng)}
         files[which] = archive(mutators.unzip(files[which]), inner, rng)
@@ -577,6 +582,48 @@ TARGETS: dict[str, tuple[Target, int]] = {
     "folder": (folder, 5),
     "arguments": (arguments, 4),
 }
+
+
+def _lax(stream: Any, size: int) -> None:
+    try:
+        check_npy(stream, size)
+    except ValueError as error:
+        if "Python objects" not in str(error):
+            raise
+
+
+_READ = np.lib.format.read_array
+
+
+def _unpickle(stream: Any, **given: Any) -> Any:
+    return _READ(stream, allow_pickle=True)
+
+
+_ANYTHING = SimpleNamespace(fullmatch=lambda *given: True)
+
+#: Faults for the fuzzer to find: a target that meets it, what the finding says, and what is replaced by what.
+PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "pickle": (
+        "arrays",
+        "code in the input was executed",
+        {"fxsim.files.check_npy": _lax, "numpy.lib.format.read_array": _unpickle},
+    ),
+    "yaml": ("hls4ml_config", "code in the input was executed", {"yaml.safe_load": yaml.unsafe_load}),
+    "header": ("arrays", "", {"fxsim.files.check_npy": print}),
+    "size": ("keras", "memory", {"fxsim.importers.keras_files.MAX_JSON": 1 << 60}),
+    "aliases": ("hls4ml_config", "Late", {"fxsim.hls4ml_config.show": repr}),
+    "numbers": ("config", "not finite", {"numpy.argwhere": lambda array: np.zeros((0, 1), int)}),
+    "objects": ("config", "Error", {"fxsim.importers.keras_chain.as_dict": lambda value, where: value}),
+    "top": ("folder", "goes to Yosys", {"rtl.synthesis.re": _ANYTHING}),
+    "message": ("precision", "lines", {"fxsim.fixed.show": str}),
+}
+
+
+def plant(name: str) -> None:
+    """Put one of the faults into this process."""
+    for place, value in PLANTS[name][2].items():
+        module, _, attribute = place.rpartition(".")
+        setattr(pkgutil.resolve_name(module), attribute, value)
 
 
 def stand_ins(real: bool) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs cases of one target under limits: ``python tests/fuzz --worker TARGET FIRST LAST [real]``.
+"""Runs cases of one target under limits: ``python tests/fuzz --worker TARGET FIRST LAST REAL FAULT``.
 
 Before each case its number goes to standard output, after it what became of it, as JSON: so the campaign knows which
 case took the process with it.
@@ -116,12 +116,14 @@ def alarm(seconds: int) -> Iterator[None]:
         signal.alarm(0)
 
 
-def main(target: str, first: int, last: int, real: bool) -> None:
-    """Run the cases ``first`` to ``last - 1``."""
-    from .targets import stand_ins
+def main(target: str, first: int, last: int, real: bool, fault: str) -> None:
+    """Run the cases ``first`` to ``last - 1``, with a fault planted if one is named."""
+    from .targets import plant, stand_ins
 
     warnings.simplefilter("ignore")
     stand_ins(real)
+    if fault:
+        plant(fault)
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
