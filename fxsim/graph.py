@@ -314,7 +314,8 @@ def _decode(value: Any, members: _Members) -> Any:
     hints = _hints(_CLASSES[kind])
     for name, item in given.items():
         if not _fits(item, hints[name]):
-            raise FxsimError(f"{name} of {kind} must be {hints[name]!s:.60}, not {show(item)}")
+            legal = getattr(hints[name], "__name__", str(hints[name]))
+            raise FxsimError(f"{name} of {kind} must be {legal}, not {show(item)}")
     return _CLASSES[kind](**given)
 
 

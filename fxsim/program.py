@@ -86,8 +86,10 @@ class Table:
     def __post_init__(self) -> None:
         if len(self.values.shape) != 1 or not 2 <= self.values.shape[0] <= 1 << 20:
             raise FxsimError(f"Table values must be a vector of 2 to 2**20 entries, not of shape {self.values.shape}")
-        if not 1 <= self.scale <= _MOST_SCALE:
-            raise FxsimError(f"Table scale must be an integer from 1 to 2**32, not {show(self.scale)}")
+        if self.scale < 1:
+            raise FxsimError(f"Table scale must be a positive integer, not {show(self.scale)}")
+        if self.scale > _MOST_SCALE:
+            raise FxsimError(f"Table scale must be at most {_MOST_SCALE}, not {show(self.scale)}")
         if abs(self.frac) > MAX_WIDTH or abs(self.first) > 1 << 62:
             raise FxsimError(
                 f"Table frac and first must be within {MAX_WIDTH} and 2**62, not {self.frac}, {self.first}"

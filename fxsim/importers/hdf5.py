@@ -144,17 +144,19 @@ def _run(source: IO[bytes], out: IO[bytes]) -> None:
     source.seek(0)
     size = os.fstat(source.fileno()).st_size
     most = {"memory": MEMORY + size, "seconds": SECONDS, "output": _MAX_TREE + 8 * MAX_VALUES, "values": MAX_VALUES}
-    # The parent's modules, wherever they are installed; -S and -I look at no others.
+    # The parent's modules, wherever they are installed; -S, -s and -P look at no others.
     path = [os.path.abspath(place) for place in sys.path]
-    # Arrays are not computed with; and no filter is loaded from a library that a file names.
+    # As -I, but an interpreter that was moved needs PYTHONHOME. Arrays are not computed with; and no filter is loaded
+    # from a library that a file names.
+    inherited = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON" or name == "PYTHONHOME"}
     settings = {"OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"}
     try:
         status = subprocess.run(
-            [sys.executable, "-I", "-S", str(_CHILD), json.dumps({"path": path, **most})],
+            [sys.executable, "-S", "-s", "-P", str(_CHILD), json.dumps({"path": path, **most})],
             stdin=source,
             stdout=out,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **settings},
+            env=inherited | settings,
             timeout=CLOCK,
             check=False,
         ).returncode
