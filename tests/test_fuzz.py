@@ -58,6 +58,12 @@ def test_a_planted_fault_is_found(plant: str) -> None:
     assert any(why in found["why"] for found in count.findings), count.findings
 
 
+def test_a_library_that_hangs_is_contained() -> None:
+    """Here the file is read in the worker, where nothing ends the HDF5 library; its own process ends, in one line."""
+    count = run("h5", 94, 95, plant="hangs")
+    assert (count.contained, count.refused, count.findings) == ([94], 1, [])
+
+
 def test_a_case_is_the_same_each_time() -> None:
     one, two = (run("precision", 0, 60) for _ in range(2))
     assert one.reasons == two.reasons

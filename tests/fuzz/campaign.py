@@ -31,7 +31,7 @@ class Count:
     taken: int = 0
     refused: int = 0
     #: Cases that took a worker down inside of the HDF5 library, and were refused when a process of its own read them.
-    contained: int = 0
+    contained: list[int] = field(default_factory=list)
     seconds: float = 0.0
     slowest: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Count:
         """Count one case."""
         self.cases += 1
         self.slowest = max(self.slowest, found.get("seconds", 0.0))
-        self.contained += contained
+        self.contained += [found["number"]] * contained
         if found["result"] == "wrong":
             self.findings.append(found)
         else:
@@ -130,7 +130,7 @@ def campaign(cases: int, names: Sequence[str], first: int = 0, show: bool = Fals
 
 def _row(name: str, c: Count) -> str:
     return (
-        f"{name:14}{c.cases:8}{c.taken:8}{c.refused:8}{len(c.reasons):8}{c.contained:10}{len(c.findings):9}"
+        f"{name:14}{c.cases:8}{c.taken:8}{c.refused:8}{len(c.reasons):8}{len(c.contained):10}{len(c.findings):9}"
         f"{c.seconds:8.0f}{c.slowest:9.2f}"
     )
 
