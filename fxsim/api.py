@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import vectors
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import Fixed, IntArray
-from .folder import MANIFEST, read_json, whole_folder
+from .folder import MANIFEST, read_json, read_text, whole_folder
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
@@ -146,7 +146,7 @@ def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     """Elements of an input beat."""
     beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
     if isinstance(input_beat, str) and input_beat not in beats:
-        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {input_beat!r}")
+        raise FxsimError(f"input beat must be step, sequence or a number of elements, not {show(input_beat)}")
     return beats[input_beat] if isinstance(input_beat, str) else input_beat
 
 
@@ -223,7 +223,7 @@ def export(
     if len(given) > 1:
         raise FxsimError(f"give one of {', '.join(chosen)}, not both {given[0]} and {given[1]}")
     if isinstance(folding, str | os.PathLike):
-        folding = from_json(graph, _read_text(Path(folding)), str(folding))
+        folding = from_json(graph, read_text(Path(folding)), str(folding))
     elif folding is not None and not isinstance(folding, Folding):
         raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
     if folding is None:
@@ -265,15 +265,6 @@ def export(
 def _check_graph(graph: object) -> None:
     if not isinstance(graph, Graph):
         raise FxsimError(f"graph must be a Graph, as fxsim.load gives it, not {type(graph).__name__}")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FxsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise FxsimError(f"{path}: is not text") from None
 
 
 def _default_top(name: str) -> str:
@@ -342,7 +333,7 @@ def check(
     work = Path(tempfile.mkdtemp(prefix="fxsim_check_"))
     keep = False
     try:
-        return _check(place, graph, facts, raw, simulator, work, progress)
+        return _check(place, graph, raw, simulator, work, progress)
     except Exception as error:
         # The message sends the reader to the log.
         keep = getattr(error, "log", None) is not None
@@ -355,22 +346,23 @@ def check(
 def _check(
     place: Path,
     graph: Graph,
-    facts: Mapping[str, Any],
     raw: IntArray,
     simulator: str,
     work: Path,
     progress: Callable[[int, int], None] | None,
 ) -> CheckReport:
     from testbenches import Mismatch, check_folder
+    from testbenches.manifest import Manifest
 
     path, inner = work / "vectors.npz", work / "inner.npz"
-    beat = facts["input"]["elements_per_beat"]
+    manifest = Manifest.load(place)
+    beat = manifest.input.elements_per_beat
     golden = vectors.golden(graph, raw, beat=beat)
     if len(raw) > 1 and (golden["outputs"] == golden["outputs"][0]).all():
         warnings.warn(f"all {len(raw)} sequences have the same output, which hides most faults", stacklevel=3)
     path.write_bytes(vectors.encode(golden))
     # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
-    taps = facts.get("taps", [])
+    taps = [asdict(tap) for tap in manifest.taps]
     looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // _trace_bytes(graph)))
     inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps, beat)))
     count = min(len(raw), COCOTB_SEQUENCES)
@@ -410,7 +402,7 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
 
     if route:
         if family not in (None, FAMILY):
-            raise FxsimError(f"family must be {FAMILY} to be routed, not {family!r}")
+            raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")
         cells, routed = route_design(Path(folder))
         return {**cells, "route": routed}
     return synthesize(Path(folder), family)

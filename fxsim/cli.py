@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__, verbs
+from .errors import show
 
 FAMILIES = ("xc7", "xcu", "xcup", "ecp5")
 
@@ -126,7 +127,7 @@ def _widths(text: str) -> Sequence[int]:
     try:
         first, last = (int(part) for part in text.split(":"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be A:B, for example 8:20, not {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be A:B, for example 8:20, not {show(text)}") from None
     if not 1 <= first <= last <= 64:
-        raise argparse.ArgumentTypeError(f"must be A:B with 1 <= A <= B <= 64, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be A:B with 1 <= A <= B <= 64, not {show(text)}")
     return range(first, last + 1)

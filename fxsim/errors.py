@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fxsim raises when it refuses something: one clear line that says what is wrong, where, and what is legal."""
 
+from __future__ import annotations
+
+import reprlib
+
 
 class FxsimError(ValueError):
     """Base of every refusal of fxsim; the command line prints it as its one line and exits with status 2."""
@@ -8,3 +12,23 @@ class FxsimError(ValueError):
 
 class ModelError(FxsimError):
     """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 60
+        self.maxlong = 30
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write thousands of digits.
+        return super().repr_int(x, level) if x.bit_length() < 4096 else f"an integer of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
+
+
+def show(value: object) -> str:
+    """Give a short, single-line repr for a message, safe for values nested or shared without end."""
+    return _SHORT.repr(value)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .exact_tables import WORD
 from .fixed import Fixed, Overflow, Round, cast_floats, smallest
 from .program import Add, Cast, Const, Constant, Max, Min, Mul, Op, Program, Select, Sub
@@ -42,7 +42,7 @@ class Formats:
         elif isinstance(precision, Fixed):
             type, bare = precision, precision == precision.plain
         else:
-            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {precision!r}")
+            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {show(precision)}")
         if not type.signed:
             raise FxsimError(f"precision must be signed in the exact preset, ap_fixed<W,I>, not {type}")
         for name, value, (low, high) in (("width", type.width, WIDTHS), ("integer bits", type.integer, INTEGERS)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +14,61 @@ from numpy.typing import NDArray
 
 from .errors import FxsimError
 from .graph import write_whole
+from .npy import check_npy
 
+_ZIP = b"PK\x03\x04"
 #: An .npz file unpacks to at most this many bytes.
 _MOST = 8 << 30
+#: And a large one to no more than this times its size: numbers that were measured do not pack like zeros.
+_DENSEST = 200
 
 
 def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array of an .npy file; raises ``FxsimError`` for anything else, object arrays among it."""
     try:
-        # Mapped, the size that the header claims is held against the file's before any memory is taken.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with open(path, "rb") as file:
+            if file.read(len(_ZIP)) == _ZIP:
+                raise FxsimError(f"{path}: is an .npz file, an .npy file is needed")
+            file.seek(0)
+            check_npy(file, os.fstat(file.fileno()).st_size)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
     except OSError as error:
         raise FxsimError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except FxsimError:
+        raise
     except Exception as error:  # a damaged header can make the reader raise nearly anything
         raise FxsimError(f"{path}: is not an .npy file of plain numbers ({_line(error)})") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise FxsimError(f"{path}: is an .npz file, an .npy file is needed")
-    return array
 
 
 def load_arrays(path: str | os.PathLike[str], *required: str) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file; raises ``FxsimError`` for anything else, or if a required one is missing."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise FxsimError(f"{path}: is an .npy file, an .npz file with {' and '.join(required)} is needed")
-        with archive:
-            sizes = [info.file_size for info in archive.zip.infolist()] if archive.zip else []
-            if sum(sizes) > _MOST:
-                raise FxsimError(f"{path}: an .npz file unpacks to at most {_MOST >> 30} GiB")
-            arrays = {name: archive[name] for name in archive.files}
+        with open(path, "rb") as file:
+            if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
+                raise FxsimError(f"{path}: is an .npy file, an .npz file with {' and '.join(required)} is needed")
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            size, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
+            if size > _MOST or (size > _MOST // 8 and size > _DENSEST * packed):
+                raise FxsimError(f"{path}: unpacks from {packed} to {size} bytes, which is no set of measured numbers")
+            arrays = {}
+            for info in infos:
+                with archive.open(info) as member:
+                    check_npy(member, info.file_size)
+                with archive.open(info) as member:
+                    arrays[info.filename.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
     except FxsimError:
         raise
     except OSError as error:
         raise FxsimError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except MemoryError:
+        raise FxsimError(f"{path}: its arrays, as large as they claim to be, have no room here") from None
     except Exception as error:  # as above, and whatever a damaged archive provokes
         raise FxsimError(f"{path}: is not an .npz file of plain arrays ({_line(error)})") from None
     for name in required:
         if name not in arrays:
-            raise FxsimError(f"{path}: array {name!r} is missing; it has {', '.join(arrays) or 'none'}")
+            raise FxsimError(f"{path}: array {name!r} is missing; it has {', '.join(arrays) or 'none':.200}")
     return arrays
 
 
@@ -76,4 +92,4 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 
 IntArray = NDArray[np.int64]
 
@@ -66,13 +66,15 @@ class Fixed:
 
     def __post_init__(self) -> None:
         if type(self.width) is not int or not 1 <= self.width <= MAX_WIDTH:
-            raise FxsimError(f"Fixed width must be an integer from 1 to {MAX_WIDTH}, not {self.width!r}")
+            raise FxsimError(f"Fixed width must be an integer from 1 to {MAX_WIDTH}, not {show(self.width)}")
         if type(self.frac) is not int or abs(self.frac) > MAX_WIDTH:
-            raise FxsimError(f"Fixed frac must be an integer from -{MAX_WIDTH} to {MAX_WIDTH}, not {self.frac!r}")
+            raise FxsimError(f"Fixed frac must be an integer from -{MAX_WIDTH} to {MAX_WIDTH}, not {show(self.frac)}")
         if type(self.signed) is not bool:
-            raise FxsimError(f"Fixed signed must be True or False, not {self.signed!r}")
+            raise FxsimError(f"Fixed signed must be True or False, not {show(self.signed)}")
         if not isinstance(self.round, Round) or not isinstance(self.overflow, Overflow):
-            raise FxsimError(f"Fixed modes must be a Round and an Overflow, not {self.round!r} and {self.overflow!r}")
+            raise FxsimError(
+                f"Fixed modes must be a Round and an Overflow, not {show(self.round)} and {show(self.overflow)}"
+            )
 
     @property
     def integer(self) -> int:
@@ -115,26 +117,26 @@ class Fixed:
         """
         match = _NAME.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}")
+            raise FxsimError(f"precision must look like {_LEGAL}, not {show(text)}")
         unsigned, kind, inside = match.groups()
         fields = [field.strip() for field in inside.split(",")]
         least, most = (2, 5) if kind.lower() == "fixed" else (1, 1)
         if not least <= len(fields) <= most or not all(fields):
-            raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}")
+            raise FxsimError(f"precision must look like {_LEGAL}, not {show(text)}")
         if not all(_NUMBER.fullmatch(field) and len(field) < 20 for field in (*fields[:least], *fields[4:])):
-            raise FxsimError(f"precision must look like {_LEGAL}, not {text!r}")
+            raise FxsimError(f"precision must look like {_LEGAL}, not {show(text)}")
         numbers = [int(field) for field in fields[:least]]
         bits = int(fields[4]) if len(fields) > 4 else 0
         if bits != 0:
-            raise FxsimError(f"precision {text!r}: the number of saturation bits must be 0, not {bits}")
+            raise FxsimError(f"precision {show(text)}: the number of saturation bits must be 0, not {bits}")
         width, integer = numbers[0], numbers[-1]
         names = [re.sub(r"^AP_", "", field.upper()) for field in fields[2:4]]
         for name, modes, word in zip(names, (Round, Overflow), ("rounding", "overflow"), strict=False):
             if name not in modes.__members__:
                 legal = ", ".join(modes.__members__)
-                raise FxsimError(f"precision {text!r}: {word} must be one of {legal}, not {name}")
+                raise FxsimError(f"precision {show(text)}: {word} must be one of {legal}, not {show(name)[1:-1]}")
         if not 1 <= width <= MAX_WIDTH or abs(integer) > MAX_WIDTH // 2:
-            raise FxsimError(f"precision {text!r}: the width must be from 1 to {MAX_WIDTH}")
+            raise FxsimError(f"precision {show(text)}: the width must be from 1 to {MAX_WIDTH}")
         rounding = Round[names[0]] if names else Round.TRN
         overflow = Overflow[names[1]] if len(names) > 1 else Overflow.WRAP
         return cls(width, width - integer, not unsigned, rounding, overflow)

@@ -16,6 +16,8 @@ from .errors import FxsimError
 
 #: What makes a folder an export of ours.
 MANIFEST = "manifest.json"
+#: Bytes of a text file. JSON of that size can take a hundred times as much memory once it is read.
+MOST_TEXT = 16 << 20
 
 
 @contextmanager
@@ -88,12 +90,26 @@ def _move(temporary: Path, place: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def read_text(path: Path) -> str:
+    """The text of a small file; raises ``FxsimError`` for what is none, or without end as a device can be."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_TEXT + 1)
+        if len(data) > MOST_TEXT:
+            raise FxsimError(f"{path}: is larger than {MOST_TEXT} bytes")
+        return data.decode("utf-8")
+    except OSError as error:
+        raise FxsimError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise FxsimError(f"{path}: is not text in UTF-8") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object a JSON file holds; raises ``FxsimError`` for anything else."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FxsimError(f"{path}: cannot be read ({error.strerror})") from None
+        data = json.loads(read_text(path))
+    except FxsimError:
+        raise
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{path}: is not JSON ({error})") from None
     if not isinstance(data, dict):

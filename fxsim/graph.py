@@ -13,20 +13,25 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
-from .program import OPS, Const, Program, Table
+from .folder import MOST_TEXT
+from .npy import check_npy
+from .program import LONGEST_NAME, OPS, Const, Program, Table
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
 SUFFIX = ".fx"
+#: Bytes of all arrays of a .fx file: those of the largest model that is imported.
+_MOST = 1 << 29
 Shape = tuple[int, ...]
 
 
@@ -105,13 +110,15 @@ class Graph:
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
-            raise FxsimError(f"input shape must be (steps, features) or (features,), not {self.shape}")
+            raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
         if not self.layers:
             raise FxsimError("a network must have at least one layer")
         names = [layer.name for layer in self.layers]
         for name in names:
+            if len(name) > LONGEST_NAME:
+                raise FxsimError(f"layer names must have at most {LONGEST_NAME} characters, not {len(name)}")
             if not name or names.count(name) > 1:
-                raise FxsimError(f"layer names must be distinct and not empty, not {name!r}")
+                raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
         for _ in self.flow():
             pass
 
@@ -193,15 +200,12 @@ class Graph:
         """Read a ``.fx`` file; raises ``FxsimError`` with one line for anything but a whole one of this version."""
         try:
             with zipfile.ZipFile(path) as archive:
-                sizes = {info.filename: info.file_size for info in archive.infolist()}
-                if sum(sizes.values()) > 1 << 30:
-                    raise FxsimError(f"{path}: a .fx file unpacks to at most 1 GiB")
-                members = {name: archive.read(name) for name in sizes}
-            header = json.loads(members["version.json"])
-            version = header.get("fxsim") if isinstance(header, dict) else None
-            if version != VERSION:
-                raise FxsimError(f"{path}: .fx version must be {VERSION}, not {version!r}")
-            graph = _decode(json.loads(members["graph.json"]), members)
+                members = _Members(archive)
+                header = json.loads(members.read("version.json", MOST_TEXT))
+                version = header.get("fxsim") if isinstance(header, dict) else None
+                if version != VERSION:
+                    raise FxsimError(f"{path}: .fx version must be {VERSION}, not {show(version)}")
+                graph = _decode(json.loads(members.read("graph.json", MOST_TEXT)), members)
             if not isinstance(graph, cls):
                 raise FxsimError(f"{path}: holds no graph")
             if graph.digest != header.get("digest"):
@@ -213,7 +217,7 @@ class Graph:
         except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, RecursionError,
                 EOFError, NotImplementedError, OverflowError, RuntimeError, MemoryError) as error:  # fmt: skip
             # Whatever a damaged archive provokes in the readers below us is the same to the user.
-            reason = " ".join(str(error).split())
+            reason = f"{' '.join(str(error).split()):.200}"
             raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__}: {reason})") from None
         except Exception as error:  # zlib.error is no OSError
             raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__})") from None
@@ -271,23 +275,61 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     return value
 
 
-def _decode(value: Any, members: dict[str, bytes]) -> Any:
+class _Members:
+    """The members of a .fx archive, with a bound on what is unpacked from it in all."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._left = _MOST
+
+    def read(self, name: str, most: int = _MOST) -> bytes:
+        """One member; it counts each time it is read."""
+        size = self._archive.getinfo(name).file_size
+        self._left -= size
+        if size > most or self._left < 0:
+            raise FxsimError(f"{name} unpacks to more than {most} bytes, or all members to more than {_MOST}")
+        return self._archive.read(name)
+
+
+def _decode(value: Any, members: _Members) -> Any:
     if isinstance(value, list):
         return tuple(_decode(item, members) for item in value)
     if not isinstance(value, dict):
         return value
     kind = value.get("$")
     if kind == "array":
-        array = np.load(io.BytesIO(members[f"{value['key']}.npy"]), allow_pickle=False)
-        if array.dtype != np.dtype("<i8"):
-            raise FxsimError(f"array {value['key']} must be int64, not {array.dtype}")
-        return array
+        data = members.read(f"{value['key']}.npy")
+        type = check_npy(io.BytesIO(data), len(data))
+        if type != np.dtype("<i8"):
+            raise FxsimError(f"array {value['key']} must be int64, not {type!s:.60}")
+        return np.load(io.BytesIO(data), allow_pickle=False)
     if kind in _ENUMS:
         return _ENUMS[kind][value["name"]]
     if kind not in _CLASSES:
-        raise FxsimError(f"unknown kind {kind!r}")
+        raise FxsimError(f"unknown kind {show(kind)}")
     known = {f.name for f in fields(_CLASSES[kind]) if f.init}
     given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
     if set(given) != known:
-        raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {', '.join(sorted(given))}")
+        raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {show(sorted(given))}")
+    hints = _hints(_CLASSES[kind])
+    for name, item in given.items():
+        if not _fits(item, hints[name]):
+            legal = getattr(hints[name], "__name__", str(hints[name]))
+            raise FxsimError(f"{name} of {kind} must be {legal}, not {show(item)}")
     return _CLASSES[kind](**given)
+
+
+@lru_cache(maxsize=64)
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; True is no integer here."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    kind = origin or hint
+    return isinstance(value, kind) and (kind is not int or type(value) is int)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import Fixed, Round
 
 #: Precision where a configuration has none, and format of tables: hls4ml's own defaults.
@@ -133,7 +133,7 @@ def parse(text: Any, where: str) -> Fixed | None:
     except FxsimError as error:
         raise FxsimError(f"{where}: {error}") from None
     if type.width > MAX_BITS:
-        raise FxsimError(f"{where}: precision {text!r}: the width must be from 1 to {MAX_BITS}")
+        raise FxsimError(f"{where}: precision {show(text)}: the width must be from 1 to {MAX_BITS}")
     integral = re.match(r"\s*(ap_)?u?int\b", text, re.IGNORECASE)
     return replace(type, round=Round.TRN_ZERO) if integral else type
 
@@ -189,13 +189,13 @@ class Settings:
         """The value of ``key``, one of ``legal``."""
         value = self._values.get(key, default)
         if not any(type(value) is type(one) and value == one for one in legal):
-            raise FxsimError(f"{self.where}: {key} must be one of {', '.join(map(str, legal))}, not {value!r}")
+            raise FxsimError(f"{self.where}: {key} must be one of {', '.join(map(str, legal))}, not {show(value)}")
         return value
 
     def _number(self, key: str, default: int, least: int, most: int) -> int:
         value = self._values.get(key, default)
         if type(value) is not int or not least <= value <= most:
-            raise FxsimError(f"{self.where}: {key} must be an integer from {least} to {most}, not {value!r}")
+            raise FxsimError(f"{self.where}: {key} must be an integer from {least} to {most}, not {show(value)}")
         return value
 
 
@@ -218,7 +218,7 @@ class Config:
             _known(self._hls, _SECTIONS, _PROJECT_ONLY, harmless, "the hls4ml configuration")
         for key, legal in _PROJECT_READ.items():
             if key in self._project and self._project[key] not in legal:
-                raise FxsimError(f"{key} must be one of {', '.join(legal)}, not {self._project[key]!r}")
+                raise FxsimError(f"{key} must be one of {', '.join(legal)}, not {show(self._project[key])}")
         self._kinds = kinds
         self._check_model()
         self._types = self._layers("LayerType")
@@ -260,12 +260,12 @@ class Config:
         for name, value in _mapping({} if self._hls.get(section) is None else self._hls[section], section).items():
             if section == "LayerName":
                 if name not in self._kinds:
-                    raise FxsimError(f"LayerName must be one of {', '.join(self._kinds)}, not {name!r}")
+                    raise FxsimError(f"LayerName must be one of {', '.join(self._kinds)}, not {show(name)}")
                 where, kind = f"layer {name!r}", self._kinds[name]
             else:
                 legal = [kind for kind in (*CLASSES, *_MISNAMED) if kind != "PointwiseConv1D"]
                 if name not in legal:
-                    raise FxsimError(f"LayerType must be one of {', '.join(legal)}, not {name!r}")
+                    raise FxsimError(f"LayerType must be one of {', '.join(legal)}, not {show(name)}")
                 where, kind = f"LayerType {name}", _MISNAMED.get(name, name)
             values = _mapping(value, where)
             keys = CLASSES[kind]
@@ -317,13 +317,13 @@ def _strategy(value: Any, where: str) -> str:
         return "latency"
     name = re.sub(r"_{2,}", "_", re.sub(r"(?<!^)(?=[A-Z])", "_", value).lower()) if isinstance(value, str) else ""
     if name not in STRATEGIES:
-        raise FxsimError(f"{where}: Strategy must be one of {', '.join(STRATEGIES.values())}, not {value!r}")
+        raise FxsimError(f"{where}: Strategy must be one of {', '.join(STRATEGIES.values())}, not {show(value)}")
     return name
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise FxsimError(f"{where} must be a dictionary, not {value!r:.60}")
+        raise FxsimError(f"{where} must be a dictionary, not {show(value)}")
     return value
 
 
@@ -335,6 +335,6 @@ def _known(
         if key in only:
             legal = _ONLY.get(key, (None,))
             if not any(entry is one for one in legal):
-                raise FxsimError(f"{where}: {key} must be {' or '.join(map(str, legal))}, not {entry!r}")
+                raise FxsimError(f"{where}: {key} must be {' or '.join(map(str, legal))}, not {show(entry)}")
         elif key not in read and key not in harmless:
-            raise FxsimError(f"{where}: key {key!r} must be one of {', '.join(sorted({*read, *only, *harmless}))}")
+            raise FxsimError(f"{where}: key {show(key)} must be one of {', '.join(sorted({*read, *only, *harmless}))}")

@@ -16,8 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .errors import FxsimError
-from .fixed import Fixed, IntArray, Round, cast, round_shift
+from .errors import FxsimError, show
+from .fixed import MAX_WIDTH, Fixed, IntArray, Round, cast, round_shift
+
+_MOST_SCALE = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,13 @@ class Table:
         if len(self.values.shape) != 1 or not 2 <= self.values.shape[0] <= 1 << 20:
             raise FxsimError(f"Table values must be a vector of 2 to 2**20 entries, not of shape {self.values.shape}")
         if self.scale < 1:
-            raise FxsimError(f"Table scale must be a positive integer, not {self.scale}")
+            raise FxsimError(f"Table scale must be a positive integer, not {show(self.scale)}")
+        if self.scale > _MOST_SCALE:
+            raise FxsimError(f"Table scale must be at most {_MOST_SCALE}, not {show(self.scale)}")
+        if abs(self.frac) > MAX_WIDTH or abs(self.first) > 1 << 62:
+            raise FxsimError(
+                f"Table frac and first must be within {MAX_WIDTH} and 2**62, not {self.frac}, {self.first}"
+            )
 
     @property
     def last(self) -> int:
@@ -201,7 +209,7 @@ class Dot(Op):
         if self.bias is not None and self.bias.shape != (shape[-1],):
             raise FxsimError(f"op {self.name!r}: bias must be ({shape[-1]},), not {self.bias.shape}")
         if type(self.stride) is not int or not 1 <= self.stride <= sizes[0]:
-            raise FxsimError(f"op {self.name!r}: stride must be from 1 to {sizes[0]}, not {self.stride!r}")
+            raise FxsimError(f"op {self.name!r}: stride must be from 1 to {sizes[0]}, not {show(self.stride)}")
         return shape[-1]
 
     def order(self) -> list[int]:
@@ -375,7 +383,7 @@ class Concat(Op):
 
 def _positive(op: Op, size: int) -> int:
     if type(size) is not int or not 1 <= size <= 1 << 24:
-        raise FxsimError(f"op {op.name!r}: size must be from 1 to 2**24, not {size!r}")
+        raise FxsimError(f"op {op.name!r}: size must be from 1 to 2**24, not {show(size)}")
     return size
 
 
@@ -410,7 +418,9 @@ OPS: dict[str, type[Op]] = {
     )
 }
 
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: Characters of the name of an op or a layer.
+LONGEST_NAME = 200
+_IDENTIFIER = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -446,12 +456,12 @@ class Program:
             if OPS.get(op.kind) is not type(op):
                 raise FxsimError(f"op {op.name!r}: {type(op).__name__} is not one of {', '.join(OPS)}")
             if not _IDENTIFIER.fullmatch(op.name):
-                raise FxsimError(f"op name must be letters, digits and underscores, not {op.name!r}")
+                raise FxsimError(f"op name must be letters, digits and underscores, not {show(op.name)}")
             if op.name in sizes:
                 raise FxsimError(f"op {op.name!r} is defined twice")
             for arg in op.args:
                 if arg not in sizes:
-                    raise FxsimError(f"op {op.name!r} reads {arg!r}, which no earlier op defines")
+                    raise FxsimError(f"op {op.name!r} reads {show(arg)}, which no earlier op defines")
             if isinstance(op, Slice | Concat):
                 for arg in op.args:
                     if types[arg] != op.type:
@@ -462,14 +472,14 @@ class Program:
             raise FxsimError("a program must have exactly one input")
         for op in self.states:
             if op.update not in sizes:
-                raise FxsimError(f"state {op.name!r} is updated by {op.update!r}, which no op defines")
+                raise FxsimError(f"state {op.name!r} is updated by {show(op.update)}, which no op defines")
             if sizes[op.update] != op.elements or types[op.update] != op.type:
                 raise FxsimError(
                     f"state {op.name!r} is {op.elements} x {op.type}, its update {op.update!r} is "
                     f"{sizes[op.update]} x {types[op.update]}"
                 )
         if self.output not in sizes:
-            raise FxsimError(f"output {self.output!r} is not the name of an op")
+            raise FxsimError(f"output {show(self.output)} is not the name of an op")
 
     @cached_property
     def by_name(self) -> dict[str, Op]:

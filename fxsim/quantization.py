@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from . import exact, hls4ml
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import Fixed
+from .folder import read_text
 from .graph import Graph
 from .importers.source import Source
 
@@ -36,7 +37,7 @@ def quantize(
     or the path of a JSON or YAML file (``config`` implies this preset), or with ``precision`` for everything.
     """
     if preset not in (None, *PRESETS):
-        raise FxsimError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+        raise FxsimError(f"preset must be one of {', '.join(PRESETS)}, not {show(preset)}")
     if config is not None:
         if preset == "exact":
             raise FxsimError("preset must be hls4ml with a config, not exact: give exact a precision")
@@ -52,7 +53,7 @@ def quantize(
         # Parsed first, so that a mistake is reported as one of the precision and not of a configuration.
         type = Fixed.parse(precision) if isinstance(precision, str) else precision
         if not isinstance(type, Fixed):
-            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {precision!r}")
+            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {show(precision)}")
         model = {"Precision": {"default": str(type)}, "ReuseFactor": 1, "Strategy": "Latency"}
         return hls4ml.quantize(source, {"Model": model})
     return exact.quantize(source, precision, **({} if table_size is None else {"table_size": table_size}))
@@ -63,16 +64,11 @@ def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
         file = Path(path)
     except TypeError:
-        raise FxsimError(f"config must be a dictionary or the path of a file, not {path!r}") from None
+        raise FxsimError(f"config must be a dictionary or the path of a file, not {show(path)}") from None
     suffix = file.suffix.lower()
     if suffix not in (".json", *_YAML):
         raise FxsimError(f"{file}: a config must be a .json, .yml or .yaml file")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FxsimError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise FxsimError(f"{file}: is not text in UTF-8") from None
+    text = read_text(file)
     value = _yaml(file, text) if suffix in _YAML else _json(file, text)
     if not isinstance(value, dict):
         raise FxsimError(f"{file}: a config must be a dictionary, not {type(value).__name__}")
@@ -93,9 +89,9 @@ def _yaml(file: Path, text: str) -> Any:
         raise FxsimError(f"{file}: reading YAML needs the package pyyaml; or give the config as JSON") from None
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # KeyError for !!bool maybe, IndexError for an empty !!int, and more
         raise FxsimError(f"{file}: not YAML that a config can be ({_line(error)})") from None
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,15 +54,22 @@ def golden(
 
     names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
     run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
-    sequences = len(raw)
     arrays: dict[str, NDArray[Any]] = {
-        "inputs": raw.reshape(sequences, -1, beat or graph.shape[-1]),
-        "outputs": run.raw.reshape(sequences, -1, graph.output_shape[-1]),
+        "inputs": _beats(raw, beat or graph.shape[-1], "an input"),
+        "outputs": _beats(run.raw, graph.output_shape[-1], "an output"),
         "digest": np.array(graph.digest),
     }
     for name, tap in zip(names, taps, strict=True):
-        arrays[f"tap:{name}"] = run.trace[name].reshape(sequences, -1, tap["elements"])
+        arrays[f"tap:{name}"] = _beats(run.trace[name], tap["elements"], f"the tap {name}")
     return arrays
+
+
+def _beats(values: NDArray[Any], elements: int, what: str) -> NDArray[Any]:
+    """(sequences, ...) as (sequences, beats, elements)."""
+    each = math.prod(values.shape[1:])
+    if each % elements:
+        raise FxsimError(f"{what} of {each} elements a sequence has no whole beats of {elements}")
+    return values.reshape(len(values), -1, elements)
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxsim.errors import FxsimError
+from fxsim.errors import FxsimError, show
 from fxsim.fixed import IntArray
 
 #: The choice that uses no DSP block at all.
@@ -19,7 +19,7 @@ CHOICES = {"auto": 2, "dsp": 1, LOGIC: 64}
 def most_digits(choice: str) -> int:
     """Digits that need no multiplier; raises ``FxsimError`` naming the choices."""
     if choice not in CHOICES:
-        raise FxsimError(f"multiplier must be one of {', '.join(CHOICES)}, not {choice!r}")
+        raise FxsimError(f"multiplier must be one of {', '.join(CHOICES)}, not {show(choice)}")
     return CHOICES[choice]
 
 

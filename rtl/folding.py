@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from math import floor, prod
 
-from fxsim.errors import FxsimError
+from fxsim.errors import FxsimError, show
 from fxsim.graph import Graph
 from fxsim.program import Program
 
@@ -160,7 +160,7 @@ def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "a
     else:
         most = max(products(layer.program) for layer in layers if layer.program)
         if type(reuse) is not int or not 1 <= reuse <= most:
-            raise FxsimError(f"reuse must be an integer from 1 to {most} (one multiplier), not {reuse!r}")
+            raise FxsimError(f"reuse must be an integer from 1 to {most} (one multiplier), not {show(reuse)}")
         wanted = {layer.name: reuse for layer in layers}
     chosen = {}
     for layer in layers:
@@ -168,7 +168,7 @@ def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "a
         value = wanted[layer.name]
         most = products(layer.program)
         if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
-            raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {value!r}")
+            raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {show(value)}")
         try:
             chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))), multiplier)
         except FxsimError as error:
@@ -185,13 +185,13 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
     names = [layer.name for layer in layers]
     for name in given:
         if name not in names:
-            raise FxsimError(f"folding names layer {name!r}; the hardware layers are {', '.join(names)}")
+            raise FxsimError(f"folding names layer {show(name)}; the hardware layers are {', '.join(names)}")
 
 
 def check_clock(clock_mhz: float) -> None:
     """Raise ``FxsimError`` for a clock that no family has."""
     if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
-        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {clock_mhz!r}")
+        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {show(clock_mhz)}")
 
 
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
@@ -221,7 +221,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
         ):
             chosen[name] = Fold(**value)
         else:
-            raise FxsimError(f"{where}: layer {name!r} must have reuse, or beats and cycles, not {value}")
+            raise FxsimError(f"{where}: layer {show(name)} must have reuse, or beats and cycles, not {show(value)}")
     rest = _by_reuse(graph, reuse, unroll=unroll)
     return Folding({**rest.folds, **chosen}, **whole)
 
@@ -266,7 +266,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     beat = elements if folding.beat is None else folding.beat
     legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
     if type(beat) is not int or beat not in legal:
-        raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {beat!r}")
+        raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps
     if beat > vector:
         return Source(first.steps, folding.interleave, 1, True)
@@ -276,7 +276,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
 def check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
     """Raise ``FxsimError`` where so many sequences cannot take turns."""
     if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
-        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {ways!r}")
+        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {show(ways)}")
     if ways == 1:
         return
     if layers[0].steps == 1:

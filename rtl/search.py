@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fxsim.errors import FxsimError
+from fxsim.errors import FxsimError, show
 from fxsim.fixed import IntArray
 from fxsim.graph import Graph
 from fxsim.program import Program
@@ -184,7 +184,7 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     result of a sequence.
     """
     if type(count) is not int or count < 2:
-        raise FxsimError(f"count must be an integer of at least 2, not {count!r}")
+        raise FxsimError(f"count must be an integer of at least 2, not {show(count)}")
     search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name), Folding({}))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.
@@ -227,7 +227,7 @@ def by_budget(
         raise FxsimError("give one of multipliers, dsp, lut, latency and interval")
     ((name, wanted),) = given.items()
     if type(wanted) is not int or wanted < 1:
-        raise FxsimError(f"the budget must be a positive integer, not {wanted!r}")
+        raise FxsimError(f"the budget must be a positive integer, not {show(wanted)}")
     resource = name if name in RESOURCES else _resource(multiplier, family_name)
     search = _Search(graph, clock_mhz, family_name, multiplier, resource, base or Folding({}))
     if name == "interval":

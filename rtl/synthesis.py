@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fxsim.errors import FxsimError
+from fxsim.errors import FxsimError, show
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 
@@ -57,14 +57,18 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
     facts = read_json(folder / MANIFEST)
     family = facts.get("family", "xc7") if family is None else family
     if family not in PASSES:
-        raise FxsimError(f"family must be one of {', '.join(PASSES)}, not {family!r}")
+        raise FxsimError(f"family must be one of {', '.join(PASSES)}, not {show(family)}")
     top, names = facts.get("top"), facts.get("files")
-    if not isinstance(top, str) or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FxsimError(f"{folder / MANIFEST}: must name top and files")
+    # It becomes a word of a Yosys command, and Yosys has commands that start others.
+    if not isinstance(top, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", top):
+        raise FxsimError(f"{folder / MANIFEST}: 'top' must be a Verilog identifier, not {show(top)}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise FxsimError(f"{folder / MANIFEST}: 'files' must be a list of Verilog files, not {show(names)}")
+    for name in names:
+        # Unlike Path's, this isfile takes names that no system does.
+        if not os.path.isfile(folder / name):
+            raise FxsimError(f"{folder}: no such file as {show(name)}")
     files = [(folder / name).resolve() for name in names]
-    for path in files:
-        if not path.is_file():
-            raise FxsimError(f"{path}: no such file")
     if importlib.util.find_spec("pyosys") is None:
         raise FxsimError('pyosys is not installed; synth needs: pip install "fxsim[synth]"')
     cells = _run(top, files, family, netlist)

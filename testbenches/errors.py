@@ -3,9 +3,18 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 
-__all__ = ["CheckError", "Mismatch"]
+__all__ = ["CheckError", "Mismatch", "show"]
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+
+
+def show(value: object) -> str:
+    """A short repr for a message."""
+    return _SHORT.repr(value)
 
 
 class CheckError(ValueError):

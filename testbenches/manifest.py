@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from testbenches.errors import CheckError
+from testbenches.errors import CheckError, show
 
 __all__ = ["Manifest", "Stream", "Tap", "Timing", "pack", "unpack", "unpack_tap"]
 
 _ELEMENT = re.compile(r"^ap_(u?)fixed<\s*(\d+)\s*,\s*-?\d+\s*(?:,\s*[A-Z_]+\s*(?:,\s*[A-Z_]+\s*(?:,\s*\d+\s*)?)?)?>$")
+#: Bytes of a manifest; written ones have some thousand.
+_MOST = 16 << 20
 # Verilator renames identifiers with a double underscore, so the harness could not reach them by their own name.
 _IDENTIFIER = re.compile(r"^(?!.*__)[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -134,10 +137,16 @@ class Manifest:
         if path.is_dir():
             path = path / "manifest.json"
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                text = file.read(_MOST + 1)
+            if len(text) > _MOST:
+                raise CheckError(f"{path}: is larger than {_MOST} bytes")
+            data = json.loads(text.decode("utf-8"))
         except OSError as error:
             raise CheckError(f"{path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except CheckError:
+            raise
+        except (ValueError, RecursionError) as error:
             raise CheckError(f"{path}: is not JSON: {error}") from None
         try:
             return cls._from_dict(path.parent.resolve(), data)
@@ -149,11 +158,12 @@ class Manifest:
         top = _name(data, "top")
         files = _get(data, "files", list)
         if not files or not all(isinstance(name, str) for name in files):
-            raise CheckError(f"files must be a list of Verilog files, not {files!r}")
+            raise CheckError(f"files must be a list of Verilog files, not {show(files)}")
+        for name in files:
+            # unlike Path's, this isfile takes names that no system does
+            if not os.path.isfile(folder / name):
+                raise CheckError(f"file {show(name)} of files does not exist")
         paths = tuple((folder / name).resolve() for name in files)
-        for given, path in zip(files, paths, strict=True):
-            if not path.is_file():
-                raise CheckError(f"file {given!r} of files does not exist")
         return cls(
             folder=folder,
             top=top,
@@ -170,26 +180,26 @@ class Manifest:
 
 def _get(data: Any, key: str, kind: type) -> Any:
     if not isinstance(data, dict):
-        raise CheckError(f"expected an object with {key!r}, not {data!r}")
+        raise CheckError(f"expected an object with {key!r}, not {show(data)}")
     if key not in data:
         raise CheckError(f"{key!r} is missing")
     value = data[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise CheckError(f"{key!r} must be of type {kind.__name__}, not {value!r}")
+        raise CheckError(f"{key!r} must be of type {kind.__name__}, not {show(value)}")
     return value
 
 
 def _name(data: Any, key: str) -> str:
     value: str = _get(data, key, str)
     if not _IDENTIFIER.match(value):
-        raise CheckError(f"{key!r} must be a Verilog identifier without '__', not {value!r}")
+        raise CheckError(f"{key!r} must be a Verilog identifier without '__', not {show(value)}")
     return value
 
 
 def _positive(data: Any, key: str) -> int:
     value: int = _get(data, key, int)
     if value < 1:
-        raise CheckError(f"{key!r} must be at least 1, not {value!r}")
+        raise CheckError(f"{key!r} must be at least 1, not {show(value)}")
     return value
 
 
@@ -199,14 +209,14 @@ def _stream(data: Any, key: str) -> Stream:
         element: str = _get(port, "element", str)
         match = _ELEMENT.match(element)
         if match is None:
-            raise CheckError(f"'element' must look like 'ap_fixed<16,6>', not {element!r}")
+            raise CheckError(f"'element' must look like 'ap_fixed<16,6>', not {show(element)}")
         signed, width = not match[1], int(match[2])
         stride = _positive(port, "stride_bits")
         # raw integers travel as int64
         if not 1 <= width <= 63 + signed:
-            raise CheckError(f"'element' must be at most {63 + signed} bits wide, not {element!r}")
+            raise CheckError(f"'element' must be at most {63 + signed} bits wide, not {show(element)}")
         if stride % 8 or not width <= stride <= 64:
-            raise CheckError(f"'stride_bits' must be a multiple of 8 from {width} to 64, not {stride!r}")
+            raise CheckError(f"'stride_bits' must be a multiple of 8 from {width} to 64, not {show(stride)}")
         return Stream(
             prefix=_name(port, "prefix"),
             element=element,
@@ -223,10 +233,13 @@ def _stream(data: Any, key: str) -> Stream:
 def _timing(data: Any) -> Timing:
     interval = _get(data, "interval", object)
     try:
+        # the exponent of a text can have any size, and Fraction writes it out
+        if len(str(interval)) > 40 or "e" in str(interval).lower():
+            raise ValueError
         # a JSON number cannot hold 61/3; no schedule has a period of more than some thousand sequences
         exact = Fraction(str(interval)).limit_denominator(4096)
-    except ValueError:
-        raise CheckError(f"timing: 'interval' must be a number or 'p/q', not {interval!r}") from None
+    except (ValueError, ZeroDivisionError):
+        raise CheckError(f"timing: 'interval' must be a number or 'p/q', not {show(interval)}") from None
     return Timing(_get(data, "latency", int), _get(data, "latency_after_last", int), exact)
 
 
@@ -234,7 +247,7 @@ def _tap(data: Any, top: str) -> Tap:
     try:
         module = data.get("module", top) if isinstance(data, dict) else top
         if module != top:
-            raise CheckError(f"'module' must be the top module {top!r}, not {module!r}")
+            raise CheckError(f"'module' must be the top module {top!r}, not {show(module)}")
         width = _positive(data, "width")
         if width > 64:
             raise CheckError(f"'width' must be at most 64, not {width}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,9 @@ from testbenches.errors import CheckError
 from testbenches.manifest import Manifest, Stream
 
 __all__ = ["Vectors"]
+
+#: Bytes above which a file may not unpack to more than so many times its size.
+_LARGE, _DENSEST = 1 << 30, 200
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,18 @@ class Vectors:
         """Read an .npz file; every array must fit the manifest."""
         try:
             with np.load(path, allow_pickle=False) as file:
+                infos = file.zip.infolist()
+                size, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
+                if size > _LARGE and size > _DENSEST * packed:
+                    raise CheckError(f"{path}: unpacks from {packed} to {size} bytes, which is no set of vectors")
                 arrays = {name: file[name] for name in file.files}
+            if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+                raise CheckError(f"{path}: holds something else than arrays")
         except OSError as error:
             raise CheckError(f"{path}: cannot be read: {error.strerror or error}") from None
-        except (ValueError, AttributeError, zipfile.BadZipFile):
+        except CheckError:
+            raise
+        except Exception:  # a damaged archive can make the readers raise nearly anything
             raise CheckError(f"{path}: is not an .npz file of plain arrays") from None
         for name in ("inputs", "outputs"):
             if name not in arrays:

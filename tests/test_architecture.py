@@ -21,7 +21,7 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"h5py", "matplotlib", "rich", "yaml"},
+    "fxsim": {"matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools"},
 }
@@ -30,8 +30,7 @@ UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
 #: Modules that exist to hold an import that others do not want at their top.
 EXCEPTIONS = {
     "testbenches.test_ip": {"pytest"},
-    "fxsim.importers.keras_files": {"h5py"},
-    "fxsim.importers.keras_weights": {"h5py"},
+    "fxsim.importers.hdf5_child": {"h5py"},
 }
 #: The proofs are of the gateware itself, so that this part of the testbenches sees it; nothing else there sees them.
 PROOFS = "testbenches.formal"
@@ -42,7 +41,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
-    ("fixed",),
+    ("fixed", "folder", "npy"),
     ("program", "lanes"),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
@@ -59,7 +58,7 @@ ORDER = (
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
-    ("files", "folder", "terminal"),
+    ("files", "terminal"),
     ("vectors", "report", "scans", "plans"),
     ("api",),
     ("demo",),

@@ -704,7 +704,7 @@ def test_bombs(tmp_path: Path) -> None:
         archive.writestr("metadata.json", "{}")
         archive.writestr("config.json", b" " * (MAX_JSON + 1))
         archive.writestr("model.weights.h5", b"")
-    refused_file("config.json declares 67108865 bytes, more than 67108864", path)
+    refused_file("config.json declares 16777217 bytes, more than 16777216", path)
     write_keras(path, SMALL, weights_h5(CELL | DENSE))
     # The size in the central directory is what the reader believes.
     data = bytearray(path.read_bytes())
@@ -731,8 +731,8 @@ def test_from_keras_refuses_other_objects() -> None:
 def test_reading_a_file_needs_no_framework(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "m.h5", SMALL, **SMALL_WEIGHTS)
     code = (
-        "import sys; from fxsim.importers import read_model; assert 'h5py' not in sys.modules; "
-        f"read_model({str(path)!r}); assert not {{'keras', 'tensorflow', 'torch', 'pickle5'}} & set(sys.modules)"
+        "import sys; from fxsim.importers import read_model; "
+        f"read_model({str(path)!r}); assert not {{'h5py', 'keras', 'tensorflow', 'torch'}} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
@@ -826,7 +826,8 @@ def test_fuzz_bytes(kind: str, tmp_path: Path) -> None:
         path.write_text(json.dumps(SMALL))
     original = path.read_bytes()
     refusals = 0
-    for _ in range(700):
+    # Each HDF5 file is read by a process of its own; tests/fuzz reads thousands without.
+    for _ in range(60):
         data = bytearray(original)
         if rng.random() < 0.2:
             del data[rng.randrange(len(data)) :]
@@ -839,7 +840,7 @@ def test_fuzz_bytes(kind: str, tmp_path: Path) -> None:
         except ModelError as error:
             one_line(error)
             refusals += 1
-    assert refusals > 200
+    assert refusals > 15
 
 
 # --- Trained models and Keras's own answers

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
+from fxsim.errors import ModelError, show
 from fxsim.importers.keras_chain import Entry, chain
 from fxsim.importers.keras_files import Contents
-from fxsim.importers.keras_options import ACTIVATIONS, LAYERS, MAX_AXIS, Options, show
+from fxsim.importers.keras_options import ACTIVATIONS, LAYERS, MAX_AXIS, Options
 from fxsim.importers.keras_weights import Expected, LayerWeights, read_all
 from fxsim.importers.source import Source, SourceLayer
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fxsim.errors import ModelError
-from fxsim.importers.keras_options import LAYERS, Options, as_dict, as_list, show, words
+from fxsim.errors import ModelError, show
+from fxsim.importers.keras_options import LAYERS, Options, as_dict, as_list, words
 
 __all__ = ["Chain", "Entry", "chain"]
 

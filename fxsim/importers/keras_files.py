@@ -6,11 +6,11 @@ Whatever is wrong with a file comes out as a ModelError of one line. Sizes are l
 
 from __future__ import annotations
 
-import io
 import json
-import mmap
 import os
 import re
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from fxsim.errors import ModelError
-from fxsim.importers.keras_options import as_dict, show
-from fxsim.importers.keras_weights import H5Legacy, H5Vars, Live, WeightStore, attribute, guarded, reason
+from fxsim.errors import ModelError, show
+from fxsim.folder import MOST_TEXT
+from fxsim.importers.hdf5 import Group, open_tree, text
+from fxsim.importers.keras_options import as_dict
+from fxsim.importers.keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded, reason
 
 __all__ = ["Contents", "live_contents", "open_model"]
 
-MAX_JSON = 64 << 20
+MAX_JSON = MOST_TEXT
 MAX_MEMBER = 1 << 30
 _SUFFIXES = (".keras", ".h5", ".hdf5", ".json")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -71,11 +73,11 @@ def live_contents(model: Any) -> Contents:
     if not callable(getattr(model, "to_json", None)) or not hasattr(model, "layers"):
         raise ModelError(f"from_keras needs a Keras model, not {show(type(model).__name__)}")
     try:
-        text = model.to_json()
+        architecture = model.to_json()
         arrays = {str(layer.name): [np.asarray(a) for a in layer.get_weights()] for layer in model.layers}
     except Exception as error:  # The model's own code runs here, a user's layer may raise anything.
         raise ModelError(f"the Keras model does not give its config and weights: {reason(error)}") from error
-    config = _parse(text, "the model's config")
+    config = _parse(architecture, "the model's config")
     return Contents(config, _generation(config, None), Live(arrays))
 
 
@@ -113,11 +115,11 @@ def _starts_with(file: Path, magic: bytes) -> bool:
         return stream.read(len(magic)) == magic
 
 
-def _parse(text: str | bytes, where: str) -> dict[str, Any]:
-    if len(text) > MAX_JSON:
+def _parse(source: str | bytes, where: str) -> dict[str, Any]:
+    if len(source) > MAX_JSON:
         raise ModelError(f"{where} is larger than {MAX_JSON} bytes")
     try:
-        value = json.loads(text, object_hook=_plain)
+        value = json.loads(source, object_hook=_plain)
     except RecursionError:
         raise ModelError(f"{where} is nested too deep") from None
     except ValueError as error:
@@ -142,69 +144,39 @@ def _generation(config: dict[str, Any], stored: str | None) -> int:
 
 
 @contextmanager
-def _h5(source: Any) -> Iterator[Any]:
-    import h5py
-
-    if isinstance(source, io.BytesIO):
-        with source.getbuffer() as view:
-            _check_heaps(bytes(view))
-    else:
-        with open(source, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            _check_heaps(mapped)
-    with h5py.File(source, "r") as file:
-        yield file
-
-
-def _check_heaps(data: bytes | mmap.mmap) -> None:
-    """Walk the heaps of texts in an HDF5 file, where one damaged size makes the HDF5 library loop for ever.
-
-    A collection is GCOL, version 1, its size, then objects: index, references, size, the bytes. Object 0 is the free
-    space at the end; its size counts its own header.
-    """
-    position = -1
-    while (position := data.find(b"GCOL\x01", position + 1)) >= 0:
-        end = position + int.from_bytes(data[position + 8 : position + 16], "little")
-        at = position + 16
-        while at + 16 <= end:
-            index = int.from_bytes(data[at : at + 2], "little")
-            size = int.from_bytes(data[at + 8 : at + 16], "little")
-            step = (size + 23) // 8 * 8 if index else size
-            if step < 16 or at + step > min(end, len(data)):
-                raise ModelError("the file is damaged: a heap of texts in it does not add up")
-            at += step
-
-
-@contextmanager
 def _open_h5(file: Path) -> Iterator[Contents]:
     _must_be_hdf5(file)
-    with _h5(file) as h5:
-        text = attribute(h5, "model_config")
-        if text is None:
+    with file.open("rb") as stream, open_tree(stream) as h5:
+        stored = text(h5, "model_config")
+        if stored is None:
             raise ModelError("has no model_config, only weights at most: give the architecture .json and weights=")
-        config = _parse(text, "model_config")
-        version = attribute(h5, "keras_version")
+        config = _parse(stored, "model_config")
+        version = text(h5, "keras_version")
         yield Contents(config, _generation(config, version), _store(h5, named=True))
 
 
 @contextmanager
 def _open_zip(file: Path) -> Iterator[Contents]:
     with zipfile.ZipFile(file) as archive:
-        config = _parse(_member(archive, "config.json", MAX_JSON), "config.json")
-        metadata = _parse(_member(archive, "metadata.json", MAX_JSON), "metadata.json")
+        config = _parse(archive.read(_member(archive, "config.json", MAX_JSON)), "config.json")
+        metadata = _parse(archive.read(_member(archive, "metadata.json", MAX_JSON)), "metadata.json")
         generation = _generation(config, metadata.get("keras_version"))
-        data = _member(archive, "model.weights.h5", MAX_MEMBER)
-        with _h5(io.BytesIO(data)) as h5:
-            yield Contents(config, generation, H5Vars(h5, named=True))
+        with tempfile.TemporaryFile() as stream:
+            with archive.open(_member(archive, "model.weights.h5", MAX_MEMBER)) as member:
+                shutil.copyfileobj(member, stream)
+            stream.flush()
+            with open_tree(stream) as h5:
+                yield Contents(config, generation, H5Vars(h5, named=True))
 
 
-def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> zipfile.ZipInfo:
     found = [info for info in archive.infolist() if info.filename == name]
     if len(found) != 1:
         raise ModelError(f"the archive has {'no' if not found else 'more than one'} {name}")
     # The reader gives no more bytes than declared here, whatever the compressed stream would expand to.
     if found[0].file_size > limit:
         raise ModelError(f"{name} declares {found[0].file_size} bytes, more than {limit}")
-    return archive.read(found[0])
+    return found[0]
 
 
 @contextmanager
@@ -215,10 +187,10 @@ def _open_json(file: Path, weights: Path) -> Iterator[Contents]:
     with ExitStack() as stack:
         with _named(weights), guarded():
             _must_be_hdf5(weights)
-            h5 = stack.enter_context(_h5(weights))
+            h5 = stack.enter_context(open_tree(stack.enter_context(weights.open("rb"))))
             store = _store(h5, named=False)
             # Keras 3 leaves its version out of to_json(), but not its module.
-            version = None if "module" in config else attribute(h5, "keras_version")
+            version = None if "module" in config else text(h5, "keras_version")
         yield Contents(config, _generation(config, version), store)
 
 
@@ -227,14 +199,12 @@ def _must_be_hdf5(file: Path) -> None:
         raise ModelError("is neither an HDF5 file nor a .keras archive")
 
 
-def _store(h5: Any, *, named: bool) -> WeightStore:
+def _store(h5: Group, *, named: bool) -> WeightStore:
     """Tell the layout of the weights in an HDF5 file."""
-    import h5py
-
-    if isinstance(h5.get("model_weights", getlink=True), h5py.HardLink):
-        return H5Legacy(h5["model_weights"])
-    if "layer_names" in h5.attrs or "layer_names0" in h5.attrs:
+    if isinstance(group := h5.items.get("model_weights"), Group):
+        return H5Legacy(group)
+    if "layer_names" in h5.texts or "layer_names0" in h5.texts:
         return H5Legacy(h5)
-    if any(h5.get(root, getlink=True) is not None for root in H5Vars.ROOTS):
+    if any(root in h5.items for root in H5Vars.ROOTS):
         return H5Vars(h5, named=named)
     raise ModelError("has no weights that Keras 2 or 3 would write")

@@ -5,27 +5,16 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fxsim.errors import ModelError
+from fxsim.errors import ModelError, show
 
-__all__ = ["ACTIVATIONS", "LAYERS", "MAX_AXIS", "Options", "as_dict", "as_list", "show", "snake_case", "words"]
+__all__ = ["ACTIVATIONS", "LAYERS", "MAX_AXIS", "Options", "as_dict", "as_list", "snake_case", "words"]
 
 #: Longest axis of a tensor. Far above any network for an FPGA; it keeps sums of sizes in a hostile file harmless.
 MAX_AXIS = 1 << 20
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 60
-_repr.maxlong = 30
-_repr.maxlevel = 3
-
-
-def show(value: object) -> str:
-    """Give a short, single-line repr for a message, safe for values nested without end."""
-    return _repr.repr(value)
 
 
 def as_dict(value: object, where: str) -> dict[str, Any]:

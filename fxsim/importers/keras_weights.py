@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
-from fxsim.importers.keras_options import show, snake_case
+from fxsim.errors import ModelError, show
+from fxsim.importers.hdf5 import MAX_VALUES, Dataset, Group, text, text_list
+from fxsim.importers.keras_options import snake_case
 
 __all__ = [
     "Expected",
@@ -24,15 +25,15 @@ __all__ = [
     "Live",
     "Stored",
     "WeightStore",
-    "attribute",
     "guarded",
     "read_all",
     "reason",
 ]
 
-#: Weights of a whole model. A network for an FPGA has a thousandth of it; a file may declare any number for free.
-MAX_WEIGHTS = 1 << 26
-MAX_TEXTS = 1 << 16
+#: Weights of a whole model; a file may declare any number for free.
+MAX_WEIGHTS = MAX_VALUES
+#: Names of numpy's types of floating point up to 8 bytes, of either order of bytes.
+_FLOAT = re.compile(r"float(16|32|64)|[<>=]f[248]")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class LayerWeights:
 
 @dataclass(frozen=True)
 class Stored:
-    """An array that is there and not yet read. `dtype` and `shape` are what the file declares."""
+    """An array that is there and not yet read. `type` and `shape` are what the file declares."""
 
     key: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    type: str
     read: Callable[[], NDArray[Any]] = field(repr=False)
 
 
@@ -112,8 +113,8 @@ def read_all(store: WeightStore, layers: Sequence[LayerWeights]) -> list[list[ND
             if stored.shape not in want.shapes:
                 legal = " or ".join(map(str, want.shapes))
                 raise ModelError(f"{where} has shape {show(stored.shape)}, expected {legal}")
-            if stored.dtype.kind != "f" or stored.dtype.itemsize > 8:
-                raise ModelError(f"{where} has type {show(str(stored.dtype))}, expected float32 or float64")
+            if not _FLOAT.fullmatch(stored.type):
+                raise ModelError(f"{where} has type {show(stored.type)}, expected float32 or float64")
     return [[_read(layer.name, want.key, stored) for want, stored in weights] for layer, weights in pairs]
 
 
@@ -159,80 +160,18 @@ class Live:
 
 
 def _held(array: NDArray[Any]) -> Stored:
-    return Stored("", array.shape, array.dtype, lambda: array)
+    return Stored("", array.shape, str(array.dtype), lambda: array)
 
 
-# --- HDF5. Links are looked at before they are followed: a soft or external link can name another file.
+# --- HDF5
 
 
-def _child(group: Any, name: str, where: str) -> Any:
-    """Give the group or dataset of a group by its own name, None if it is not there."""
-    import h5py
-
-    link = group.get(name, getlink=True)
-    if link is None:
-        return None
-    if not isinstance(link, h5py.HardLink):
-        raise ModelError(f"{where}: {show(name)} is a link to another place, which fxsim does not follow")
-    return group[name]
-
-
-def _walk(group: Any, path: str) -> Any:
-    """Give what is at a path of names below a group, None if it is not there."""
-    import h5py
-
-    for name in path.split("/"):
-        if not isinstance(group, h5py.Group):
-            return None
-        if name in ("", ".", ".."):
-            raise ModelError(f"weights file: bad path {show(path)}")
-        group = _child(group, name, "weights file")
-    return group
-
-
-def _stored(dataset: Any, key: str) -> Stored:
-    if dataset.is_virtual or dataset.external:
+def _stored(dataset: Dataset, key: str) -> Stored:
+    if dataset.at == "outside":
         raise ModelError(f"weights file: {show(key)} keeps its values in another file, which fxsim does not follow")
-    shape = dataset.shape
-    if shape is None:
+    if dataset.shape is None:
         raise ModelError(f"weights file: {show(key)} is empty")
-    return Stored(key, tuple(shape), dataset.dtype, lambda: dataset[()])
-
-
-def _texts(group: Any, name: str) -> list[str] | None:
-    """Give the texts in an attribute of an HDF5 group, None if it is not there."""
-    import h5py
-
-    if name not in group.attrs:
-        return None
-    stored = group.attrs.get_id(name)
-    # An empty list is stored as an empty array of floats.
-    if stored.shape is None or math.prod(stored.shape) == 0:
-        return []
-    # Asked first, because h5py crashes on damaged types of variable length that are no texts.
-    if stored.get_type().get_class() != h5py.h5t.STRING or math.prod(stored.shape) > MAX_TEXTS:
-        raise ModelError(f"attribute {show(name)} must be text")
-    values = np.asarray(group.attrs[name]).ravel().tolist()
-    return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
-
-
-def attribute(group: Any, name: str) -> str | None:
-    """Give the one text in an attribute of an HDF5 group, None if it is not there."""
-    texts = _texts(group, name)
-    if texts is not None and len(texts) != 1:
-        raise ModelError(f"attribute {show(name)} must be one text")
-    return texts[0] if texts else None
-
-
-def _text_list(group: Any, name: str) -> list[str] | None:
-    """Give a list of texts, None if it is not there; Keras spreads one past 64 KiB over name0, name1, ..."""
-    whole = _texts(group, name)
-    parts: list[str] = []
-    number = 0
-    while whole is None and (part := _texts(group, f"{name}{number}")) is not None:
-        parts += part
-        number += 1
-    return whole if whole is not None else parts if number else None
+    return Stored(key, dataset.shape, dataset.type, dataset.read)
 
 
 class H5Legacy:
@@ -241,13 +180,11 @@ class H5Legacy:
     A group a layer by the layer's name; its attribute weight_names lists paths below it in get_weights() order.
     """
 
-    def __init__(self, group: Any) -> None:
+    def __init__(self, group: Group) -> None:
         self._group = group
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
-        import h5py
-
-        listed = _text_list(self._group, "layer_names")
+        listed = text_list(self._group, "layer_names")
         if listed is None:
             raise ModelError("weights file: attribute 'layer_names' is missing")
         known = {layer.name for layer in layers}
@@ -256,26 +193,24 @@ class H5Legacy:
             # A layer's name may hold slashes, so it is a path; its first part is then in the listing of the group.
             if name in known or any(layer.startswith(f"{name}/") for layer in listed):
                 continue
-            group = _walk(self._group, name)
-            if name != "optimizer_weights" and isinstance(group, h5py.Group) and _text_list(group, "weight_names"):
+            group = self._group.walk(name)
+            if name != "optimizer_weights" and isinstance(group, Group) and text_list(group, "weight_names"):
                 raise ModelError(f"weights file: it has weights of {show(name)}, a layer that the model does not have")
         return [_in_order(layer, self._of_layer(layer)) for layer in layers]
 
     def _of_layer(self, layer: LayerWeights) -> list[Stored]:
-        import h5py
-
-        group = _walk(self._group, layer.name)
+        group = self._group.walk(layer.name)
         if group is None and not layer.expected:
             return []
-        if not isinstance(group, h5py.Group):
+        if not isinstance(group, Group):
             raise ModelError(f"weights file: the weights of layer {show(layer.name)} are missing")
-        keys = _text_list(group, "weight_names") or []
+        keys = text_list(group, "weight_names") or []
         if len(set(keys)) != len(keys):
             raise ModelError(f"weights file: layer {show(layer.name)} lists a weight twice in {_names(keys)}")
         arrays = []
         for key in keys:
-            dataset = _walk(group, key)
-            if not isinstance(dataset, h5py.Dataset):
+            dataset = group.walk(key)
+            if not isinstance(dataset, Dataset):
                 raise ModelError(f"weights file: layer {show(layer.name)}: weight {show(key)} is missing")
             arrays.append(_stored(dataset, key))
         return arrays
@@ -292,23 +227,21 @@ class H5Vars:
     #: tf.keras calls the container of a functional model by the second name, and there leaves numbers out.
     ROOTS = ("layers", "_layer_checkpoint_dependencies")
 
-    def __init__(self, file: Any, *, named: bool) -> None:
+    def __init__(self, file: Group, *, named: bool) -> None:
         self._file = file
         self._named = named
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
-        import h5py
-
-        roots = [root for root in self.ROOTS if self._file.get(root, getlink=True) is not None]
-        root = _child(self._file, roots[0], "weights file") if roots else None
-        if not isinstance(root, h5py.Group):
+        roots = [root for root in self.ROOTS if root in self._file.items]
+        root = self._file.child(roots[0]) if roots else None
+        if not isinstance(root, Group):
             raise ModelError("weights file: group 'layers' is missing")
         for other in self._file:
-            if other not in (roots[0], "optimizer") and any(True for _ in _datasets(self._file, other)):
+            if other != roots[0] and any(True for _ in _datasets(self._file, other)):
                 raise ModelError(f"weights file: {show(other)} has weights of no layer of the model")
 
         # Groups with arrays, by class and in the order of their numbers, are the layers with weights of that class.
-        groups: dict[str, list[tuple[int, str, dict[str, Any]]]] = {}
+        groups: dict[str, list[tuple[int, str, dict[str, Dataset]]]] = {}
         for name in root:
             arrays = dict(_datasets(root, name))
             if arrays:
@@ -332,11 +265,11 @@ class H5Vars:
                 raise ModelError(f"weights file: {show(found[0][1])} has weights of no layer of the model")
         return result
 
-    def _of_layer(self, layer: LayerWeights, root: Any, name: str, arrays: dict[str, Any]) -> list[Stored]:
+    def _of_layer(self, layer: LayerWeights, root: Group, name: str, arrays: dict[str, Dataset]) -> list[Stored]:
         where = f"weights file: layer {show(layer.name)} ({show(name)})"
         if self._named:
-            holder = _walk(root, f"{name}/vars")
-            stored_name = attribute(holder, "name") if holder is not None else None
+            holder = root.walk(f"{name}/vars")
+            stored_name = text(holder, "name") if isinstance(holder, Group) else None
             if stored_name is not None and stored_name != layer.name:
                 raise ModelError(f"{where} has the weights of a layer named {show(stored_name)}")
         result = []
@@ -358,14 +291,12 @@ def _numbered(name: str, stems: set[str]) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (name, 0)
 
 
-def _datasets(parent: Any, name: str, *, depth: int = 6) -> Iterator[tuple[str, Any]]:
+def _datasets(parent: Group, name: str, *, depth: int = 6) -> Iterator[tuple[str, Dataset]]:
     """Give the path and dataset of every array below a child of a group, random states apart."""
-    import h5py
-
-    node = _child(parent, name, "weights file")
-    if isinstance(node, h5py.Dataset):
+    node = parent.child(name)
+    if isinstance(node, Dataset):
         yield "", node
-    elif isinstance(node, h5py.Group):
+    elif isinstance(node, Group):
         # Hard links can make a group its own child; Keras itself nests no deeper than this.
         if depth == 0:
             raise ModelError("weights file: groups are nested too deep")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
+from fxsim.errors import ModelError, show
 from fxsim.importers.gates import PYTORCH, reorder
-from fxsim.importers.keras_options import ACTIVATIONS, MAX_AXIS, show
+from fxsim.importers.keras_options import ACTIVATIONS, MAX_AXIS
 from fxsim.importers.source import Source, SourceLayer
 
 __all__ = ["source_from_state"]
