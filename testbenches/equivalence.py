@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prove that a mutant cannot be told from its original, or find the input that tells them apart.
+"""Prove that a mutant cannot be told from its original, or find the inputs that tell them apart.
 
-Both get the same inputs, from the state after configuration on, resets at any time included. The source keeps the
-rules of AXI4-Stream: what it offers stands until it is taken. Compared in every cycle: tready, tvalid, frame_error, and
-while tvalid is high tdata and tlast. A proof has no bound in time: ABC merges what is equal in both by induction
-(``scorr``) and shows the rest by property-directed reachability (``pdr``).
+Both run from the state after configuration on under the same inputs, which are free in every cycle, resets included.
+Compared are tready, tvalid, frame_error, and while tvalid is high tdata and tlast.
+
+The circuit of the proof has every register once, as in the original, and asks: can the next value of any register, or
+an output, ever differ? Where a register's can and no output's does, the mutant gets a copy of it, and the question is
+asked anew, with that register free to differ. ABC's ``pdr`` (property-directed reachability) answers for all reachable
+states and without a bound in time.
 """
 
 from __future__ import annotations
@@ -14,14 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbenches.aiger import Aig, Builder
 from testbenches.errors import CheckError
 from testbenches.manifest import Manifest
-from testbenches.mutants import SELECT, Mutant, declarations, planting, read
+from testbenches.mutants import SELECT, Mutant, planting, read
 from testbenches.yosys import run_abc, run_yosys
 
 __all__ = ["Proof", "Prover"]
 
-#: From RTLIL to AIGER, without enables and resets in the flip-flops, which it does not have.
+#: From RTLIL to AIGER, which has no enables and resets in its registers.
 _MAP = (
     "opt -nodffe -nosdff",
     "memory_map",
@@ -31,20 +35,30 @@ _MAP = (
     "dffunmap",
     "aigmap",
     "clean",
-    "write_aiger -zinit -map miter.map miter.aig",
+    "write_aiger -zinit -map planted.map planted.aig",
 )
+#: Questions asked of one mutant before giving up.
+_ROUNDS = 200
 
 
 @dataclass(frozen=True)
 class Proof:
-    """``equivalent``: True or False, None if neither was found in time; ``frames``: cycles to the first difference."""
+    """``equivalent``: True, False with ``frames`` to the first differing output, or None when no answer was found."""
 
     equivalent: bool | None
     frames: int | None = None
+    free: int = 0  #: registers in which the two may differ without harm
+
+    def __str__(self) -> str:
+        if self.equivalent is None:
+            return "undecided"
+        if self.equivalent:
+            return "equivalent" + (f", {self.free} registers may differ" if self.free else "")
+        return f"differs after {self.frames} cycles"
 
 
 class Prover:
-    """Compares mutants of one design with their original; all of them are mapped to gates at once.
+    """Compares mutants of a design with their original; all of them are mapped to gates at once.
 
     Parameters
     ----------
@@ -58,98 +72,116 @@ class Prover:
 
     def __init__(self, manifest: Manifest, mutants: Sequence[Mutant], work: Path) -> None:
         work.mkdir(parents=True, exist_ok=True)
-        self.work = work
-        top = manifest.top
-        (work / "miter.v").write_text(_miter(manifest))
-        run_yosys(
-            [
-                *read(manifest, work),
-                f"copy {top} original",
-                *planting(mutants),
-                f"rename {top} mutants",
-                "read_verilog miter.v",
-                "hierarchy -check -top miter",
-                "proc",
-                "flatten",
-                *_MAP,
-            ],
-            work,
-        )
-        self._lines, self._rest = _split((work / "miter.aig").read_bytes())
-        places = re.findall(r"^input (\d+) (\d+) choice$", (work / "miter.map").read_text(), re.MULTILINE)
-        inputs = {int(bit): int(index) for index, bit in places}
-        if len(inputs) != SELECT:
-            raise CheckError("the miter has lost its selection")
-        ahead = {2 * (index + 1): bit for bit, index in inputs.items()}
-        self._inputs = int(self._lines[0].split()[2])
-        self._latches = {
-            place: ahead[int(line.split()[0])]
-            for place, line in enumerate(self._lines[1:])
-            if int(line.split()[0]) in ahead
-        }
-        if sorted(self._latches.values()) != list(range(SELECT)):
-            raise CheckError("the miter has lost the registers of its selection")
+        self._work = work
+        run_yosys([*read(manifest, work), *planting(mutants), *_MAP], work)
+        self._aig = Aig.read(work / "planted.aig")
+        places: dict[tuple[str, str, int], int] = {}
+        for line in (work / "planted.map").read_text().splitlines():
+            found = re.fullmatch(r"(input|output) (\d+) (\d+) (\S+)", line)
+            if found:
+                places[found[1], found[4], int(found[3])] = int(found[2])
+        self._select = [places["input", "mutsel", bit] for bit in range(SELECT)]
+        source, sink = manifest.input.prefix, manifest.output.prefix
+        ends = {(name, bit): place for (way, name, bit), place in places.items() if way == "output"}
+        always = (f"{source}_tready", f"{sink}_tvalid", "frame_error")
+        self._always = [place for (name, _), place in ends.items() if name in always]
+        self._with_valid = [place for (name, _), place in ends.items() if name not in always]
+        self._valid = ends[f"{sink}_tvalid", 0]
+        if len(self._with_valid) != manifest.output.data_bits + 1 or len(self._always) != 3:
+            raise CheckError("the netlist has lost some of its outputs")
 
     def compare(self, mutant: Mutant, seconds: int = 60) -> Proof:
-        """Compare one mutant with the original."""
-        lines = list(self._lines)
-        for place, bit in self._latches.items():
-            # a register that keeps its first value
-            lines[1 + place] = f"{2 * (1 + self._inputs + place)} {mutant.number >> bit & 1}"
-        (self.work / "one.aig").write_bytes("\n".join([*lines, ""]).encode() + self._rest)
-        commands = ["read_aiger one.aig", "strash", "scl", "scorr", "ps", f"pdr -T {seconds}"]
-        return _verdict(run_abc(commands, self.work, 4 * seconds))
+        """Compare one mutant with the original; each question may take ``seconds``."""
+        if mutant.port == "CLK":
+            return Proof(None)  # the registers of an AIG have no clock
+        free: list[int] = []
+        for _ in range(_ROUNDS):
+            question = self._question(mutant.number, free)
+            if question.outputs == (0,):
+                return Proof(True, free=len(free))
+            question.write(self._work / "question.aig")
+            (self._work / "answer.cex").unlink(missing_ok=True)
+            text = run_abc(
+                ["read_aiger question.aig", "strash", f"pdr -T {seconds}", "write_cex -n answer.cex"],
+                self._work,
+                2 * seconds + 30,
+            )
+            if "Property proved" in text:
+                return Proof(True, free=len(free))
+            if "was asserted in frame" not in text:
+                return Proof(None)
+            frames, differing = self._replay(mutant.number, free)
+            if not differing:
+                return Proof(False, frames)
+            free += differing
+        return Proof(None)
+
+    def _copies(self, number: int, free: Sequence[int], builder: Builder) -> tuple[list[int], list[int]]:
+        """Literals of the original and of the mutant, whose registers are the original's but for the ``free`` ones."""
+        aig = self._aig
+        first = 1 + aig.inputs
+        asleep = {1 + place: 0 for place in self._select}
+        awake = {1 + place: number >> bit & 1 for bit, place in enumerate(self._select)}
+        own = {first + latch: 2 * (first + len(aig.latches) + k) for k, latch in enumerate(free)}
+        return builder.copy(aig, asleep), builder.copy(aig, awake | own)
+
+    def _question(self, number: int, free: Sequence[int]) -> Aig:
+        aig = self._aig
+        builder = Builder(aig.inputs, len(aig.latches) + len(free))
+        one, two = self._copies(number, free, builder)
+
+        def differ(literal: int) -> int:
+            return builder.differ(one[literal >> 1] ^ literal & 1, two[literal >> 1] ^ literal & 1)
+
+        bad = 0
+        for latch, literal in enumerate(aig.latches):
+            if latch not in free:
+                bad = builder.either(bad, differ(literal))
+        for place in self._always:
+            bad = builder.either(bad, differ(aig.outputs[place]))
+        valid = aig.outputs[self._valid]
+        for place in self._with_valid:
+            wrong = builder.both(one[valid >> 1] ^ valid & 1, differ(aig.outputs[place]))
+            bad = builder.either(bad, wrong)
+        following = [one[literal >> 1] ^ literal & 1 for literal in aig.latches]
+        following += [two[aig.latches[latch] >> 1] ^ aig.latches[latch] & 1 for latch in free]
+        return Aig(aig.inputs, tuple(following), (bad,), tuple(builder.gates))
+
+    def _replay(self, number: int, free: Sequence[int]) -> tuple[int, list[int]]:
+        """Cycles of a counterexample, and the registers that differ after it; none when outputs do."""
+        aig = self._aig
+        frames = _counterexample((self._work / "answer.cex").read_text(), aig.inputs)
+        states = [0] * len(aig.latches), [0] * len(aig.latches)
+
+        def read(values: list[int], literal: int) -> int:
+            return values[literal >> 1] ^ literal & 1
+
+        for count, inputs in enumerate(frames, 1):
+            values = []
+            for state, chosen in zip(states, (0, number), strict=True):
+                given = list(inputs)
+                for bit, place in enumerate(self._select):
+                    given[place] = chosen >> bit & 1
+                values.append(aig.settle(given, state))
+            one, two = values
+            ends = list(self._always)
+            if read(one, aig.outputs[self._valid]):
+                ends += self._with_valid
+            if any(read(one, aig.outputs[place]) != read(two, aig.outputs[place]) for place in ends):
+                return count, []
+            states = tuple([read(values, literal) for literal in aig.latches] for values in (one, two))  # type: ignore[assignment]
+            differing = [
+                k for k, (a, b) in enumerate(zip(*states, strict=True)) if a != b and k not in free
+            ]
+            if differing:
+                return count, differing
+        raise CheckError("ABC's counterexample shows no difference")
 
 
-def _verdict(text: str) -> Proof:
-    found = re.search(r"asserted in frame (\d+)", text)
-    if found:
-        return Proof(False, int(found[1]))
-    return Proof(True) if re.search(r"Property proved", text) else Proof(None)
-
-
-def _split(data: bytes) -> tuple[list[str], bytes]:
-    """Header and latches of a binary AIGER file, a line each, and what follows."""
-    header, _, rest = data.partition(b"\n")
-    lines = [header.decode()]
-    for _ in range(int(header.split()[3])):
-        line, _, rest = rest.partition(b"\n")
-        lines.append(line.decode())
-    return lines, rest
-
-
-def _miter(manifest: Manifest) -> str:
-    source, sink = manifest.input.prefix, manifest.output.prefix
-    ports = declarations(manifest)
-    inputs = [port for port in ports if port.startswith("input")]
-    outputs = [port.removeprefix("output wire ") for port in ports if port.startswith("output")]
-    names = [port.rpartition(" ")[2] for port in inputs]
-    ends = [port.rpartition(" ")[2] for port in outputs]
-    lines = [
-        f"module miter ({', '.join(inputs)}, input wire [{SELECT - 1}:0] choice, output wire differs);",
-        f"  reg [{SELECT - 1}:0] mutsel = 0;",
-        f"  always @(posedge {manifest.clock}) mutsel <= choice;",
-    ]
-    for side, module in (("a", "original"), ("b", "mutants")):
-        for port in outputs:
-            shape, _, name = port.rpartition(" ")
-            lines.append(f"  wire {shape} {side}_{name};")
-        pins = [f".{name}({name})" for name in names] + [f".{name}({side}_{name})" for name in ends]
-        pins += [".mutsel(mutsel)"] if side == "b" else []
-        lines.append(f"  {module} {side} ({', '.join(pins)});")
-    beat = f"{{{source}_tdata, {source}_tlast}}"
-    lines += [
-        # what was offered and not taken must stand; after the first breach nothing counts
-        f"  reg waited = 0, legal = 1; reg [{manifest.input.data_bits}:0] held = 0;",
-        f"  wire good = legal && (!waited || ({source}_tvalid && held == {beat}));",
-        f"  always @(posedge {manifest.clock}) begin",
-        f"    waited <= {manifest.reset} && {source}_tvalid && !a_{source}_tready;",
-        f"    held <= {beat};",
-        "    legal <= good;",
-        "  end",
-        f"  assign differs = good && (a_{source}_tready != b_{source}_tready || a_{sink}_tvalid != b_{sink}_tvalid",
-        "    || a_frame_error != b_frame_error",
-        f"    || a_{sink}_tvalid && {{a_{sink}_tdata, a_{sink}_tlast}} != {{b_{sink}_tdata, b_{sink}_tlast}});",
-        "endmodule",
-    ]
-    return "\n".join(lines) + "\n"
+def _counterexample(text: str, inputs: int) -> list[list[int]]:
+    """Values of the inputs in each cycle, from what ABC writes; those that do not matter are 0."""
+    found = [tuple(map(int, match)) for match in re.findall(r"^pi(\d+)@(\d+)=([01])$", text, re.MULTILINE)]
+    frames = [[0] * inputs for _ in range(1 + max((frame for _, frame, _ in found), default=0))]
+    for place, frame, value in found:
+        frames[frame][place] = value
+    return frames

@@ -63,16 +63,17 @@ class Stage:
     backpressure: float = 0.0
     faults: float = 0.0
     resets: float = 0.0
-    rounds: int = 1  #: how often all vectors are run
+    sequences: int = 400  #: as many, or all there are; those with faults and resets start over
 
     def run(self, harness: Harness, vectors: Vectors, work: Path, mutant: int) -> str | None:
         """None, or what was wrong: the kind of fault as :class:`testbenches.Mismatch` names it, or ``timing``."""
         manifest = harness.manifest
         plain = not (self.idle or self.backpressure or self.faults or self.resets)
+        total = self.sequences if self.faults or self.resets else min(self.sequences, len(vectors))
         run = harness.run(
             vectors,
             work,
-            sequences=max(self.rounds * len(vectors), manifest.settling if plain else 1),
+            sequences=max(total, manifest.settling if plain else 1),
             idle=self.idle,
             backpressure=self.backpressure,
             faults=self.faults,
@@ -94,9 +95,10 @@ STAGES = (
     Stage("slow sink", backpressure=0.8),
     Stage("slow source", idle=0.8),
     Stage("broken frames", faults=0.5),
-    Stage("broken frames, stalls", idle=0.2, backpressure=0.5, faults=0.5, rounds=2),
-    Stage("resets", faults=0.3, resets=0.004, rounds=4),
-    Stage("resets, stalls", idle=0.2, backpressure=0.5, faults=0.3, resets=0.01, rounds=4),
+    Stage("broken frames, stalls", idle=0.2, backpressure=0.5, faults=0.5, sequences=800),
+    Stage("resets", faults=0.3, resets=0.004, sequences=1600),
+    Stage("resets, stalls", idle=0.2, backpressure=0.5, faults=0.3, resets=0.01, sequences=1600),
+    Stage("volume", sequences=1 << 62),
 )
 
 
