@@ -19,6 +19,7 @@ _FAULTS = {
     "dropped": "tvalid fell before tready took the beat",
     "frame_error": "frame_error was raised though the frame was right",
     "no_frame_error": "frame_error was not raised though the frame was broken",
+    "timing": "a sequence that came alone was not taken at once, or not answered after the latency",
     "extra": "an output beat that belongs to no sequence",
     "timeout": "no beat moved for too long",
 }

@@ -204,6 +204,9 @@ int main(int argc, char** argv) {
     Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
     Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
     Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")));
+    // each sequence alone in the design, after a pause: its latency is this one
+    const bool alone = arguments.number("alone") != 0;
+    const int64_t latency = static_cast<int64_t>(arguments.number("latency"));
     const uint32_t resets = static_cast<uint32_t>(arguments.number("resets"));
 
     const auto context = std::make_unique<VerilatedContext>();
@@ -244,7 +247,8 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 1;
 
     std::deque<uint64_t> due;  // sequences that the sink has not got in whole
-    uint64_t sent = 0, received = 0, completed = 0;
+    uint64_t sent = 0, received = 0, completed = 0, pause = 0;
+    int64_t began = -1;  // edge that took the first beat of the latest sequence
     uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
     int64_t first_in = -1, first_last_in = -1, last_in = -1, first_out = -1;
     bool offered = false, stalled = false, held_last = false, error_due = false;
@@ -254,7 +258,9 @@ int main(int argc, char** argv) {
 
     for (;; ++cycle) {
         // a beat once offered stays until it is taken
-        if (!offered && !source.done()) offered = !idle.now();
+        const bool waits = alone && source.first() && (!due.empty() || pause > 0);
+        if (alone && due.empty() && pause > 0) --pause;
+        if (!offered && !source.done() && !waits) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
@@ -302,6 +308,10 @@ int main(int argc, char** argv) {
                 fault = "extra";
                 break;
             }
+            if (alone && received % FX_OUT_BEATS == 0 && static_cast<int64_t>(cycle) - began != latency) {
+                fault = "timing";
+                break;
+            }
             if (stalled && (out_last != held_last || std::memcmp(out_word, held_word, 4 * kOutWords) != 0)) {
                 fault = "unstable";
                 break;
@@ -324,10 +334,18 @@ int main(int argc, char** argv) {
             std::memcpy(held_word, out_word, 4 * kOutWords);
             held_last = out_last;
         }
+        if (alone && offered && !accepted && source.first()) {
+            fault = "timing";  // nothing is under way, so nothing keeps the beat out
+            break;
+        }
         error_due = accepted && source.breaks();
         if (accepted) {
             offered = false;
             progress = cycle;
+            if (source.first()) {
+                began = static_cast<int64_t>(cycle);
+                pause = random.next() % drain;
+            }
             if (first_in < 0) first_in = static_cast<int64_t>(cycle);
             ++sent;
             if (sent == FX_IN_BEATS) first_last_in = static_cast<int64_t>(cycle);

@@ -79,6 +79,7 @@ class Harness:
         backpressure: float = 0.0,
         faults: float = 0.0,
         resets: float = 0.0,
+        alone: bool = False,
         seed: int = 1,
         looking: bool = False,
         plusargs: Sequence[str] = (),
@@ -102,6 +103,9 @@ class Harness:
             must raise ``frame_error`` in the cycle after the beat that breaks it, and give no output.
         resets : float
             Probability, each cycle, of a reset for one edge: sequences under way give no output, later ones theirs.
+        alone : bool
+            Send each sequence into an empty design, after a pause: it must be taken at once, and its latency be the
+            manifest's; neither ``faults`` nor stalls with it.
         seed : int
             Of the stalls, faults and resets, and of registers without reset.
         looking : bool
@@ -119,6 +123,8 @@ class Harness:
                 raise CheckError(f"{name} must be a probability from 0 to below 1, not {value!r}")
         if (faults or resets) and manifest.output.beats_per_sequence > 1:
             raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
+        if alone and (manifest.timing is None or any(chances.values())):
+            raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
         work.mkdir(parents=True, exist_ok=True)
         held = min(total, len(vectors))
         _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
@@ -133,6 +139,8 @@ class Harness:
             f"completions={work / 'completions.bin'}",
             f"taps={work / 'tap'}",
             f"looking={int(looking)}",
+            f"alone={int(alone)}",
+            f"latency={manifest.timing.latency if manifest.timing else 0}",
             f"stored={held}",
             f"sequences={total}",
             *(f"{name}={round(value * 65536)}" for name, value in chances.items()),
@@ -146,7 +154,7 @@ class Harness:
         facts = _execute(command, work / "result.txt", total, progress)
         number = {name: int(facts[name]) for name in _NUMBERS}
         timing = None
-        if not any(chances.values()) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
+        if not (alone or any(chances.values())) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
             timing = Timing(
                 latency=number["first_out"] - number["first_in"],
                 latency_after_last=number["first_out"] - number["first_last_in"],
