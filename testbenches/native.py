@@ -28,7 +28,7 @@ _PORT = re.compile(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
 # Completion edges kept for the interval: far more than one period of any schedule.
 _KEEP = 8192
 _CHUNK = 4096
-_NUMBERS = ("cycles", "sent", "received", "due", "first_in", "first_last_in", "last_in", "first_out")
+_NUMBERS = ("cycles", "sent", "received", "due", "memory_early", "memory_late", "first_in", "first_last_in", "last_in", "first_out")
 _WARNINGS = ("-Wno-WIDTH", "-Wno-UNOPTFLAT", "-Wno-MULTIDRIVEN", "-Wno-fatal")
 
 
@@ -37,7 +37,8 @@ class NativeRun:
     """What one run gave; ``fault`` is None or the kind of the first deviation, where the run stopped.
 
     ``received`` counts whole right output beats before the fault; the files hold one beat more when a beat was wrong.
-    ``due`` is the number of the sequence whose output should have come next.
+    ``due`` is the number of the sequence whose output should have come next. ``memory`` is that of the process in kB,
+    mapped files not counted, after 1000 sequences and at the end (0 where there were not so many).
     """
 
     sequences: int
@@ -46,6 +47,7 @@ class NativeRun:
     sent: int
     received: int
     due: int
+    memory: tuple[int, int]
     timing: Timing | None
     outputs_file: Path
     tap_files: tuple[Path, ...]
@@ -169,6 +171,7 @@ class Harness:
             sent=number["sent"],
             received=number["received"],
             due=number["due"],
+            memory=(number["memory_early"], number["memory_late"]),
             timing=timing,
             outputs_file=work / "outputs.bin",
             tap_files=tuple(work / f"tap{index}.bin" for index in range(len(self.taps))),
