@@ -24,6 +24,9 @@
 #include "Vdut.h"
 #include "fxsim_dut.h"
 #include "verilated.h"
+#ifdef FX_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -405,6 +408,9 @@ int main(int argc, char** argv) {
     }
     const long grown = anonymous_kb();
     dut->final();
+#ifdef FX_COVERAGE
+    context->coveragep()->write(arguments.text("coverage").c_str());
+#endif
     const auto print = [](const char* name, long long value) { std::printf("%s %lld\n", name, value); };
     std::printf("fault %s\n", fault.empty() ? "none" : fault.c_str());
     print("cycles", static_cast<long long>(cycle));

@@ -28,7 +28,10 @@ _PORT = re.compile(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
 # Completion edges kept for the interval: far more than one period of any schedule.
 _KEEP = 8192
 _CHUNK = 4096
-_NUMBERS = ("cycles", "sent", "received", "due", "memory_early", "memory_late", "first_in", "first_last_in", "last_in", "first_out")
+_NUMBERS = (
+    *("cycles", "sent", "received", "due", "memory_early", "memory_late"),
+    *("first_in", "first_last_in", "last_in", "first_out"),
+)
 _WARNINGS = ("-Wno-WIDTH", "-Wno-UNOPTFLAT", "-Wno-MULTIDRIVEN", "-Wno-fatal")
 
 
@@ -141,6 +144,7 @@ class Harness:
             f"completions={work / 'completions.bin'}",
             f"taps={work / 'tap'}",
             f"looking={int(looking)}",
+            f"coverage={work / 'coverage.dat'}",
             f"alone={int(alone)}",
             f"latency={manifest.timing.latency if manifest.timing else 0}",
             f"stored={held}",
@@ -178,16 +182,24 @@ class Harness:
         )
 
 
-def build(manifest: Manifest, folder: Path, *, taps: Sequence[Tap] = (), verilator: Verilator | None = None) -> Harness:
+def build(
+    manifest: Manifest,
+    folder: Path,
+    *,
+    taps: Sequence[Tap] = (),
+    verilator: Verilator | None = None,
+    coverage: bool = False,
+) -> Harness:
     """Build the harness in a folder, or take the one that stands there if nothing has changed since.
 
-    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched.
+    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage`` each
+    run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
     """
     tool = verilator or find_verilator()
     taps = tuple(taps)
     folder = folder.resolve()
     executable = folder / "Vdut"
-    header = _header(manifest, taps)
+    header = _header(manifest, taps) + ("#define FX_COVERAGE\n" if coverage else "")
     digest = hashlib.sha256(repr((tool.version, str(tool.executable))).encode())
     for text in (header.encode(), _SOURCE.read_bytes(), *(path.read_bytes() for path in manifest.files)):
         digest.update(hashlib.sha256(text).digest())
@@ -207,6 +219,7 @@ def build(manifest: Manifest, folder: Path, *, taps: Sequence[Tap] = (), verilat
             *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
             *("--Mdir", str(folder), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
             *("--output-split", "20000", *_WARNINGS, str(control)),
+            *(("--coverage-line", "--coverage-toggle") if coverage else ()),
             *(str(path) for path in manifest.files),
             str(_SOURCE),
         ],
