@@ -112,7 +112,7 @@ class Builder:
         return self.both(self.both(one, two) ^ 1, self.both(one ^ 1, two ^ 1) ^ 1)
 
     def copy(self, source: Aig, replaced: Mapping[int, int]) -> list[int]:
-        """Literals here of all variables of a circuit, whose inputs and registers stand in ``replaced`` or keep theirs."""
+        """Literals of all variables of a circuit; its inputs and registers are those here, or stand in ``replaced``."""
         leaves = source.inputs + len(source.latches)
         known = [replaced.get(variable, 2 * variable) for variable in range(leaves + 1)]
         for one, two in source.gates:

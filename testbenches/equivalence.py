@@ -170,9 +170,7 @@ class Prover:
             if any(read(one, aig.outputs[place]) != read(two, aig.outputs[place]) for place in ends):
                 return count, []
             states = tuple([read(values, literal) for literal in aig.latches] for values in (one, two))  # type: ignore[assignment]
-            differing = [
-                k for k, (a, b) in enumerate(zip(*states, strict=True)) if a != b and k not in free
-            ]
+            differing = [k for k, (a, b) in enumerate(zip(*states, strict=True)) if a != b and k not in free]
             if differing:
                 return count, differing
         raise CheckError("ABC's counterexample shows no difference")

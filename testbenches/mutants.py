@@ -133,7 +133,7 @@ def read(manifest: Manifest, work: Path) -> list[str]:
 
 
 def draw(manifest: Manifest, work: Path, count: int, seed: int = 1) -> list[Mutant]:
-    """Draw mutants, spread evenly over cells, wires and lines; fewer where the design has no more; none of clock pins."""
+    """Draw mutants, spread evenly over cells, wires and lines; none of clock pins, fewer if there are no more."""
     if not 1 <= count < 1 << SELECT:
         raise CheckError(f"count must be from 1 to {(1 << SELECT) - 1}, not {count!r}")
     work.mkdir(parents=True, exist_ok=True)

@@ -192,8 +192,8 @@ def build(
 ) -> Harness:
     """Build the harness in a folder, or take the one that stands there if nothing has changed since.
 
-    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage`` each
-    run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
+    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage``
+    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
     """
     tool = verilator or find_verilator()
     taps = tuple(taps)
