@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         one.add_argument("--sequences", type=int, default=many, help="default: %(default)s")
         if verb == "mutants":
             one.add_argument("--count", type=int, default=200, help="mutants of each design; default: %(default)s")
-            one.add_argument("--seconds", type=int, default=120, help="for each question of a proof")
+            one.add_argument("--seconds", type=int, default=120, help="for the proof of a mutant; default: %(default)s")
         if verb == "soak":
             one.add_argument("--shared", type=Path, required=True, help="folder with models/toptag")
             one.add_argument("--chunk", type=int, default=20_000, help="sequences made and run at a time")

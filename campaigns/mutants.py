@@ -18,7 +18,7 @@ COLUMNS = ("design", "mutants", "killed", "equivalent", "not killed", "undecided
 
 
 def campaign(name: str, work: Path, count: int, sequences: int, seconds: int) -> dict[str, Any]:
-    """Hunt mutants of one design: ``count`` of them, on ``sequences`` vectors; a proof's question takes ``seconds``.
+    """Hunt mutants of one design: ``count`` of them, on ``sequences`` vectors; a proof takes at most ``seconds``.
 
     ``not killed`` counts those for which the proof found a difference, ``undecided`` those for which it found nothing.
     """

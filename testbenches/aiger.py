@@ -19,7 +19,7 @@ class Aig:
     inputs: int
     latches: tuple[int, ...]  #: next value of each register
     outputs: tuple[int, ...]
-    gates: tuple[tuple[int, int], ...]
+    gates: tuple[tuple[int, int], ...]  #: the smaller literal first
 
     @classmethod
     def read(cls, path: Path) -> Aig:
@@ -49,8 +49,8 @@ class Aig:
 
         found = []
         for number in range(top - gates + 1, top + 1):
-            one = 2 * number - delta()
-            found.append((one, one - delta()))
+            high = 2 * number - delta()
+            found.append((high - delta(), high))
         ends = tuple(int(line) for line in lines[latches : latches + outputs])
         return cls(inputs, tuple(int(start[0]) for start in starts), ends, tuple(found))
 
@@ -61,8 +61,7 @@ class Aig:
         lines = [f"aig {top} {self.inputs} {len(self.latches)} {len(self.outputs)} {len(self.gates)}"]
         lines += [str(literal) for literal in (*self.latches, *self.outputs)]
         body = bytearray()
-        for number, (one, two) in enumerate(self.gates, first + 1):
-            high, low = max(one, two), min(one, two)
+        for number, (low, high) in enumerate(self.gates, first + 1):
             for value in (2 * number - high, high - low):
                 while value >= 0x80:
                     body.append(value & 0x7F | 0x80)

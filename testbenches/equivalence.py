@@ -13,6 +13,7 @@ states and without a bound in time.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,6 @@ _MAP = (
     "clean",
     "write_aiger -zinit -map planted.map planted.aig",
 )
-#: Questions asked of one mutant before giving up.
-_ROUNDS = 200
 
 
 @dataclass(frozen=True)
@@ -91,20 +90,21 @@ class Prover:
             raise CheckError("the netlist has lost some of its outputs")
 
     def compare(self, mutant: Mutant, seconds: int = 60) -> Proof:
-        """Compare one mutant with the original; each question may take ``seconds``."""
+        """Compare one mutant with the original; all its questions together may take about ``seconds``."""
         if mutant.port == "CLK":
             raise CheckError("the registers of an AIG have no clock")
         free: list[int] = []
-        for _ in range(_ROUNDS):
+        end = time.monotonic() + seconds
+        while (rest := end - time.monotonic()) > 0:
             question = self._question(mutant.number, free)
             if question.outputs == (0,):
                 return Proof(True, free=len(free))
             question.write(self._work / "question.aig")
             (self._work / "answer.cex").unlink(missing_ok=True)
             text = run_abc(
-                ["read_aiger question.aig", "strash", f"pdr -T {seconds}", "write_cex -n answer.cex"],
+                ["read_aiger question.aig", "strash", f"pdr -T {max(1, round(rest))}", "write_cex -n answer.cex"],
                 self._work,
-                2 * seconds + 30,
+                2 * rest + 30,
             )
             if "Property proved" in text:
                 return Proof(True, free=len(free))
