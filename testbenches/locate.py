@@ -17,7 +17,9 @@ _FAULTS = {
     "tlast": "tlast is wrong",
     "unstable": "tdata or tlast changed while tvalid was high and tready low",
     "dropped": "tvalid fell before tready took the beat",
-    "frame_error": "frame_error was raised though every frame was right",
+    "frame_error": "frame_error was raised though the frame was right",
+    "no_frame_error": "frame_error was not raised though the frame was broken",
+    "timing": "a sequence that came alone was not taken at once, or not answered after the latency",
     "extra": "an output beat that belongs to no sequence",
     "timeout": "no beat moved for too long",
 }
@@ -43,7 +45,7 @@ def difference(stream: Stream, want: NDArray[np.int64], got: NDArray[np.int64], 
 def at_output(manifest: Manifest, vectors: Vectors, run: NativeRun) -> Mismatch:
     """Describe the fault of a run by its place on the output stream."""
     stream = manifest.output
-    sequence, step = divmod(run.received, stream.beats_per_sequence)
+    sequence, step = run.due, run.received % stream.beats_per_sequence
     if run.fault == "value":
         want = vectors.outputs[sequence % len(vectors), step]
         return difference(stream, want, run.outputs(stream, run.received)[0], sequence + vectors.first, step)

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,9 @@
 #include "Vdut.h"
 #include "fxsim_dut.h"
 #include "verilated.h"
+#ifdef FX_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 namespace {
 
@@ -109,6 +113,17 @@ class Mapped {  // a file of words, read only; empty without a path
     const uint32_t* words_ = nullptr;
 };
 
+long anonymous_kb() {  // memory of the process without mapped files; 0 where the system does not tell
+    long found = 0;
+    if (std::FILE* file = std::fopen("/proc/self/status", "r")) {
+        char line[256];
+        while (std::fgets(line, sizeof line, file) && !std::sscanf(line, "RssAnon: %ld", &found)) {
+        }
+        std::fclose(file);
+    }
+    return found;
+}
+
 class Writer {
   public:
     explicit Writer(const std::string& path) : file_(std::fopen(path.c_str(), "wb")) {
@@ -121,6 +136,48 @@ class Writer {
 
   private:
     std::FILE* file_;
+};
+
+class Source {  // the frames to send: each stored sequence in turn, broken ones between them by chance
+  public:
+    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults)
+        : random_(random), sequences_(sequences), stored_(stored), faults_(faults) {
+        choose();
+    }
+    bool done() const { return sequence_ == sequences_; }
+    bool right() const { return length_ == FX_IN_BEATS; }
+    bool first() const { return beat_ == 0; }
+    bool last() const { return beat_ == length_ - 1; }
+    // this beat shows that the frame is broken
+    bool breaks() const { return !right() && beat_ == (length_ < FX_IN_BEATS ? length_ : FX_IN_BEATS) - 1; }
+    uint64_t sequence() const { return sequence_; }
+    uint64_t beat() const { return (sequence_ * FX_IN_BEATS + beat_) % (stored_ * FX_IN_BEATS); }
+    void accepted() {
+        if (!last()) {
+            ++beat_;
+        } else {
+            sequence_ += right();
+            choose();
+        }
+    }
+    void give_up() {  // the frame under way is not sent again
+        if (beat_ != 0) sequence_ += right();
+        choose();
+    }
+
+  private:
+    void choose() {
+        beat_ = 0;
+        length_ = FX_IN_BEATS;
+        if (!random_.chance(faults_)) return;
+        // with one beat a sequence none is too short
+        if (FX_IN_BEATS > 1 && random_.next() % 2) length_ = 1 + random_.next() % (FX_IN_BEATS - 1);
+        else length_ = FX_IN_BEATS + 1 + random_.next() % (2 * FX_IN_BEATS);
+    }
+    Random& random_;
+    const uint64_t sequences_, stored_;
+    const uint32_t faults_;
+    uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
 };
 
 class Arguments {  // name=value; Verilator reads the +plusargs by itself
@@ -160,6 +217,11 @@ int main(int argc, char** argv) {
     const uint32_t burst = static_cast<uint32_t>(arguments.number("burst"));
     Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
     Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
+    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")));
+    // each sequence alone in the design, after a pause: its latency is this one
+    const bool alone = arguments.number("alone") != 0;
+    const int64_t latency = static_cast<int64_t>(arguments.number("latency"));
+    const uint32_t resets = static_cast<uint32_t>(arguments.number("resets"));
 
     const auto context = std::make_unique<VerilatedContext>();
     context->commandArgs(argc, argv);
@@ -198,23 +260,26 @@ int main(int argc, char** argv) {
     }
     dut->FX_RESET = 1;
 
-    const uint64_t total_in = sequences * FX_IN_BEATS;
-    const uint64_t total_out = sequences * FX_OUT_BEATS;
-    uint64_t sent = 0, received = 0;
+    std::deque<uint64_t> due;  // sequences that the sink has not got in whole
+    uint64_t sent = 0, received = 0, completed = 0, pause = 0;
+    int64_t began = -1;  // edge that took the first beat of the latest sequence
     uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
     int64_t first_in = -1, first_last_in = -1, last_in = -1, first_out = -1;
-    bool offered = false, stalled = false, held_last = false;
+    bool offered = false, stalled = false, held_last = false, error_due = false;
     uint32_t out_word[kOutWords + 1] = {}, held_word[kOutWords + 1] = {};
     std::string fault;
+    long memory = 0;  // after the first sequences, when all is warm
     auto reported = std::chrono::steady_clock::now();
 
     for (;; ++cycle) {
         // a beat once offered stays until it is taken
-        if (!offered && sent < total_in) offered = !idle.now();
+        const bool waits = alone && source.first() && (!due.empty() || pause > 0);
+        if (alone && due.empty() && pause > 0) --pause;
+        if (!offered && !source.done() && !waits) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
-            put(dut->FX_S(tdata), inputs.at((sent % (stored * FX_IN_BEATS)) * kInWords));
-            dut->FX_S(tlast) = sent % FX_IN_BEATS == FX_IN_BEATS - 1;
+            put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
+            dut->FX_S(tlast) = source.last();
         } else {
             // without tvalid the other lines mean nothing; a design that reads them is wrong
             garbage();
@@ -222,6 +287,20 @@ int main(int argc, char** argv) {
             dut->FX_S(tlast) = random.next() & 1;
         }
         dut->FX_M(tready) = !backpressure.now();
+        if (!source.done() && random.chance(resets)) {
+            // one edge forgets everything: frames under way are neither finished nor answered
+            dut->FX_RESET = 0;
+            for (const int level : {0, 1}) {
+                dut->FX_CLOCK = level;
+                dut->eval();
+            }
+            dut->FX_RESET = 1;
+            source.give_up();
+            due.clear();
+            offered = stalled = error_due = false;
+            progress = cycle;
+            continue;
+        }
         dut->FX_CLOCK = 0;
         dut->eval();
 
@@ -229,8 +308,8 @@ int main(int argc, char** argv) {
         const bool accepted = offered && dut->FX_S(tready);
         const bool out_valid = dut->FX_M(tvalid);
         const bool out_last = dut->FX_M(tlast);
-        if (dut->FX_ERROR) {
-            fault = "frame_error";
+        if (dut->FX_ERROR != error_due) {
+            fault = error_due ? "no_frame_error" : "frame_error";
             break;
         }
         if (stalled && !out_valid) {
@@ -240,8 +319,12 @@ int main(int argc, char** argv) {
         if (out_valid) {
             get(dut->FX_M(tdata), out_word);
             if (first_out < 0) first_out = static_cast<int64_t>(cycle);
-            if (received == total_out) {
+            if (due.empty()) {
                 fault = "extra";
+                break;
+            }
+            if (alone && received % FX_OUT_BEATS == 0 && static_cast<int64_t>(cycle) - began != latency) {
+                fault = "timing";
                 break;
             }
             if (stalled && (out_last != held_last || std::memcmp(out_word, held_word, 4 * kOutWords) != 0)) {
@@ -266,20 +349,32 @@ int main(int argc, char** argv) {
             std::memcpy(held_word, out_word, 4 * kOutWords);
             held_last = out_last;
         }
+        if (alone && offered && !accepted && source.first()) {
+            fault = "timing";  // nothing is under way, so nothing keeps the beat out
+            break;
+        }
+        error_due = accepted && source.breaks();
         if (accepted) {
             offered = false;
             progress = cycle;
+            if (source.first()) {
+                began = static_cast<int64_t>(cycle);
+                pause = random.next() % drain;
+            }
             if (first_in < 0) first_in = static_cast<int64_t>(cycle);
             ++sent;
             if (sent == FX_IN_BEATS) first_last_in = static_cast<int64_t>(cycle);
             last_in = static_cast<int64_t>(cycle);
+            // a design that answers each step does so before the sequence has ended
+            if (source.right() && (FX_OUT_BEATS > 1 ? source.first() : source.last())) due.push_back(source.sequence());
+            source.accepted();
         }
         if (out_valid && !stalled) {
             progress = cycle;
             outputs.write(out_word, 4 * kOutWords);
             const uint64_t beat = received % FX_OUT_BEATS;
             if (expected &&
-                std::memcmp(out_word, expected.at((received % (stored * FX_OUT_BEATS)) * kOutWords), 4 * kOutWords)) {
+                std::memcmp(out_word, expected.at((due.front() % stored * FX_OUT_BEATS + beat) * kOutWords), 4 * kOutWords)) {
                 fault = "value";
                 break;
             }
@@ -288,11 +383,13 @@ int main(int argc, char** argv) {
                 break;
             }
             ++received;
-            if (beat == FX_OUT_BEATS - 1 && received / FX_OUT_BEATS <= keep_completions) {
-                completions.write(&cycle, sizeof cycle);
+            if (beat == FX_OUT_BEATS - 1) {
+                due.pop_front();
+                if (++completed == 1000) memory = anonymous_kb();
+                if (completed <= keep_completions) completions.write(&cycle, sizeof cycle);
             }
         }
-        if (received == total_out && sent == total_in) {
+        if (source.done() && due.empty()) {
             if (cycle - progress >= drain) break;
         } else if (cycle - progress > timeout) {
             fault = "timeout";
@@ -305,16 +402,23 @@ int main(int argc, char** argv) {
             const auto now = std::chrono::steady_clock::now();
             if (now - reported > std::chrono::milliseconds(200)) {
                 reported = now;
-                std::fprintf(stderr, "progress %llu\n", static_cast<unsigned long long>(received / FX_OUT_BEATS));
+                std::fprintf(stderr, "progress %llu\n", static_cast<unsigned long long>(completed));
             }
         }
     }
+    const long grown = anonymous_kb();
     dut->final();
+#ifdef FX_COVERAGE
+    context->coveragep()->write(arguments.text("coverage").c_str());
+#endif
     const auto print = [](const char* name, long long value) { std::printf("%s %lld\n", name, value); };
     std::printf("fault %s\n", fault.empty() ? "none" : fault.c_str());
     print("cycles", static_cast<long long>(cycle));
     print("sent", static_cast<long long>(sent));
     print("received", static_cast<long long>(received));
+    print("due", static_cast<long long>(due.empty() ? completed : due.front()));
+    print("memory_early", memory);
+    print("memory_late", grown);
     print("first_in", first_in);
     print("first_last_in", first_last_in);
     print("last_in", last_in);

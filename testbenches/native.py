@@ -28,7 +28,10 @@ _PORT = re.compile(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
 # Completion edges kept for the interval: far more than one period of any schedule.
 _KEEP = 8192
 _CHUNK = 4096
-_NUMBERS = ("cycles", "sent", "received", "first_in", "first_last_in", "last_in", "first_out")
+_NUMBERS = (
+    *("cycles", "sent", "received", "due", "memory_early", "memory_late"),
+    *("first_in", "first_last_in", "last_in", "first_out"),
+)
 _WARNINGS = ("-Wno-WIDTH", "-Wno-UNOPTFLAT", "-Wno-MULTIDRIVEN", "-Wno-fatal")
 
 
@@ -37,6 +40,8 @@ class NativeRun:
     """What one run gave; ``fault`` is None or the kind of the first deviation, where the run stopped.
 
     ``received`` counts whole right output beats before the fault; the files hold one beat more when a beat was wrong.
+    ``due`` is the number of the sequence whose output should have come next. ``memory`` is that of the process in kB,
+    mapped files not counted, after 1000 sequences and at the end (0 where there were not so many).
     """
 
     sequences: int
@@ -44,6 +49,8 @@ class NativeRun:
     cycles: int
     sent: int
     received: int
+    due: int
+    memory: tuple[int, int]
     timing: Timing | None
     outputs_file: Path
     tap_files: tuple[Path, ...]
@@ -75,6 +82,9 @@ class Harness:
         sequences: int | None = None,
         idle: float = 0.0,
         backpressure: float = 0.0,
+        faults: float = 0.0,
+        resets: float = 0.0,
+        alone: bool = False,
         seed: int = 1,
         looking: bool = False,
         plusargs: Sequence[str] = (),
@@ -93,8 +103,16 @@ class Harness:
         idle, backpressure : float
             Probability, each cycle, that the source offers no new beat and that the sink is not ready. Where it is
             not 0 there are also bursts, long enough to stop a design whose sequences are far apart.
+        faults : float
+            Probability that a frame of wrong length comes before the next sequence, with TLAST early or missing: it
+            must raise ``frame_error`` in the cycle after the beat that breaks it, and give no output.
+        resets : float
+            Probability, each cycle, of a reset for one edge: sequences under way give no output, later ones theirs.
+        alone : bool
+            Send each sequence into an empty design, after a pause: it must be taken at once, and its latency be the
+            manifest's; neither ``faults`` nor stalls with it.
         seed : int
-            Of the stalls and of registers without reset.
+            Of the stalls, faults and resets, and of registers without reset.
         looking : bool
             Whether to write down what the taps see.
         plusargs : sequence of str
@@ -104,9 +122,14 @@ class Harness:
         """
         manifest = self.manifest
         total = len(vectors) if sequences is None else sequences
-        for name, value in (("idle", idle), ("backpressure", backpressure)):
+        chances = {"idle": idle, "backpressure": backpressure, "faults": faults, "resets": resets}
+        for name, value in chances.items():
             if not 0 <= value < 1:
                 raise CheckError(f"{name} must be a probability from 0 to below 1, not {value!r}")
+        if (faults or resets) and manifest.output.beats_per_sequence > 1:
+            raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
+        if alone and (manifest.timing is None or any(chances.values())):
+            raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
         work.mkdir(parents=True, exist_ok=True)
         held = min(total, len(vectors))
         _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
@@ -121,10 +144,12 @@ class Harness:
             f"completions={work / 'completions.bin'}",
             f"taps={work / 'tap'}",
             f"looking={int(looking)}",
+            f"coverage={work / 'coverage.dat'}",
+            f"alone={int(alone)}",
+            f"latency={manifest.timing.latency if manifest.timing else 0}",
             f"stored={held}",
             f"sequences={total}",
-            f"idle={round(idle * 65536)}",
-            f"backpressure={round(backpressure * 65536)}",
+            *(f"{name}={round(value * 65536)}" for name, value in chances.items()),
             f"seed={seed}",
             f"timeout={int(patience)}",
             f"drain={manifest.drain}",
@@ -134,9 +159,8 @@ class Harness:
         ]
         facts = _execute(command, work / "result.txt", total, progress)
         number = {name: int(facts[name]) for name in _NUMBERS}
-        stalled = idle > 0 or backpressure > 0
         timing = None
-        if not stalled and number["first_last_in"] >= 0 and number["first_out"] >= 0:
+        if not (alone or any(chances.values())) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
             timing = Timing(
                 latency=number["first_out"] - number["first_in"],
                 latency_after_last=number["first_out"] - number["first_last_in"],
@@ -150,22 +174,32 @@ class Harness:
             cycles=number["cycles"],
             sent=number["sent"],
             received=number["received"],
+            due=number["due"],
+            memory=(number["memory_early"], number["memory_late"]),
             timing=timing,
             outputs_file=work / "outputs.bin",
             tap_files=tuple(work / f"tap{index}.bin" for index in range(len(self.taps))),
         )
 
 
-def build(manifest: Manifest, folder: Path, *, taps: Sequence[Tap] = (), verilator: Verilator | None = None) -> Harness:
+def build(
+    manifest: Manifest,
+    folder: Path,
+    *,
+    taps: Sequence[Tap] = (),
+    verilator: Verilator | None = None,
+    coverage: bool = False,
+) -> Harness:
     """Build the harness in a folder, or take the one that stands there if nothing has changed since.
 
-    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched.
+    With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage``
+    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
     """
     tool = verilator or find_verilator()
     taps = tuple(taps)
     folder = folder.resolve()
     executable = folder / "Vdut"
-    header = _header(manifest, taps)
+    header = _header(manifest, taps) + ("#define FX_COVERAGE\n" if coverage else "")
     digest = hashlib.sha256(repr((tool.version, str(tool.executable))).encode())
     for text in (header.encode(), _SOURCE.read_bytes(), *(path.read_bytes() for path in manifest.files)):
         digest.update(hashlib.sha256(text).digest())
@@ -185,6 +219,7 @@ def build(manifest: Manifest, folder: Path, *, taps: Sequence[Tap] = (), verilat
             *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
             *("--Mdir", str(folder), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
             *("--output-split", "20000", *_WARNINGS, str(control)),
+            *(("--coverage-line", "--coverage-toggle") if coverage else ()),
             *(str(path) for path in manifest.files),
             str(_SOURCE),
         ],

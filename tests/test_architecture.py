@@ -23,7 +23,7 @@ TOP = {
 LATE = {
     "fxsim": {"matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
-    "testbenches": {"cocotb_tools"},
+    "testbenches": {"cocotb_tools", "pyosys"},
 }
 #: Modules of fxsim that may use the upper packages, inside functions.
 UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}

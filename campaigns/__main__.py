@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m campaigns mutants|gates|coverage|soak``: see docs/verification.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from campaigns import coverage, gates, mutants, report, soak
+from campaigns.designs import DESIGNS
+from fxsim.errors import FxsimError
+from testbenches.errors import CheckError
+
+REPORTS = Path(__file__).resolve().parent / "reports"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a campaign; 0 when all is well, 1 when something was found, 2 with one line when it cannot run."""
+    parser = argparse.ArgumentParser(prog="python -m campaigns", description="Verification in bulk.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    help = {
+        "mutants": "planted faults through the regression, a proof for each that survives",
+        "gates": "the netlist of Yosys for Xilinx through the regression",
+        "coverage": "lines and toggles of the Verilog under the regression",
+        "soak": "a million sequences of the top tagging networks with random stalls",
+    }
+    for verb, text in help.items():
+        one = verbs.add_parser(verb, help=text)
+        choices = tuple(soak.NETWORKS if verb == "soak" else gates.NAMES if verb == "gates" else DESIGNS)
+        one.add_argument("--design", nargs="+", choices=choices, default=choices, help="which of them; all by default")
+        one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
+        one.add_argument("--work", type=Path, help="keep the files here")
+        many = {"mutants": 20_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
+        one.add_argument("--sequences", type=int, default=many, help="default: %(default)s")
+        if verb == "mutants":
+            one.add_argument("--count", type=int, default=200, help="mutants of each design; default: %(default)s")
+            one.add_argument("--seconds", type=int, default=120, help="for the proof of a mutant; default: %(default)s")
+        if verb == "soak":
+            one.add_argument("--shared", type=Path, required=True, help="folder with models/toptag")
+            one.add_argument("--chunk", type=int, default=20_000, help="sequences made and run at a time")
+    given = parser.parse_args(arguments)
+    good = True
+    try:
+        with tempfile.TemporaryDirectory(prefix="fxsim_campaign_") as temporary:
+            rows = []
+            for name in given.design:
+                work = (given.work or Path(temporary)).resolve() / name
+                if given.verb == "mutants":
+                    row = mutants.campaign(name, work, given.count, given.sequences, given.seconds)
+                    good = good and not (row["not killed"] or row["undecided"])
+                elif given.verb == "gates":
+                    row = gates.campaign(name, work, given.sequences)
+                elif given.verb == "coverage":
+                    row = coverage.campaign(name, work, given.sequences)
+                else:
+                    row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
+                report.write(given.report, name, row)
+                rows.append(row)
+            columns = {m.__name__: m.COLUMNS for m in (mutants, gates, coverage, soak)}[f"campaigns.{given.verb}"]
+            report.show(rows, columns)
+    except (CheckError, FxsimError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

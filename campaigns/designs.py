@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small designs that campaigns work on: random weights, each folded in another way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import fxsim
+from fxsim import vectors
+from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise
+from fxsim.fixed import Fixed, Overflow, Round
+from fxsim.graph import Graph, Layer
+from fxsim.program import Const, Table
+from rtl.folding import by_reuse
+from testbenches.manifest import Manifest
+from testbenches.vectors import Vectors
+
+__all__ = ["DESIGNS", "Design", "export"]
+
+#: Steps and features of a sequence.
+SHAPE = (4, 3)
+#: Narrow formats, so that few bits are rounded away and a wrong one shows at the output.
+INPUT, WEIGHT, GATE, HIDDEN = Fixed(6, 4), Fixed(5, 3), Fixed(7, 6), Fixed(7, 6, True, Round.RND, Overflow.SAT)
+ACCUM, SUM, CELL = Fixed(11, 6), Fixed(8, 5, True, Round.RND, Overflow.SAT), Fixed(9, 6, True, Round.RND, Overflow.SAT)
+TYPES = CellTypes(INPUT, GATE, HIDDEN, CELL, SUM, GATE, SUM)
+#: Entries of a table, and fractional bits of its index: it reaches from -4 to 4.
+ENTRIES, INDEX_FRAC = 64, 3
+
+
+@dataclass(frozen=True)
+class Design:
+    """A recurrent layer, perhaps with a Dense layer and relu behind it, and how it is built."""
+
+    cell: str
+    units: int = 4
+    tail: int = 0  #: outputs of the Dense layer; 0: none
+    reuse: int = 1
+    interleave: int = 1
+    seed: int = 1
+
+    def graph(self) -> Graph:
+        """The network; its weights are drawn over their whole range, so that every gate opens, closes, saturates."""
+        rng = np.random.default_rng(self.seed)
+
+        def kernel(inputs: int, outputs: int, biased: bool = True) -> Kernel:
+            low, high = WEIGHT.min, WEIGHT.max + 1
+            bias = Const(rng.integers(low, high, outputs), WEIGHT) if biased else None
+            return Kernel(Const(rng.integers(low, high, (inputs, outputs)), WEIGHT), bias, ACCUM)
+
+        acts = _activation("tanh"), _activation("sigmoid")
+        features, units = SHAPE[1], self.units
+        if self.cell == "lstm":
+            program = lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), TYPES, *acts)
+        else:
+            program = gru(kernel(features, 3 * units), kernel(units, 3 * units), TYPES, *acts, reset_after=True)
+        layers = [Layer("rnn", self.cell, program, False)]
+        if self.tail:
+            layers.append(Layer("dense", "dense", dense(kernel(units, self.tail), HIDDEN, SUM)))
+            layers.append(Layer("relu", "activation", pointwise(Activation("relu"), SUM, self.tail, SUM)))
+        return Graph(self.cell, SHAPE, INPUT, tuple(layers))
+
+
+def _activation(name: str) -> Activation:
+    index = np.arange(-ENTRIES // 2, ENTRIES // 2)
+    x = index * 2.0**-INDEX_FRAC
+    y = 1 / (1 + np.exp(-x)) if name == "sigmoid" else np.tanh(x)
+    raw = np.clip(np.floor(y * 2.0**GATE.frac), GATE.min, GATE.max).astype(np.int64)
+    return Activation(name, Table(name, INDEX_FRAC, Round.TRN, int(index[0]), Const(raw, GATE)))
+
+
+#: By name; seeds under which the outputs take many values.
+DESIGNS = {
+    "lstm": Design("lstm", seed=10),
+    "gru": Design("gru", seed=21),
+    "folded": Design("lstm", tail=2, reuse=4, seed=13),
+    "interleaved": Design("gru", tail=2, reuse=2, interleave=3, seed=12),
+}
+
+
+def export(name: str, folder: Path, sequences: int) -> tuple[Manifest, Vectors]:
+    """Export a design and golden vectors for that many sequences, as ``ip`` and ``vectors.npz`` of a folder."""
+    design = DESIGNS[name]
+    graph = design.graph()
+    folder.mkdir(parents=True, exist_ok=True)
+    fold = by_reuse(graph, {"rnn": design.reuse})
+    fxsim.export(graph, folder / "ip", folding=fold, interleave=design.interleave, top=name)
+    golden = vectors.golden(graph, vectors.random_inputs(graph, sequences))
+    (folder / "vectors.npz").write_bytes(vectors.encode(golden))
+    manifest = Manifest.load(folder / "ip")
+    return manifest, Vectors.load(folder / "vectors.npz", manifest)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run Yosys, and the ABC that comes with it, each in a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from testbenches.errors import CheckError
+
+__all__ = ["INSTALL", "run_abc", "run_yosys", "share"]
+
+#: How to get Yosys.
+INSTALL = 'pip install "fxsim[synth]"'
+
+
+def run_yosys(commands: Sequence[str], work: Path) -> str:
+    """Run commands in a folder and return what Yosys printed; raise :class:`CheckError` with its complaint.
+
+    Yosys splits commands at blanks: name files in ``work``, or without any.
+    """
+    _home()
+    script = work / "commands.ys"
+    script.write_text("\n".join(commands) + "\n")
+    # found where this module was found, installed or not
+    here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    run = subprocess.run(
+        [sys.executable, "-m", "testbenches.yosys", script.name],
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if run.returncode:
+        lines = [line.strip() for line in run.stdout.splitlines() if line.strip()]
+        complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
+        raise CheckError(f"Yosys ended with status {run.returncode}: {complaint}")
+    return run.stdout
+
+
+def run_abc(commands: Sequence[str], work: Path, seconds: float) -> str:
+    """Run ABC's commands in a folder and return what it printed; what is not done after ``seconds`` is stopped."""
+    command = [str(_home() / "yosys-abc"), "-c", "; ".join(commands)]
+    try:
+        run = subprocess.run(
+            command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    if run.returncode:
+        raise CheckError(f"ABC ended with status {run.returncode}: {(run.stderr or run.stdout).strip()[-200:]}")
+    return run.stdout
+
+
+def share() -> Path:
+    """The folder of cell libraries that comes with Yosys."""
+    return _home() / "share"
+
+
+def _home() -> Path:
+    spec = importlib.util.find_spec("pyosys")
+    if spec is None or spec.origin is None:
+        raise CheckError(f"pyosys is not installed: {INSTALL}")
+    return Path(spec.origin).parent
+
+
+def _work(script: str) -> None:
+    """Run a script, in the process that :func:`run_yosys` starts."""
+    from pyosys import libyosys
+
+    libyosys.run_pass(f"script {script}", libyosys.Design())
+
+
+if __name__ == "__main__":
+    _work(sys.argv[1])
