@@ -17,6 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from fuzz.mutators import mutate
 from shared import SHARED, needs_shared
 
 from fxsim.errors import FxsimError, ModelError
@@ -756,33 +757,6 @@ RICH_WEIGHTS = {
     "bi": gru_weights(2) * 2,
     "dense": dense_weights(16, 3),
 }
-ODD: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3.5, float("nan"), float("inf"), 10**400, 1 << 40, "", "x", "lstm", "inp", "LSTM",
-    "relu\n", "\ud800", [], [[]], [None], [0, 0, 0], ["inp", 0, 0], {}, {"class_name": []}, {"class_name": "LSTM"},
-    {"class_name": "LeakyReLU", "config": {"alpha": 0.1, "name": "q"}}, {"config": {}}, {"name": "float32"},
-]  # fmt: skip
-
-
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) inside a JSON value."""
-    here = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
-    return [(value, key) for key, _ in here] + [place for _, child in here for place in places(child)]
-
-
-def mutate(value: Any, rng: random.Random) -> None:
-    container, key = rng.choice(places(value))
-    action = rng.randrange(5)
-    if action == 0:
-        del container[key]
-    elif action == 1 and isinstance(container, list):
-        container.insert(key, copy.deepcopy(rng.choice(container)))
-    elif action == 2:
-        other, other_key = rng.choice(places(value))
-        container[key] = copy.deepcopy(other[other_key])
-    elif action == 3 and isinstance(container, dict):
-        container[rng.choice(["x", "name", "module", "class_name", "config", "dtype", "axis"])] = rng.choice(ODD)
-    else:
-        container[key] = copy.deepcopy(rng.choice(ODD))
 
 
 def one_line(error: ModelError) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fxsim.errors import ModelError, show
 from fxsim.importers.hdf5 import MAX_VALUES, Dataset, Group, text, text_list
+from fxsim.importers.hdf5_child import reason
 from fxsim.importers.keras_options import snake_case
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "WeightStore",
     "guarded",
     "read_all",
-    "reason",
 ]
 
 #: Weights of a whole model; a file may declare any number for free.
@@ -74,12 +74,6 @@ class WeightStore(Protocol):
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
         """Give one list a layer, in the order of its `expected`."""
         ...
-
-
-def reason(error: BaseException) -> str:
-    """Give an error's kind and the beginning of its first line."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__
 
 
 @contextmanager
