@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from campaigns import coverage, gates, soak
+from campaigns.designs import DESIGNS, Design, export
 from shared import SHARED, needs_shared
 from test_testbenches import export as export_sum
 
-from campaigns import coverage, gates, soak
-from campaigns.designs import DESIGNS, Design, export
 from testbenches.aiger import Aig, Builder
 from testbenches.errors import CheckError, Mismatch
 from testbenches.gates import netlist

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m campaigns mutants|gates|coverage|soak``: see docs/verification.md."""
+"""``python tests/campaigns mutants|gates|coverage|soak``: see docs/verification.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REPORTS = Path(__file__).resolve().parent / "reports"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a campaign; 0 when all is well, 1 when something was found, 2 with one line when it cannot run."""
-    parser = argparse.ArgumentParser(prog="python -m campaigns", description="Verification in bulk.")
+    parser = argparse.ArgumentParser(prog="python tests/campaigns", description="Verification in bulk.")
     verbs = parser.add_subparsers(dest="verb", required=True)
     help = {
         "mutants": "planted faults through the regression, a proof for each that survives",
@@ -64,7 +64,3 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0 if good else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python tests/campaigns mutants|gates|coverage|soak``: see docs/verification.md."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:1] = [str(HERE.parents[1]), str(HERE.parent)]
+
+if __name__ == "__main__":
+    from campaigns.command import main
+
+    sys.exit(main())
