@@ -30,6 +30,8 @@ from .program import LONGEST_NAME, OPS, Const, Program, Table
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
 SUFFIX = ".fx"
+#: Elements of one input; vectors and traces hold hundreds of them.
+MOST_INPUTS = 1 << 22
 #: Bytes of all arrays of a .fx file: those of the largest model that is imported.
 _MOST = 1 << 29
 Shape = tuple[int, ...]
@@ -111,12 +113,14 @@ class Graph:
     def __post_init__(self) -> None:
         if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
             raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
+        if self.inputs > MOST_INPUTS:
+            raise FxsimError(f"an input must have at most {MOST_INPUTS} elements, not {self.inputs}")
         if not self.layers:
             raise FxsimError("a network must have at least one layer")
         names = [layer.name for layer in self.layers]
         for name in names:
-            if len(name) > LONGEST_NAME:
-                raise FxsimError(f"layer names must have at most {LONGEST_NAME} characters, not {len(name)}")
+            if len(name) > LONGEST_NAME or not name.isprintable():
+                raise FxsimError(f"layer names must have at most {LONGEST_NAME} printable characters, not {show(name)}")
             if not name or names.count(name) > 1:
                 raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
         for _ in self.flow():

@@ -418,6 +418,8 @@ OPS: dict[str, type[Op]] = {
     )
 }
 
+#: Elements of all ops of a program. Bounds are kept for each; a network for an FPGA has a hundredth of it.
+MOST_ELEMENTS = 1 << 20
 #: Characters of the name of an op or a layer.
 LONGEST_NAME = 200
 _IDENTIFIER = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
@@ -452,6 +454,7 @@ class Program:
         types: dict[str, Fixed] = {}
         sizes = self.sizes
         sizes.clear()
+        total = 0
         for op in self.ops:
             if OPS.get(op.kind) is not type(op):
                 raise FxsimError(f"op {op.name!r}: {type(op).__name__} is not one of {', '.join(OPS)}")
@@ -468,6 +471,8 @@ class Program:
                         raise FxsimError(f"op {op.name!r}: type must be that of {arg!r}, {types[arg]}, not {op.type}")
             sizes[op.name] = op.size(*(sizes[arg] for arg in op.args))
             types[op.name] = op.type
+            if (total := total + sizes[op.name]) > MOST_ELEMENTS:
+                raise FxsimError(f"the ops of a program must have at most {MOST_ELEMENTS} elements together")
         if sum(isinstance(op, Input) for op in self.ops) != 1:
             raise FxsimError("a program must have exactly one input")
         for op in self.states:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import blocks
 from .engine import Host, host
-from .errors import FxsimError
+from .errors import FxsimError, show
 from .fixed import IntArray, cast_floats, to_float
 from .frame import Wanted
 from .graph import Graph
@@ -236,7 +236,7 @@ def _traced(graph: Graph, trace: bool | Iterable[str]) -> frozenset[str]:
         return frozenset(known if trace else ())
     wanted = frozenset(trace)
     for name in sorted(wanted - known):
-        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {name!r}")
+        raise FxsimError(f"trace must name layer.op, one of {', '.join(sorted(known))}, not {show(name)}")
     return wanted
 
 

@@ -16,13 +16,14 @@ import pytest
 from fuzz import seeds
 from fuzz.campaign import campaign, run
 from fuzz.mutators import CANARY, ODD, damaged, hdf5, mutated, npy, rezip, unzip
-from fuzz.targets import PLANTS, TARGETS
+from fuzz.targets import PLANTS, TARGETS, command
 from fuzz.worker import LONGEST
 
 from fxsim import api, files, quantize
 from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed
-from fxsim.graph import Graph
+from fxsim.graph import Graph, Layer
+from fxsim.program import Concat, Input, Program
 from fxsim.quantization import read_config
 from rtl.folding import from_json
 from testbenches.errors import CheckError
@@ -172,7 +173,8 @@ def test_arrays_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ('"update":"h"', '"update":7', "update of State must be"),
         ('"return_sequences":false', '"return_sequences":null', "return_sequences of Layer must be"),
         ('"backward":null', '"backward":[]', "backward of Layer must be"),
-        ('"name":"lstm"', '"name":"' + "a" * 100_000 + '"', "layer names must have at most 200 characters"),
+        ('"name":"lstm"', '"name":"' + "a" * 100_000 + '"', "layer names must have at most 200 printable characters"),
+        ('"name":"lstm"', '"name":"a\\ud800"', "layer names must have at most 200 printable characters"),
         ('"output":"h"', '"output":"' + "a" * 100_000 + '"', "is not the name of an op"),
     ],
 )
@@ -184,6 +186,30 @@ def test_fields_of_a_graph(old: str, new: str, message: str, tmp_path: Path) -> 
     members["graph.json"] = text.replace(old, new).encode()
     path.write_bytes(rezip(list(members.items())))
     assert message in refused(Graph.load, path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere names of files are text")
+def test_names_of_files_that_are_no_text(tmp_path: Path) -> None:
+    """Shown with an escape; standard output refused the whole line."""
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 2)))
+    seeds.graphs()[0].save(tmp_path / "g.fx")
+    command(
+        [b.decode("utf-8", "surrogateescape") for b in (b"predict", b"g.fx", b"x.npy", b"-o", b"\xff.npy")], tmp_path
+    )
+    assert b"\xff.npy" in os.listdir(os.fsencode(tmp_path))
+
+
+def test_sizes_of_a_graph(tmp_path: Path) -> None:
+    """A file of 3 kB took all memory: every op of it had 16 million elements, and bounds are kept for each."""
+    type = Fixed(16, 10)
+    ops: list[Any] = [Input(name="x", type=type, elements=1 << 18)]
+    for number in range(3):
+        ops.append(Concat(name=f"c{number}", type=type, parts=(ops[-1].name,) * 2))
+    assert "at most 1048576 elements together" in refused(Program, tuple(ops), "c2")
+    small = Program(tuple(ops[:2]), "c0")
+    assert Graph("g", (16, 1 << 18), type, (Layer("l", "pointwise", small),)).inputs == 1 << 22
+    message = refused(Graph, "g", (17, 1 << 18), type, (Layer("l", "pointwise", small),))
+    assert message == "an input must have at most 4194304 elements, not 4456448"
 
 
 def test_texts_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
