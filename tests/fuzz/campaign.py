@@ -20,7 +20,7 @@ from . import worker
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A worker that says nothing for longer hangs where no signal reaches.
-SILENCE = 2 * worker.SECONDS
+SILENCE = 3 * worker.SECONDS
 
 
 @dataclass
@@ -120,7 +120,7 @@ def campaign(cases: int, names: Sequence[str], first: int = 0, show: bool = Fals
     whole = sum(TARGETS[name][1] for name in names)
     counts = {}
     for name in names:
-        counts[name] = run(name, first, first + max(1, round(cases * TARGETS[name][1] / whole)))
+        counts[name] = run(name, first, first + -(-cases * TARGETS[name][1] // whole))
         if show:
             print(_row(name, counts[name]), flush=True)
             for found in counts[name].findings[:20]:
