@@ -157,12 +157,12 @@ def npz(**given: np.ndarray) -> bytes:
 
 @cache
 def export() -> dict[str, bytes]:
-    """The files of an exported folder."""
+    """Those files of an exported folder that fxsim reads."""
     from fxsim.api import export as write
 
     place = folder() / "ip"
     write(graphs()[0], place)
-    return {path.name: path.read_bytes() for path in place.iterdir()}
+    return {path.name: path.read_bytes() for path in place.iterdir() if path.suffix in (".json", ".fx", ".npz", ".v")}
 
 
 @cache
