@@ -51,7 +51,7 @@ def read(paths: Iterable[Path]) -> Coverage:
             fields = dict(_FIELD.findall(body))
             kind = fields.get("page", "").partition("/")[0].removeprefix("v_")
             # Verilator writes a character that C++ does not know in a name as __0 and its code
-            plain = re.sub(r"__0([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), fields.get("o", ""))
+            plain = re.sub(r"__0([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), fields.get("o", ""))
             name = plain if kind == "toggle" else ""
             counts[Point(kind, int(fields["l"]), name)] += int(count)
     return Coverage(dict(counts))

@@ -30,6 +30,7 @@ __all__ = ["Proof", "Prover"]
 _MAP = (
     "opt -nodffe -nosdff",
     "memory_map",
+    "setundef -zero",  # a value that no table entry defines is 0 in both
     "opt -nodffe -nosdff",
     "techmap",
     "opt -nodffe -nosdff",

@@ -55,7 +55,7 @@ def test_long_campaign() -> None:
 def test_a_planted_fault_is_found(plant: str) -> None:
     """Each takes one check out of the product, in the workers."""
     target, why, _ = PLANTS[plant]
-    count = run(target, 0, 3000, plant=plant, enough=1)
+    count = run(target, 0, 12_000, plant=plant, enough=1)
     assert any(why in found["why"] for found in count.findings), count.findings
 
 
