@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         one.add_argument("--design", nargs="+", choices=choices, default=choices, help="which of them; all by default")
         one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
         one.add_argument("--work", type=Path, help="keep the files here")
-        many = {"mutants": 20_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
+        many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
         one.add_argument("--sequences", type=int, default=many, help="default: %(default)s")
         if verb == "mutants":
             one.add_argument("--count", type=int, default=200, help="mutants of each design; default: %(default)s")
