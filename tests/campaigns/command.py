@@ -16,6 +16,13 @@ from testbenches.errors import CheckError
 REPORTS = Path(__file__).resolve().parent / "reports"
 
 
+def _positive(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
+    return value
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a campaign; 0 when all is well, 1 when something was found, 2 with one line when it cannot run."""
     parser = argparse.ArgumentParser(prog="python tests/campaigns", description="Verification in bulk.")
@@ -32,14 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
         one.add_argument("--design", nargs="+", choices=choices, default=choices, help="which of them; all by default")
         one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
         one.add_argument("--work", type=Path, help="keep the files here")
-        many = {"mutants": 20_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
-        one.add_argument("--sequences", type=int, default=many, help="default: %(default)s")
+        many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
+        one.add_argument("--sequences", type=_positive, default=many, help="default: %(default)s")
         if verb == "mutants":
-            one.add_argument("--count", type=int, default=200, help="mutants of each design; default: %(default)s")
-            one.add_argument("--seconds", type=int, default=120, help="for the proof of a mutant; default: %(default)s")
+            one.add_argument("--count", type=_positive, default=200, help="mutants of each design; default: %(default)s")
+            one.add_argument("--seconds", type=_positive, default=120, help="for the proof of a mutant; default: %(default)s")
         if verb == "soak":
             one.add_argument("--shared", type=Path, required=True, help="folder with models/toptag")
-            one.add_argument("--chunk", type=int, default=20_000, help="sequences made and run at a time")
+            one.add_argument("--chunk", type=_positive, default=20_000, help="sequences made and run at a time")
     given = parser.parse_args(arguments)
     good = True
     try:
