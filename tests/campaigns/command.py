@@ -42,8 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
         one.add_argument("--sequences", type=_positive, default=many, help="default: %(default)s")
         if verb == "mutants":
-            one.add_argument("--count", type=_positive, default=200, help="mutants of each design; default: %(default)s")
-            one.add_argument("--seconds", type=_positive, default=120, help="for the proof of a mutant; default: %(default)s")
+            one.add_argument(
+                "--count", type=_positive, default=200, help="mutants of each design; default: %(default)s"
+            )
+            one.add_argument(
+                "--seconds", type=_positive, default=120, help="for the proof of a mutant; default: %(default)s"
+            )
         if verb == "soak":
             one.add_argument("--shared", type=Path, required=True, help="folder with models/toptag")
             one.add_argument("--chunk", type=_positive, default=20_000, help="sequences made and run at a time")
