@@ -46,7 +46,9 @@ tr.m td { background: var(--tint); font-weight: 600; }
 .verdict { margin: .8rem 0; padding: .5rem .9rem; border-left: .3rem solid var(--soft); background: var(--tint); }
 .verdict.passed { border-color: var(--good); } .verdict.failed { border-color: var(--bad); }
 .verdict b { margin-right: .5rem; } .passed b { color: var(--good); } .failed b { color: var(--bad); }
+summary { cursor: pointer; padding: .2rem 0; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: .3rem; }
+@media (max-width: 40rem) { table { font-size: .8125rem; } th, td { padding: .2rem .45rem; } }
 svg { display: block; width: 100%; overflow: visible; font-size: 12px; }
 svg text { fill: var(--soft); } svg text.k { fill: var(--ink); }
 svg .grid { stroke: var(--line); stroke-width: 1; } .plot { padding: 0 1.2rem 0 3.2rem; }
@@ -151,6 +153,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """Parts that stand behind a line until it is opened."""
+
+    title: str
+    parts: Sequence[Part]
+
+    def draw(self, parent: Element) -> None:
+        found = add(parent, "details")
+        add(found, "summary", self.title)
+        for part in self.parts:
+            part.draw(found)
+
+
+@dataclass(frozen=True)
 class Section:
     """Parts under a heading; ``id`` (letters and ``-``) is what :func:`replace_section` finds it by."""
 
@@ -207,7 +223,9 @@ def render(title: str, lead: str, sections: Iterable[Section]) -> str:
 def _text(element: Element) -> str:
     found = tostring(element, encoding="unicode", method="html")
     # A line for each block, so that two pages can be compared.
-    return re.sub(r"(?<=>)(?=<(?:section|h2|p|dl|div|table|tr|figure|head|body|meta|/body|/section)\b)", "\n", found)
+    return re.sub(
+        r"(?<=>)(?=<(?:section|h2|p|dl|div|table|tr|figure|details|head|body|meta|/body|/section)\b)", "\n", found
+    )
 
 
 def replace_section(text: str, section: Section) -> str | None:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fxsim.charts import Bar, Lane, Plot, Series, Timeline
-from fxsim.page import Facts, Part, Picture, Section, Table, Text, Verdict, render, replace_section
+from fxsim.page import Facts, Folded, Part, Picture, Section, Table, Text, Verdict, render, replace_section
 
 HOSTILE = "</td><script>alert(1)</script>&\"'\x00\x1b]\ud800 <b>"
 VOID = {"meta", "img"}
@@ -66,6 +66,7 @@ EVERY: list[Part] = [
     Facts([(HOSTILE, HOSTILE), ("n", 3), ("x", 0.123456789)]),
     Table(("<a", "b", "<<c"), [(HOSTILE, 2, None)], caption=HOSTILE, marked=0),
     Verdict(True, "passed", HOSTILE),
+    Folded(HOSTILE, [Text(HOSTILE)]),
     Picture(b"\x89PNG", HOSTILE),
     Timeline([Lane(HOSTILE, [Bar(0, 3, 0)])], [HOSTILE], HOSTILE, HOSTILE),
     Plot([Series(HOSTILE, [(1, 2), (3, 4)], dashed=True)], HOSTILE, HOSTILE, HOSTILE),
