@@ -26,7 +26,7 @@ LATE = {
     "testbenches": {"cocotb_tools", "pyosys"},
 }
 #: Modules of fxsim that may use the upper packages, inside functions.
-UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
+UPPER = {"fxsim.api", "fxsim.checks", "fxsim.verbs", "fxsim.demo.run"}
 #: Modules that exist to hold an import that others do not want at their top.
 EXCEPTIONS = {
     "testbenches.test_ip": {"pytest"},
@@ -58,8 +58,10 @@ ORDER = (
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
-    ("files", "terminal"),
+    ("files", "terminal", "page"),
+    ("charts", "verdicts"),
     ("vectors", "report", "scans", "plans"),
+    ("checks",),
     ("api",),
     ("demo",),
     ("verbs",),
