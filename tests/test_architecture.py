@@ -21,7 +21,7 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"matplotlib", "rich", "yaml"},
+    "fxsim": {"distributed", "matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
@@ -59,7 +59,9 @@ ORDER = (
     ("quantization",),
     ("floating",),
     ("files", "terminal"),
-    ("vectors", "report", "scans", "plans"),
+    ("vectors", "report", "metrics", "spreads", "records", "plans"),
+    ("profiles", "scans"),
+    ("boxes", "clusters", "curves"),
     ("api",),
     ("demo",),
     ("verbs",),
