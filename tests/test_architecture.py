@@ -21,7 +21,7 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"matplotlib", "rich", "yaml"},
+    "fxsim": {"distributed", "matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
@@ -60,7 +60,9 @@ ORDER = (
     ("floating",),
     ("files", "terminal", "page"),
     ("charts", "verdicts"),
-    ("vectors", "report", "scans", "plans"),
+    ("vectors", "report", "metrics", "spreads", "records", "plans"),
+    ("profiles", "scans"),
+    ("boxes", "clusters", "curves"),
     ("checks",),
     ("api",),
     ("demo",),

@@ -501,7 +501,7 @@ _VERBS = {
     "info": "--weights --precision --config --preset",
     "predict": "--output --raw --precision --config --preset",
     "profile": "--output --precision --preset",
-    "scan": "--output --width --dask --precision --preset",
+    "scan": "--output --width --integer --layer --hold --precision --preset",
     "plan": "--reuse --multipliers --latency --interval --multiplier --clock-mhz --family --stages --output",
     "export": "--output --reuse --multipliers --latency --interval --folding --interleave --unroll --input-beat --top "
     "--family --clock-mhz --multiplier",
