@@ -42,7 +42,9 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 ORDER = (
     ("errors", "engine"),
     ("fixed", "folder", "npy"),
-    ("program", "lanes"),
+    ("integers", "lanes"),
+    ("ops",),
+    ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
     ("frame", "words", "blocks", "hls4ml_config"),
