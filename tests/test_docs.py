@@ -171,6 +171,15 @@ class TestSite:
             module, _, attribute = one.rpartition(".")
             assert hasattr(importlib.import_module(module), attribute), one
 
+    @pytest.mark.parametrize("package", ["fxsim", "rtl", "testbenches"])
+    def test_every_module_is_in_the_tables_of_the_architecture(self, package):
+        text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+        section = re.split(r"^##+ ", text.split(f"### {package}:")[1], flags=re.MULTILINE)[0]
+        named = set(re.findall(r"`([\w*]+)`", section))
+        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+        missing = [one for one in modules if one not in named and f"{one.split('_')[0]}_*" not in named]
+        assert not missing
+
     def test_links_of_the_readme_lead_somewhere(self):
         text = (ROOT / "README.md").read_text(encoding="utf-8")
         links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]
