@@ -32,11 +32,11 @@ def jets(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]
     )
     # Momentum of the prongs: even for class 1, one far ahead of the others for class 0.
     even = rng.gamma(4.0, size=(count, 3))
-    steep = rng.gamma(np.array([4.0, 1.8, 1.2]), size=(count, 3))
+    steep = rng.gamma(np.array([4.0, 1.4, 1.0]), size=(count, 3))
     share = np.where(label[:, None] == 1, even, steep) * (np.arange(3) < prongs[:, None])
     share /= share.sum(axis=1, keepdims=True)
     # Axes: around the first prong, then moved so that the jet's own axis is the middle.
-    distance = np.where(label[:, None] == 1, rng.normal(0.26, 0.1, (count, 3)), rng.gamma(2.0, 0.125, (count, 3)))
+    distance = np.where(label[:, None] == 1, rng.normal(0.28, 0.09, (count, 3)), rng.gamma(2.0, 0.11, (count, 3)))
     angle = rng.uniform(0, 2 * np.pi, (count, 3))
     axes = np.stack([distance * np.cos(angle), distance * np.sin(angle)], axis=2) * (np.arange(3) > 0)[None, :, None]
 

@@ -5,23 +5,16 @@ from __future__ import annotations
 
 import json
 import pickle
-import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
+import public_data
 import pytest
+from toy_jets import jets
 
-h5py = pytest.importorskip("h5py")
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-if not BENCHMARKS.is_dir():
-    pytest.skip("benchmarks are not part of this tree", allow_module_level=True)
-sys.path.insert(0, str(BENCHMARKS))
-import datasets  # noqa: E402
-from toy_jets import jets  # noqa: E402
-
-from fxsim.errors import FxsimError  # noqa: E402
+from fxsim.errors import FxsimError
 
 PARTICLE = [
     "j1_px", "j1_py", "j1_pz", "j1_e", "j1_erel", "j1_pt", "j1_ptrel", "j1_eta", "j1_etarel", "j1_etarot", "j1_phi",
@@ -50,33 +43,33 @@ def test_jets_come_hardest_first(tmp_path):
     one, labels = jet_file(tmp_path / "a.h5")
     two, others = jet_file(tmp_path / "b.h5", seed=1)
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
-    x, y = datasets.lhc_jets(paths, ("j1_ptrel", "j1_etarel"), steps=3)
+    x, y = public_data.lhc_jets(paths, ("j1_ptrel", "j1_etarel"), steps=3)
     assert x.shape == (14, 3, 2) and np.array_equal(y, [*labels, *others])
     for jet, particles in zip(x, [*one, *two], strict=True):
         order = sorted(range(5), key=lambda k: -particles[k, PARTICLE.index("j1_pt")])[:3]
         assert np.array_equal(jet, particles[order][:, [6, 8]])
     # All five: the one that is not there comes last, as zeros.
-    assert not datasets.lhc_jets(paths, ("j1_etarel",), steps=5)[0][:, 4].any()
-    assert len(datasets.lhc_jets(paths, steps=3, most=9)[0]) == 9
-    x, y = datasets.top_or_light(np.arange(5)[:, None, None] * np.ones((5, 1, 1)), np.arange(5))
+    assert not public_data.lhc_jets(paths, ("j1_etarel",), steps=5)[0][:, 4].any()
+    assert len(public_data.lhc_jets(paths, steps=3, most=9)[0]) == 9
+    x, y = public_data.top_or_light(np.arange(5)[:, None, None] * np.ones((5, 1, 1)), np.arange(5))
     assert x.ravel().tolist() == [0, 1, 4] and y.tolist() == [0, 0, 1]
 
 
 def test_files_that_are_no_jets(tmp_path):
     jet_file(tmp_path / "a.h5")
     with pytest.raises(FxsimError, match=r"has no column 'j1_mass'; it has j1_px"):
-        datasets.lhc_jets([tmp_path / "a.h5"], ("j1_mass",), steps=3)
+        public_data.lhc_jets([tmp_path / "a.h5"], ("j1_mass",), steps=3)
     with pytest.raises(FxsimError, match="5 constituents a jet, fewer than 20"):
-        datasets.lhc_jets([tmp_path / "a.h5"])
+        public_data.lhc_jets([tmp_path / "a.h5"])
     (tmp_path / "b.h5").write_bytes(b"nothing")
     with pytest.raises(FxsimError, match="is no file of LHC jets"):
-        datasets.lhc_jets([tmp_path / "b.h5"])
+        public_data.lhc_jets([tmp_path / "b.h5"])
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file["jets"][0, 3:8] = 0
     with pytest.raises(FxsimError, match="must have one class"):
-        datasets.lhc_jets([tmp_path / "a.h5"], steps=3)
+        public_data.lhc_jets([tmp_path / "a.h5"], steps=3)
     with pytest.raises(FxsimError, match="no file"):
-        datasets.lhc_jets([])
+        public_data.lhc_jets([])
 
 
 def line(word: str, *strokes: list[list[int]]) -> str:
@@ -87,19 +80,19 @@ def test_drawings_as_steps(tmp_path):
     raw = line("bee", [[0, 3, 3], [0, 4, 9], [0, 10, 20]], [[5], [1], [30]])  # with times
     plain = line("ant", [[1, 2], [1, 1]], [[2, 2], [5, 6]])
     (tmp_path / "x.ndjson").write_text(f"{raw}\n{plain}\n")
-    x, y = datasets.quickdraw([tmp_path / "x.ndjson"], ("ant", "bee"), steps=4)
+    x, y = public_data.quickdraw([tmp_path / "x.ndjson"], ("ant", "bee"), steps=4)
     assert y.tolist() == [1, 0]
     assert x[0].tolist() == [[3, 4, 0], [0, 5, 1], [2, -8, 1], [0, 0, 0]]
     assert x[1].tolist() == [[1, 0, 1], [0, 4, 0], [0, 1, 1], [0, 0, 0]]
     # Of a long one the first steps; of a long file the first drawings.
-    x, _ = datasets.quickdraw([tmp_path / "x.ndjson"], ("ant", "bee"), steps=2, most=1)
+    x, _ = public_data.quickdraw([tmp_path / "x.ndjson"], ("ant", "bee"), steps=2, most=1)
     assert x.tolist() == [[[3, 4, 0], [0, 5, 1]]]
     with pytest.raises(FxsimError, match="class 'bee' is not one of ant"):
-        datasets.quickdraw([tmp_path / "x.ndjson"], ("ant",))
+        public_data.quickdraw([tmp_path / "x.ndjson"], ("ant",))
     for bad in ("{", '{"word": "ant"}', '{"word": "ant", "drawing": [[1]]}', '{"word": "ant", "drawing": []}', "[]"):
         (tmp_path / "x.ndjson").write_text(f"{plain}\n{bad}\n")
         with pytest.raises(FxsimError, match=r"x\.ndjson, line 2: is no drawing"):
-            datasets.quickdraw([tmp_path / "x.ndjson"], ("ant",))
+            public_data.quickdraw([tmp_path / "x.ndjson"], ("ant",))
 
 
 def sketches(path: Path, drawings: list[np.ndarray], protocol: int = 2) -> None:
@@ -119,14 +112,14 @@ def sketches(path: Path, drawings: list[np.ndarray], protocol: int = 2) -> None:
 def test_drawings_of_sketch_rnn(tmp_path, protocol):
     drawings = [np.array([[3, 4, 0], [0, 5, 1]], np.int16), np.array([[1, 1, 1]], np.int16)]
     sketches(tmp_path / "sketchrnn_ant.npz", drawings, protocol)
-    x, y = datasets.quickdraw([tmp_path / "sketchrnn_ant.npz"], ("ant",), steps=3)
+    x, y = public_data.quickdraw([tmp_path / "sketchrnn_ant.npz"], ("ant",), steps=3)
     assert y.tolist() == [0, 0]
     assert x.tolist() == [[[3, 4, 0], [0, 5, 1], [0, 0, 0]], [[1, 1, 1], [0, 0, 0], [0, 0, 0]]]
     # numpy's own way of writing them.
     array = np.empty(2, object)
     array[:] = drawings
     np.savez(tmp_path / "ant.npz", train=array, valid=array, test=array)
-    assert np.array_equal(datasets.quickdraw([tmp_path / "ant.npz"], ("ant",), steps=3)[0], x)
+    assert np.array_equal(public_data.quickdraw([tmp_path / "ant.npz"], ("ant",), steps=3)[0], x)
 
 
 class Hostile:
@@ -137,17 +130,17 @@ class Hostile:
 def test_nothing_in_a_file_is_run(tmp_path):
     sketches(tmp_path / "ant.npz", [Hostile()])
     with pytest.raises(FxsimError, match=r"it asks for (builtins|__builtin__)\.exec"):
-        datasets.quickdraw([tmp_path / "ant.npz"], ("ant",))
+        public_data.quickdraw([tmp_path / "ant.npz"], ("ant",))
     for content, message in (([np.zeros((2, 2))], "array of \\(points, 3\\)"), ([1], "array of \\(points, 3\\)")):
         sketches(tmp_path / "ant.npz", content)
         with pytest.raises(FxsimError, match=message):
-            datasets.quickdraw([tmp_path / "ant.npz"], ("ant",))
+            public_data.quickdraw([tmp_path / "ant.npz"], ("ant",))
     np.savez(tmp_path / "ant.npz", test=np.zeros(3))
     with pytest.raises(FxsimError, match="holds float64"):
-        datasets.quickdraw([tmp_path / "ant.npz"], ("ant",))
+        public_data.quickdraw([tmp_path / "ant.npz"], ("ant",))
     (tmp_path / "ant.npz").write_bytes(b"PK")
     with pytest.raises(FxsimError, match="is no file of sketch-rnn"):
-        datasets.quickdraw([tmp_path / "ant.npz"], ("ant",))
+        public_data.quickdraw([tmp_path / "ant.npz"], ("ant",))
 
 
 def test_toy_jets():
