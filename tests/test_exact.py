@@ -2,7 +2,6 @@
 """The exact preset: its tables and formats, its folds, its distance from float, and what it refuses."""
 
 import dataclasses
-import doctest
 import re
 from pathlib import Path
 
@@ -627,10 +626,3 @@ def test_formats_are_checked_once():
     program = exact.quantize(build("last/lstm"), "ap_fixed<16,6>").layers[0].program
     assert isinstance(program, Program)
     assert (program.output, program.type.integer) == ("y", 6)
-
-
-def test_the_page_on_arithmetic_is_right():
-    page = Path(__file__).resolve().parent.parent / "docs" / "arithmetic.md"
-    result = doctest.testfile(str(page), module_relative=False)
-    assert result.attempted >= 8
-    assert result.failed == 0

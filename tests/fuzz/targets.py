@@ -651,7 +651,7 @@ def stand_ins(real: bool) -> None:
     def yosys(top: str, *rest: Any) -> dict[str, int]:
         # It is a word of a Yosys command, and Yosys has commands that start others.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", top):
-            raise Wrong(f"top {top!r} goes to Yosys")
+            raise Wrong(f"goes to Yosys as top: {top!r}")
         return {"LUT4": 1}
 
     synthesis._run = yosys
