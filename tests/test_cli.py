@@ -365,16 +365,16 @@ class TestWorks:
         errors = [row["mean_error"] for row in rows]
         assert errors[0] == 0 < errors[4] < errors[1]
         assert rows[0]["accuracy"] == 1.0
-        names = ["scan.json", "scan.csv", "errors.png", "scan.png", "roc.png"]
+        names = ["scan.json", "scan.csv", "errors.png", "scan.png", "roc.png", "report.html"]
         assert out.splitlines()[-1] == f"s: {', '.join(names)}"
         assert sorted(path.name for path in (tmp_path / "s").iterdir()) == sorted(names)
-        for name in names[2:]:
+        for name in names[2:5]:
             assert (tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG")
         table = [line.split(",") for line in (tmp_path / "s" / "scan.csv").read_text().splitlines()]
         assert len(table) == 6
         # It goes on from what is there, and another one is refused.
         again = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:9", "--hold", "0.5")
-        assert again[1].partition("exact: ")[0] == out.partition("exact: ")[0]
+        assert again[1].partition("exact: ")[0] == out.partition("exact: ")[0] != out
         refused = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:10")
         assert refused[0] == 2
         assert (
@@ -390,28 +390,35 @@ class TestWorks:
         found = [(row["preset"], row["layers"], row["integer"], row["width"]) for row in data["rows"][1:]]
         layers = ("lstm", "dense,dense_softmax")
         assert found == [(p, n, i, w) for p in ("exact", "hls4ml") for n in layers for i in (3, 4) for w in (5, 8)]
-        picked = [line for line in out.splitlines() if " holds 0.97 of float's AUC, " in line]
+        picked = [line for line in out.splitlines() if " 0.97 of float's AUC" in line]
         least = {(row["preset"], row["layers"]): 99 for row in data["rows"][1:]}
         for row in data["rows"][1:]:
             if row["auc_ratio"] >= 0.97:
                 key = row["preset"], row["layers"]
                 least[key] = min(least[key], row["width"])
-        assert len(picked) == sum(width < 99 for width in least.values()) > 0
-        for line, ((preset, layer), width) in zip(
-            picked, [item for item in least.items() if item[1] < 99], strict=True
-        ):
-            assert line.startswith(f"{preset}: ap_fixed<{width},")
-            assert f" for layer {layer} holds " in line
+        assert {width < 99 for width in least.values()} == {False, True}
+        for line, ((preset, layer), width) in zip(picked, least.items(), strict=True):
+            held = f"ap_fixed<{width}," if width < 99 else "none of these formats holds 0.97 of float's AUC"
+            assert line.startswith(f"{preset}, layer {layer}: {held}")
+        page = (tmp_path / "s" / "report.html").read_text()
+        assert page.count("<b>Held:</b>") == sum(width < 99 for width in least.values())
+        assert page.count("<b>Not held:</b>") == sum(width == 99 for width in least.values())
+        assert page.count("<img") == 3
+        assert all(f"<td>{row['auc_ratio']:.5g}</td>" in page for row in data["rows"])
+        assert page.count('<tr class="m">') == page.count("<b>Held:</b>")
 
     def test_scan_that_nothing_holds(self, fx: Fx, folder: Path) -> None:
         status, out, err = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "3", "--hold", "1.5")
         assert (status, err) == (0, "")
-        assert "none of these formats holds 1.5 of float's AUC" in out
+        assert "\nexact: none of these formats holds 1.5 of float's AUC\n" in out
 
     def test_scan_without_labels(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         status, _, err = fx("scan", MODEL, folder / "bare.npz", "-o", "s", "--width", "8,6")
         assert (status, err) == (0, "")
-        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == ["errors.png", "scan.csv", "scan.json"]
+        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+            "errors.png", "report.html", "scan.csv", "scan.json",
+        ]  # fmt: skip
+        assert "held against float's outputs alone" in (tmp_path / "s" / "report.html").read_text()
         rows = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"]
         assert [row["width"] for row in rows] == [None, 8, 6]
         assert {row["auc"] for row in rows} == {None}

@@ -139,8 +139,9 @@ class TestNumbers:
         assert seen == [(done, 40) for done in (7, 14, 21, 28, 35, 40)]
         assert other.boxes == found.boxes
         for one, two in zip(other.tensors, found.tensors, strict=True):
-            for name in ("rms_error", "correlation"):
-                assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-9)
+            if one.rms_error is not None:
+                for name in ("rms_error", "correlation"):
+                    assert getattr(one, name) == pytest.approx(getattr(two, name), rel=1e-9)
             assert replace(one, rms_error=0, correlation=0) == replace(two, rms_error=0, correlation=0)
 
     def test_layers(self, found: Profile) -> None:
@@ -239,7 +240,12 @@ class TestEnough:
         assert row.overflows
         enough = Fixed.parse(row.enough)
         assert enough.integer > 2
-        assert enough.min * enough.lsb <= row.float_low < row.float_high <= enough.max * enough.lsb
+        step = Fixed.parse(row.format).lsb
+        assert enough.min * enough.lsb - step < row.float_low < row.float_high < enough.max * enough.lsb + step
+        # What comes after it did not overflow itself, and is too small all the same.
+        later = rows["dense_softmax.x"]
+        assert not later.overflows and later.seen_high < 2 < 8 < later.float_high
+        assert Fixed.parse(later.enough).integer == 5
         alone = {row.tensor: row for row in profile(graph, X).tensors}["lstm.sum_g"]
         assert alone.overflows and alone.enough == ""
 

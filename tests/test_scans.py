@@ -277,9 +277,11 @@ class TestGoesOn:
         for folder in ("killed", "whole"):
             subprocess.run(command(folder), cwd=tmp_path, env=env, check=True, capture_output=True, timeout=300)
         assert path.read_bytes() == (tmp_path / "whole" / NAME).read_bytes()
+        for name in ("scan.csv", "report.html"):
+            assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
         for folder in ("killed", "whole"):
             names = sorted(one.name for one in (tmp_path / folder).iterdir())
-            assert names == ["errors.png", "roc.png", "scan.csv", NAME, "scan.png"]
+            assert names == ["errors.png", "report.html", "roc.png", "scan.csv", NAME, "scan.png"]
 
 
 def test_digests_see_everything() -> None:
