@@ -44,7 +44,7 @@ def measure(address: str, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
             shared = client.scatter(task, broadcast=True, hash=False)
             futures = {client.submit(_work, shared, job, _version(), pure=False): job for job in left}
             left = []
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=client.loop):
                 if future.status in ("cancelled", "lost"):
                     left.append(futures[future])
                 else:

@@ -31,8 +31,8 @@ class TensorRow:
     ``format``: its own, with the range it can hold. ``can``: what no input whatever can leave. ``seen``, ``float``:
     what the batch reached. ``overflows``: casts that left the format; None where it is proven that none can.
     ``largest_error``, ``rms_error``, ``correlation``: against float, with all errors that came in from above.
-    ``enough``: the smallest format that holds every value of this batch exactly (and float's, where casts overflowed);
-    empty where an overflow leaves that unknown. ``proven``: the one on the op's grid that no input can leave.
+    ``enough``: the smallest format that holds every value of this batch exactly, and float's to within a step; empty
+    where an overflow leaves unknown how large values are. ``proven``: the one on the op's grid that no input can leave.
     """
 
     tensor: str
@@ -226,16 +226,12 @@ class _Tensor:
         )
 
     def enough(self) -> str:
-        if not self.overflows:
-            return str(self.kept.format(self.op.type.frac))
-        if not self.floats:
-            return ""
-        # What wrapped or saturated does not say how large it was.
         frac = self.op.type.frac
-        ends = np.array(
-            [math.floor(math.ldexp(self.real.low, frac)), math.ceil(math.ldexp(self.real.high, frac))], object
-        )
-        self.kept.add(ends)
+        if self.floats:
+            # What wrapped or saturated, here or above, does not say how large it should be.
+            self.kept.widen(math.trunc(math.ldexp(self.real.low, frac)), math.trunc(math.ldexp(self.real.high, frac)))
+        elif self.overflows:
+            return ""
         return str(self.kept.format(frac))
 
 

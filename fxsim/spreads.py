@@ -117,6 +117,10 @@ class Kept:
         self._used |= int(np.bitwise_or.reduce(raw, axis=None))
         self._any = True
 
+    def widen(self, low: int, high: int) -> None:
+        """Count in a range of which only the ends matter."""
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
     def format(self, frac: int) -> Fixed:
         """The smallest format that holds all of them exactly, where they stand for ``raw * 2**-frac``."""
         # Trailing zeros are those of a number and of its negative alike.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import api, boxes, curves, files, plans, profiles, report, scans
+from . import api, boxes, curves, files, plans, profiles, report, scan_page, scans
 from .errors import FxsimError
 from .exact_tables import table_report
 from .fixed import Fixed
@@ -26,6 +26,7 @@ from .quantization import DEFAULT
 from .ranges import bounds
 from .records import NAME, ScanRow
 from .terminal import progress, show_table
+from .verdicts import REPORT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +104,6 @@ def profile(given: Namespace) -> None:
     source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
     with progress("profile") as update:
         found = profiles.profile(graph, x, source, update)
-    _show_profile(found)
     data = {
         "profile.csv": report.to_csv(found.tensors),
         "profile.json": _json(dataclasses.asdict(found)),
@@ -113,7 +113,9 @@ def profile(given: Namespace) -> None:
     }
     if found.layers:
         data["errors.csv"] = report.to_csv(found.layers)
-    _write(given.output, data)
+    names = _write(given.output, data)
+    _show_profile(found)
+    print(names)
 
 
 def _show_profile(found: profiles.Profile) -> None:
@@ -143,11 +145,11 @@ def _json(data: object) -> bytes:
     return (json.dumps(data, indent=1) + "\n").encode()
 
 
-def _write(folder: str, data: dict[str, bytes], *there: str) -> None:
+def _write(folder: str, data: dict[str, bytes], *there: str) -> str:
     place = files.make_folder(folder)
     for name, content in data.items():
         write_whole(place / name, content)
-    print(f"{folder}: {', '.join((*there, *data))}")
+    return f"{folder}: {', '.join((*there, *data))}"
 
 
 def scan(given: Namespace) -> None:
@@ -169,26 +171,18 @@ def scan(given: Namespace) -> None:
     with progress("scan") as update:
         rows = scans.run(task, jobs, labels, folder=given.output, dask=given.dask, progress=update)
     picked = [] if hold is None else scans.held(rows, hold)
-    classes = len(rows[0].class_aucs)
-    columns: Sequence[str] = ("<preset", "<layer", "bits", "integer", "<precision", "accuracy", "AUC", "ratio")
-    columns = (*columns, *(f"AUC {k}" for k in range(classes if classes > 1 else 0)), "largest error", "mean error")
-    show_table(f"{source.name}, {len(task.x)} sequences", columns, (report.short(_cells(row)) for row in rows))
-    for row in picked:
-        where = f" for layer {row.layers}" if row.layers else ""
-        print(f"{row.preset}: {row.precision}{where} holds {hold:g} of float's AUC, {row.auc_ratio:.5f} of it")
-    if hold is not None and not picked:
-        print(f"none of these formats holds {hold:g} of float's AUC")
-    pictures = {"errors.png": curves.error_figure(rows)}
+    figures = {"errors.png": curves.error_figure(rows)}
     if hold is not None:
-        pictures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
-    data = {"scan.csv": report.to_csv(rows), **{name: report.png(one) for name, one in pictures.items()}}
-    _write(given.output, data, NAME)
-
-
-def _cells(row: ScanRow) -> Sequence[object]:
-    areas = row.class_aucs if len(row.class_aucs) > 1 else ()
-    head = (row.preset, row.layers, row.width, row.integer, row.precision, row.accuracy, row.auc, row.auc_ratio)
-    return (*head, *areas, row.largest_error, row.mean_error)
+        figures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
+    pictures = {name: report.png(one) for name, one in figures.items()}
+    page = scan_page.report(source.name, len(task.x), rows, hold, picked, pictures)
+    names = _write(given.output, {"scan.csv": report.to_csv(rows), **pictures, REPORT: page.encode()}, NAME)
+    columns = ("<preset", "<layer", *scan_page.columns(rows))
+    lines = ((row.preset, row.layers, *scan_page.cells(row)) for row in rows)
+    show_table(f"{source.name}, {len(task.x)} sequences", columns, lines)
+    for key in scan_page.groups(rows) if hold is not None else ():
+        print(scan_page.verdict(key, hold, picked)[1])
+    print(names)
 
 
 def _roc(task: scans.Task, rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -> Figure:

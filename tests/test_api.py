@@ -17,7 +17,7 @@ import pytest
 from networks import network
 
 import fxsim
-from fxsim import api, scan
+from fxsim import api
 from fxsim.demo.run import DATA, MODEL
 from fxsim.folder import whole_folder
 from testbenches import CheckError, Mismatch
@@ -81,29 +81,6 @@ class TestLoad:
     def test_refuses(self, model: Any, options: dict[str, Any], message: str) -> None:
         with pytest.raises(fxsim.FxsimError, match=message):
             fxsim.load(model, **options)
-
-
-class TestScan:
-    def test_auc(self) -> None:
-        scores = np.array([[0.1], [0.4], [0.35], [0.8]])
-        truth = np.array([0, 0, 1, 1])
-        module = sys.modules[scan.__module__]
-        assert module.auc(scores, truth) == 0.75
-        assert module.auc(-scores, truth) == 0.25
-        assert module.auc(np.zeros((4, 1)), truth) == 0.5  # all tied
-        assert module.auc(scores, np.ones(4, int)) is None
-        assert module.auc(np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2]]), np.arange(3)) == 1.0
-        assert module.accuracy(scores, truth) == 0.75
-
-    def test_labels(self) -> None:
-        data = np.load(DATA)
-        source, x, y = fxsim.read_source(MODEL), data["x"][:30], data["y"][:30]
-        rows = fxsim.scan(source, x, y, [8, 10])
-        assert rows == fxsim.scan(source, x, np.eye(10)[y], [8, 10])
-        assert [row.precision for row in rows] == ["float", "ap_fixed<8,6>", "ap_fixed<10,6>"]
-        assert fxsim.scan(source, x, None, [8])[1].accuracy is None
-        with pytest.raises(fxsim.FxsimError, match=r"^labels y must be integers from 0 to 9$"):
-            fxsim.scan(source, x, y + 0.5, [8])
 
 
 class TestFolder:

@@ -64,7 +64,7 @@ ORDER = (
     ("charts", "verdicts"),
     ("vectors", "report", "metrics", "spreads", "records", "plans"),
     ("profiles", "scans"),
-    ("boxes", "clusters", "curves"),
+    ("boxes", "clusters", "curves", "scan_page"),
     ("checks",),
     ("api",),
     ("demo",),

@@ -69,6 +69,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "empty.npy").write_bytes(b"")
     np.savez(where / "data.npz", x=x, y=np.load(DATA)["y"][:20])
     np.savez(where / "no_x.npz", z=x)
+    np.savez(where / "bare.npz", x=x)
+    np.savez(where / "nan.npz", x=nan)
+    np.savez(where / "zero.npz", x=x[:0])
+    for name, record in (("noise", "noise"), ("other", '{"fxsim": "0"}')):
+        (where / name).mkdir()
+        (where / name / "scan.json").write_text(record)
     np.savez(where / "labels.npz", x=x, y=np.full(20, 11))
     np.savez(where / "few.npz", x=x, y=np.arange(3))
     (where / "not.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -142,9 +148,30 @@ class TestRefuses:
         ("profile {model} {}/none.npy -o p", "profile needs at least one sequence"),
         ("profile {model} {}/nan.npy -o p", "every value must be finite"),
         ("profile {model} {}/x.npy -o {}/file/p", "file/p: cannot write"),
-        ("scan {model} {}/data.npz -o s --width 8", "argument --width: must be A:B, for example 8:20, not '8'"),
+        ("scan {model} {}/data.npz -o s", "the following arguments are required: --width"),
+        ("scan {model} {}/data.npz -o s --width x", "must be A:B or a list, for example 8:20 or 8,12,16, not 'x'"),
+        ("scan {model} {}/data.npz -o s --width 8:9:10", "argument --width: must be A:B or a list"),
+        ("scan {model} {}/data.npz -o s --width 8,,9", "argument --width: must be A:B or a list"),
         ("scan {model} {}/data.npz -o s --width 9:8", "argument --width: must be A:B with 1 <= A <= B <= 64"),
-        ("scan {model} {}/data.npz -o s --width 8:9 --dask tcp://a", "--dask is not in this version"),
+        ("scan {model} {}/data.npz -o s --width 8:1000000000000", "argument --width: must be A:B with 1 <= A <= B"),
+        ("scan {model} {}/data.npz -o s --width 8,65", "argument --width: must be A:B with 1 <= A <= B <= 64, or such"),
+        ("scan {model} {}/data.npz -o s --width 8 --integer 65", "argument --integer: must be A:B with -32 <= A <= B"),
+        ("scan {model} {}/data.npz -o s --width 8 --integer a:b", "for example 2:6 or 2,4,6, not 'a:b'"),
+        ("scan {model} {}/data.npz -o s --width 40", "precision ap_fixed<40,6>: width must be from 2 to 32"),
+        ("scan {model} {}/data.npz -o s --width 8 --layer gru", "layer must be one of lstm, dense, dense_softmax"),
+        (
+            "scan {model} {}/data.npz -o s --width 8 --hold 3",
+            "the ratio to hold must be above 0 and at most 2, not 3.0",
+        ),
+        ("scan {model} {}/data.npz -o s --width 8 --hold nan", "the ratio to hold must be above 0 and at most 2"),
+        ("scan {model} {}/bare.npz -o s --width 8 --hold 0.9", "a ratio can be held only with labels y"),
+        ("scan {model} {}/nan.npz -o s --width 8", "input value at (3, 2, 1) is nan; every value must be finite"),
+        ("scan {model} {}/zero.npz -o s --width 8", "a scan needs at least one sequence"),
+        ("scan {model} {}/data.npz -o {}/file/s --width 8", "file/s: cannot write"),
+        ("scan {model} {}/data.npz -o {}/noise --width 8", "noise/scan.json: is not JSON"),
+        ("scan {model} {}/data.npz -o {}/other --width 8", "other/scan.json: is not the record of a scan"),
+        ("scan {model} {}/data.npz -o s --width 8 --preset magic", "argument --preset: invalid choice: 'magic'"),
+        ("profile {model} {}/x.npy -o p --preset both", "argument --preset: invalid choice: 'both'"),
         ("scan {model} {}/data.npz -o s --width 8:9 --config {}/list.json", "takes --precision and --preset"),
         ("export {model} -o ip --data {}/data.npz --config {}/list.json", "takes --precision and --preset but no"),
         ("export {}/tiny.fx -o ip --data {}/data.npz", "is a quantised graph; this needs the trained model"),
@@ -310,28 +337,95 @@ class TestWorks:
     def test_profile(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         status, out, err = fx("profile", MODEL, folder / "x.npy", "-o", "deep/p", "--precision", "ap_fixed<8,3>")
         assert (status, err) == (0, "")
-        assert "Errors against float" in out
+        assert "Results against float" in out
+        lines = [line.split() for line in out.splitlines()]
+        assert any(line[:2] == ["lstm.h", "ap_fixed<8,1,AP_RND,AP_SAT>"] for line in lines)
+        assert any(line[:1] == ["lstm.uh.weights"] for line in lines)
         place = tmp_path / "deep" / "p"
-        assert sorted(path.name for path in place.iterdir()) == [
-            "errors.csv",
-            *(f"profile.{e}" for e in ("csv", "json", "png")),
-        ]
+        names = ["errors.csv", *(f"profile.{e}" for e in ("csv", "json", "png")), "weights.csv", "weights.png"]
+        assert sorted(path.name for path in place.iterdir()) == names
+        assert out.splitlines()[-1] == (
+            "deep/p: profile.csv, profile.json, profile.png, weights.csv, weights.png, errors.csv"
+        )
+        for name in ("profile.png", "weights.png"):
+            assert (place / name).read_bytes().startswith(b"\x89PNG")
         found = json.loads((place / "profile.json").read_text())
         rows = {row["tensor"]: row for row in found["tensors"]}
         assert rows["lstm.x"]["seen_high"] == 1.0
         assert all(row["can_low"] <= row["seen_low"] <= row["seen_high"] <= row["can_high"] for row in rows.values())
         assert [row["layer"] for row in found["layers"]] == ["lstm", "dense", "dense_softmax"]
         assert all(0 < row["rms_error"] <= row["largest_error"] for row in found["layers"])
-        assert fx("profile", folder / "digits.fx", folder / "x.npy", "-o", "q")[0] == 0
+        assert len((place / "profile.csv").read_text().splitlines()) == 1 + len(rows)
+        status, out, err = fx("profile", folder / "digits.fx", folder / "x.npy", "-o", "q")
+        assert (status, err) == (0, "")
+        assert "against float" not in out
+        assert sorted(path.name for path in (tmp_path / "q").iterdir()) == names[1:]
 
     def test_scan(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
-        assert fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:9")[0] == 0
-        rows = json.loads((tmp_path / "s" / "scan.json").read_text())
+        status, out, err = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:9")
+        assert (status, err) == (0, "")
+        rows = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"]
         assert [row["width"] for row in rows] == [None, 6, 7, 8, 9]
         errors = [row["mean_error"] for row in rows]
         assert errors[0] == 0 < errors[4] < errors[1]
         assert rows[0]["accuracy"] == 1.0
-        assert (tmp_path / "s" / "scan.png").read_bytes().startswith(b"\x89PNG")
+        names = ["scan.json", "scan.csv", "errors.png", "scan.png", "roc.png", "report.html"]
+        assert out.splitlines()[-1] == f"s: {', '.join(names)}"
+        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == sorted(names)
+        for name in names[2:5]:
+            assert (tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG")
+        table = [line.split(",") for line in (tmp_path / "s" / "scan.csv").read_text().splitlines()]
+        assert len(table) == 6
+        # It goes on from what is there, and another one is refused.
+        again = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:9", "--hold", "0.5")
+        assert again[1].partition("exact: ")[0] == out.partition("exact: ")[0] != out
+        refused = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:10")
+        assert refused[0] == 2
+        assert (
+            "scan.json: is the record of a scan of another width, [6, 7, 8, 9] and not [6, 7, 8, 9, 10]" in refused[2]
+        )
+
+    def test_scan_of_everything(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        options = "--width 5,8 --integer 3:4 --layer lstm dense,dense_softmax --preset both --precision ap_fixed<14,5>"
+        status, out, err = fx("scan", MODEL, folder / "data.npz", "-o", "s", *options.split(), "--hold", "0.97")
+        assert (status, err) == (0, "")
+        data = json.loads((tmp_path / "s" / "scan.json").read_text())
+        assert data["precision"] == "ap_fixed<14,5>"
+        found = [(row["preset"], row["layers"], row["integer"], row["width"]) for row in data["rows"][1:]]
+        layers = ("lstm", "dense,dense_softmax")
+        assert found == [(p, n, i, w) for p in ("exact", "hls4ml") for n in layers for i in (3, 4) for w in (5, 8)]
+        picked = [line for line in out.splitlines() if " 0.97 of float's AUC" in line]
+        least = {(row["preset"], row["layers"]): 99 for row in data["rows"][1:]}
+        for row in data["rows"][1:]:
+            if row["auc_ratio"] >= 0.97:
+                key = row["preset"], row["layers"]
+                least[key] = min(least[key], row["width"])
+        assert {width < 99 for width in least.values()} == {False, True}
+        for line, ((preset, layer), width) in zip(picked, least.items(), strict=True):
+            held = f"ap_fixed<{width}," if width < 99 else "none of these formats holds 0.97 of float's AUC"
+            assert line.startswith(f"{preset}, layer {layer}: {held}")
+        page = (tmp_path / "s" / "report.html").read_text()
+        assert page.count("<b>Held:</b>") == sum(width < 99 for width in least.values())
+        assert page.count("<b>Not held:</b>") == sum(width == 99 for width in least.values())
+        assert page.count("<img") == 3
+        assert all(f"<td>{row['auc_ratio']:.5g}</td>" in page for row in data["rows"])
+        assert page.count('<tr class="m">') == page.count("<b>Held:</b>")
+
+    def test_scan_that_nothing_holds(self, fx: Fx, folder: Path) -> None:
+        status, out, err = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "3", "--hold", "1.5")
+        assert (status, err) == (0, "")
+        assert "\nexact: none of these formats holds 1.5 of float's AUC\n" in out
+
+    def test_scan_without_labels(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        status, _, err = fx("scan", MODEL, folder / "bare.npz", "-o", "s", "--width", "8,6")
+        assert (status, err) == (0, "")
+        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+            "errors.png", "report.html", "scan.csv", "scan.json",
+        ]  # fmt: skip
+        assert "held against float's outputs alone" in (tmp_path / "s" / "report.html").read_text()
+        rows = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"]
+        assert [row["width"] for row in rows] == [None, 8, 6]
+        assert {row["auc"] for row in rows} == {None}
 
     def test_an_export_tells_how_well_it_does(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         status, _, err = fx("export", MODEL, "-o", "ip", "--precision", "ap_fixed<8,3>", "--data", folder / "data.npz")

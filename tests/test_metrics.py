@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy and ROC curves, held against their definitions written out pair by pair."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from fxsim import metrics
+from fxsim.errors import FxsimError
+
+
+def by_pairs(score: np.ndarray, positive: np.ndarray) -> Fraction:
+    """The share of pairs in the right order; equal scores count half."""
+    ones, rest = score[positive].tolist(), score[~positive].tolist()
+    won = sum(Fraction(1) if one > other else Fraction(1, 2) if one == other else 0 for one in ones for other in rest)
+    return Fraction(won, len(ones) * len(rest))
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_auc_is_the_share_of_pairs_in_order(levels: int, classes: int) -> None:
+    rng = np.random.default_rng(levels * 10 + classes)
+    outputs = rng.integers(0, levels, (60, classes)) / levels  # with few levels most pairs are ties
+    truth = rng.integers(0, max(classes, 2), 60)
+    areas = metrics.class_aucs(outputs, truth)
+    expected = [by_pairs(score, positive) for score, positive in metrics.scores(outputs, truth)]
+    assert len(areas) == classes
+    assert areas == pytest.approx([float(one) for one in expected], rel=1e-14)
+    assert metrics.mean_auc(areas) == pytest.approx(float(sum(expected) / classes), rel=1e-14)
+
+
+def test_auc_of_few() -> None:
+    scores, truth = np.array([[0.1], [0.4], [0.35], [0.8]]), np.array([0, 0, 1, 1])
+    assert metrics.class_aucs(scores, truth) == (0.75,)
+    assert metrics.class_aucs(-scores, truth) == (0.25,)
+    assert metrics.class_aucs(np.zeros((4, 1)), truth) == (0.5,)  # all tied
+    assert metrics.class_aucs(scores, np.ones(4, int)) == (None,)
+    assert metrics.mean_auc((None,)) is None
+    three = np.array([[3.0, 1, 0], [0, 2, 1], [1, 0, 2]])
+    assert metrics.class_aucs(three, np.arange(3)) == (1.0, 1.0, 1.0)
+    # A class that is not there has no area, and the mean is that of the others.
+    assert metrics.class_aucs(three, np.array([0, 1, 1])) == (1.0, 0.5, None)
+    assert metrics.mean_auc((1.0, 0.5, None)) == 0.75
+    assert metrics.accuracy(scores, truth) == 0.75
+    assert metrics.accuracy(three, np.array([0, 1, 1])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("levels", [3, 1000])
+def test_the_area_under_the_curve_is_the_auc(levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    score, positive = rng.integers(0, levels, 200) / levels, rng.random(200) < 0.3
+    false, true = metrics.roc(score, positive)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    assert (np.diff(false) >= 0).all() and (np.diff(true) >= 0).all()
+    assert len(false) == len(np.unique(score)) + 1
+    assert np.trapezoid(true, false) == pytest.approx(float(by_pairs(score, positive)), rel=1e-12)
+
+
+def test_labels() -> None:
+    one, three = np.zeros((4, 1)), np.zeros((4, 3))
+    for labels in (np.array([0, 1, 1, 0]), np.array([[0], [1], [1], [0]]), np.array([0.0, 1, 1, 0])):
+        assert metrics.classes(labels, one).tolist() == [0, 1, 1, 0]
+    assert metrics.classes(np.eye(3)[[2, 0, 1, 1]], three).tolist() == [2, 0, 1, 1]
+    for labels, outputs, message in (
+        (np.array([0, 1, 2, 0]), one, r"^labels y must be integers from 0 to 1$"),
+        (np.array([0, 1, 2.5, 0]), three, r"^labels y must be integers from 0 to 2$"),
+        (np.array([0, 1, -1, 0]), three, r"^labels y must be integers from 0 to 2$"),
+        (np.array([0, 1]), three, r"^labels y must be 4 numbers \(or one-hot rows\), not int64 \(2,\)$"),
+        (np.array(list("abcd")), three, r"^labels y must be 4 numbers \(or one-hot rows\), not <U1 \(4,\)$"),
+        (np.arange(4), np.zeros((4, 2, 3)), r"^labels need a network with \(batch, outputs\), not \(4, 2, 3\)$"),
+    ):
+        with pytest.raises(FxsimError, match=message):
+            metrics.classes(labels, outputs)
