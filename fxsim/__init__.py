@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from .graph import Graph, Layer
     from .hls4ml_model import from_hls4ml
     from .importers import from_pytorch
+    from .profiles import Profile, profile
     from .quantization import quantize
-    from .report import Profile, profile
-    from .scans import ScanRow, scan
+    from .records import ScanRow
+    from .scans import scan
     from .simulation import Run, predict, simulate
 
 __version__ = "0.1.0"
@@ -61,11 +62,12 @@ _HOMES = {
     **dict.fromkeys(("Graph", "Layer"), "graph"),
     "from_hls4ml": "hls4ml_model",
     "from_pytorch": "importers",
-    **dict.fromkeys(("Profile", "profile"), "report"),
-    **dict.fromkeys(("ScanRow", "scan"), "scans"),
+    **dict.fromkeys(("Profile", "profile"), "profiles"),
     **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),
     "predict_float": "floating",
     "quantize": "quantization",
+    "ScanRow": "records",
+    "scan": "scans",
 }
 _OTHER_NAMES = {"predict_float": "predict"}
 

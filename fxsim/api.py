@@ -10,40 +10,29 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import ArrayLike
-
-from . import vectors
+from . import vectors, verdicts
+from .checks import check as check
 from .errors import FxsimError, show
-from .fixed import Fixed, IntArray
-from .folder import MANIFEST, read_json, read_text, whole_folder
+from .fixed import Fixed
+from .folder import MANIFEST, read_text, whole_folder
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
+from .page import Part
 from .quantization import quantize
 
 if TYPE_CHECKING:
     from rtl.folding import Folding, Plan
-    from testbenches import CheckReport
 
 Config = Mapping[str, Any] | str | os.PathLike[str]
 
 #: Sequences of the vectors that an export ships.
 SHIPPED = 32
-#: Most sequences that each cocotb test of a check runs; the native harness takes all of them.
-COCOTB_SEQUENCES = 20
-#: Most sequences of a check whose inner ops are compared too.
-INNER_SEQUENCES = 16
-#: Bytes of traces that a check makes for that.
-_TRACE_BYTES = 64 << 20
 
 
 def read_source(model: Any, weights: str | os.PathLike[str] | None = None) -> Source:
@@ -182,6 +171,7 @@ def export(
     unroll: int | None = None,
     input_beat: str | int | None = None,
     top: str | None = None,
+    accuracy: Sequence[Part] = (),
 ) -> Ip:
     """Write a design with its manifest, graph and golden vectors into a folder, all of it or nothing.
 
@@ -207,6 +197,8 @@ def export(
         or a step, by default.
     top : str, optional
         Name of the top module; made from the graph's name by default.
+    accuracy : sequence of fxsim.page.Part, optional
+        How well the network does its work, for the folder's report.html.
     """
     from rtl.folding import Folding, by_reuse, from_json, make_plan
 
@@ -243,6 +235,7 @@ def export(
     planned = make_plan(graph, folding, clock_mhz, family)
     try:
         from rtl.package import package
+        from rtl.report import report
         from rtl.verilog import manifest, to_verilog, top_name
     except ImportError as error:
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
@@ -258,6 +251,7 @@ def export(
             place.parent.mkdir(exist_ok=True)
             place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
+        (temporary / verdicts.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)
 
@@ -280,116 +274,6 @@ def _default_top(name: str) -> str:
     raise AssertionError(f"no module name for {name!r}")
 
 
-def check(
-    folder: str | os.PathLike[str],
-    *,
-    sequences: int = 100,
-    inputs: ArrayLike | None = None,
-    simulator: str = "verilator",
-    seed: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> CheckReport:
-    """Simulate the Verilog of an exported folder; compare every output bit, inner ops and cycles with the prediction.
-
-    Inner ops are compared on the first sequences, outputs on all.
-
-    Parameters
-    ----------
-    folder : path
-        An export.
-    sequences : int
-        How many random sequences (the corners among them), if ``inputs`` is not given.
-    inputs : array, optional
-        Values (batch, time, features) to use instead.
-    simulator : {"verilator", "icarus"}
-        What the cocotb tests run on. Verilator also runs every sequence natively, with and without stalls.
-    seed : int
-        Of the random sequences.
-    progress : callable, optional
-        Called with sequences done and sequences in all.
-
-    Warns
-    -----
-    UserWarning
-        All outputs are the same, so that few faults would show.
-
-    Raises
-    ------
-    testbenches.Mismatch
-        The design is wrong; its attributes name layer, op, sequence, step and unit of the first difference.
-    testbenches.CheckError, FxsimError
-        The check cannot be done.
-    """
-    from .simulation import quantize_inputs  # late: it brings a compiler
-
-    place = Path(folder)
-    facts = read_json(place / MANIFEST)
-    graph = Graph.load(place / "graph.fx")
-    if facts.get("digest") != graph.digest:
-        raise FxsimError(f"{place}: manifest.json and graph.fx are not of one export (their digests differ)")
-    raw = vectors.random_inputs(graph, sequences, seed) if inputs is None else quantize_inputs(graph, inputs)
-    if not len(raw):
-        raise FxsimError("inputs hold no sequence")
-    work = Path(tempfile.mkdtemp(prefix="fxsim_check_"))
-    keep = False
-    try:
-        return _check(place, graph, raw, simulator, work, progress)
-    except Exception as error:
-        # The message sends the reader to the log.
-        keep = getattr(error, "log", None) is not None
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _check(
-    place: Path,
-    graph: Graph,
-    raw: IntArray,
-    simulator: str,
-    work: Path,
-    progress: Callable[[int, int], None] | None,
-) -> CheckReport:
-    from testbenches import Mismatch, check_folder
-    from testbenches.manifest import Manifest
-
-    path, inner = work / "vectors.npz", work / "inner.npz"
-    manifest = Manifest.load(place)
-    beat = manifest.input.elements_per_beat
-    golden = vectors.golden(graph, raw, beat=beat)
-    if len(raw) > 1 and (golden["outputs"] == golden["outputs"][0]).all():
-        warnings.warn(f"all {len(raw)} sequences have the same output, which hides most faults", stacklevel=3)
-    path.write_bytes(vectors.encode(golden))
-    # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
-    taps = [asdict(tap) for tap in manifest.taps]
-    looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // _trace_bytes(graph)))
-    inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps, beat)))
-    count = min(len(raw), COCOTB_SEQUENCES)
-    try:
-        return check_folder(
-            place, path, inner=inner, simulator=simulator, sequences=count, build_dir=work, progress=progress
-        )
-    except Mismatch as error:
-        if error.kind != "value" or error.sequence is None or error.layer is not None:
-            raise
-        # A sequence that was not looked into: alone, for sequences know nothing of each other.
-        alone = error.sequence % len(raw)
-        golden = vectors.golden(graph, raw[alone : alone + 1], taps, beat) | {"first": np.array(alone)}
-        path.write_bytes(vectors.encode(golden))
-        check_folder(place, path, simulator=simulator, cocotb=False, timing=False, build_dir=work)
-        raise
-
-
-def _trace_bytes(graph: Graph) -> int:
-    """Bytes that the traces of one sequence take."""
-    total = 0
-    for layer, shape, *_ in graph.flow():
-        steps = shape[0] if len(shape) == 2 else 1
-        total += 8 * steps * sum(sum(program.sizes.values()) for program in layer.programs.values())
-    return total
-
-
 def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False) -> dict[str, Any]:
     """Cell counts of an exported folder from Yosys, also written to ``synth_<family>.json`` in it.
 
@@ -398,11 +282,14 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
     if a tool is not installed or refuses the design.
     """
     from rtl.route import FAMILY, route_design
-    from rtl.synthesis import synthesize
+    from rtl.synthesis import results, synthesize
 
+    place, routed = Path(folder), None
     if route:
         if family not in (None, FAMILY):
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")
-        cells, routed = route_design(Path(folder))
-        return {**cells, "route": routed}
-    return synthesize(Path(folder), family)
+        cells, routed = route_design(place)
+    else:
+        cells = synthesize(place, family)
+    verdicts.stamp(place, verdicts.synthesis(results(place)))
+    return {**cells, "route": routed} if route else cells

@@ -42,14 +42,28 @@ def parser() -> argparse.ArgumentParser:
 
     one = _model(verb, "profile", "ranges, overflows and errors per tensor, as tables and a plot")
     one.add_argument("inputs", metavar="X.npy", help="values, (batch, time, features)")
-    one.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for profile.csv, .json and .png")
+    one.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for tables (CSV, JSON) and plots")
     one.set_defaults(run=verbs.profile)
 
-    one = _model(verb, "scan", "accuracy, AUC and error against width")
+    one = _model(verb, "scan", "accuracy, AUC and error against bits", presets=("exact", "hls4ml", "both"))
     one.add_argument("data", metavar="DATA.npz", help="x (batch, time, features) and perhaps labels y")
-    one.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for scan.csv, .json and .png")
-    one.add_argument("--width", metavar="A:B", type=_widths, required=True, help="widths to try, both ends included")
-    one.add_argument("--dask", metavar="ADDRESS", help="not in this version")
+    one.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="folder for tables and plots; a scan that was stopped goes on",
+    )
+    one.add_argument("--width", metavar="A:B", type=_widths, required=True, help="widths: A to B, or a list 8,12,16")
+    one.add_argument("--integer", metavar="A:B", type=_integers, help="integer bits: A to B, or a list (as in P)")
+    one.add_argument(
+        "--layer", metavar="NAME", nargs="+", action="extend", default=[],
+        help="give the formats to this layer alone, each by itself; names with commas between them: together",
+    )  # fmt: skip
+    one.add_argument(
+        "--hold", metavar="RATIO", type=float, help="pick the narrowest with this share of float's AUC (0.99)"
+    )
+    one.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this Dask scheduler")
     one.set_defaults(run=verbs.scan)
 
     one = _model(verb, "plan", "table of the foldings that no other beats, with cycles and cells")
@@ -92,7 +106,9 @@ def _verb(verb: argparse._SubParsersAction[_Parser], name: str, text: str) -> ar
     return verb.add_parser(name, help=text, description=text, allow_abbrev=False)
 
 
-def _model(verb: argparse._SubParsersAction[_Parser], name: str, text: str) -> argparse.ArgumentParser:
+def _model(
+    verb: argparse._SubParsersAction[_Parser], name: str, text: str, presets: Sequence[str] = ("exact", "hls4ml")
+) -> argparse.ArgumentParser:
     """A verb that takes a model and how to quantise it."""
     one = _verb(verb, name, text)
     one.add_argument("model", metavar="MODEL", help=".keras, .h5, .json with --weights, or .fx")
@@ -103,7 +119,7 @@ def _model(verb: argparse._SubParsersAction[_Parser], name: str, text: str) -> a
     numerics.add_argument(
         "--config", metavar="FILE", help="hls4ml's configuration (JSON, YAML); implies --preset hls4ml"
     )
-    numerics.add_argument("--preset", choices=("exact", "hls4ml"), help="rules for the formats inside (default: exact)")
+    numerics.add_argument("--preset", choices=presets, help="rules for the formats inside (default: exact)")
     return one
 
 
@@ -124,10 +140,27 @@ def _folding(one: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
 
 
 def _widths(text: str) -> Sequence[int]:
+    return _numbers(text, 1, 64, "8:20", "8,12,16")
+
+
+def _integers(text: str) -> Sequence[int]:
+    return _numbers(text, -32, 64, "2:6", "2,4,6")
+
+
+def _numbers(text: str, least: int, most: int, span: str, some: str) -> Sequence[int]:
+    """A to B, both included, or a list; no more of them than there are numbers that are legal."""
     try:
-        first, last = (int(part) for part in text.split(":"))
+        if ":" in text:
+            first, last = (int(part) for part in text.split(":"))
+        else:
+            found = [int(part) for part in text.split(",")]
+            first, last = min(found), max(found)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be A:B, for example 8:20, not {show(text)}") from None
-    if not 1 <= first <= last <= 64:
-        raise argparse.ArgumentTypeError(f"must be A:B with 1 <= A <= B <= 64, not {show(text)}")
-    return range(first, last + 1)
+        raise argparse.ArgumentTypeError(
+            f"must be A:B or a list, for example {span} or {some}, not {show(text)}"
+        ) from None
+    if not least <= first <= last <= most:
+        raise argparse.ArgumentTypeError(
+            f"must be A:B with {least} <= A <= B <= {most}, or such a list, not {show(text)}"
+        )
+    return range(first, last + 1) if ":" in text else found

@@ -48,21 +48,31 @@ _PARAMETERS: dict[str, frozenset[str]] = {
 _FUNCTIONS = (*cells.ARITHMETIC, *cells.TABLED, *cells.HALF_TABLED)
 
 
-def quantize(source: Source, precision: Fixed | str, *, table_size: int = 1024) -> Graph:
+def quantize(
+    source: Source,
+    precision: Fixed | str,
+    *,
+    layers: Mapping[str, Fixed | str] | None = None,
+    table_size: int = 1024,
+) -> Graph:
     """The network in formats that follow from one precision; raises ``FxsimError`` naming what is not legal.
 
     ``precision`` is ``ap_fixed<W,I>`` with W from 2 to 32; values round to nearest and saturate unless it has modes of
-    its own (a ``Fixed`` that truncates and wraps counts as one without). ``table_size`` is the most entries that a
-    table of a function has, from 16 to 65536.
+    its own (a ``Fixed`` that truncates and wraps counts as one without). ``layers`` gives layers a precision of their
+    own: for weights, for what they keep inside, and for their result; the network's input keeps ``precision``.
+    ``table_size`` is the most entries that a table of a function has, from 16 to 65536.
     """
     check_size(table_size)
-    flow = _Flow(Formats.of(precision), table_size, source.shape)
-    layers: list[Layer] = []
+    whole = Formats.of(precision)
+    own = {name: Formats.of(one) for name, one in (layers or {}).items()}
+    flow = _Flow(whole, table_size, source.shape)
+    built: list[Layer] = []
     for index, layer in enumerate(source.layers):
         rest = source.layers[index + 1 :]
         after = str(rest[0].options.get("function")) if rest and rest[0].kind == "activation" else None
-        layers += flow.layer(layer, after, last=all(later.kind == "flatten" for later in rest))
-    return Graph(source.name, source.shape, flow.formats.precision, tuple(layers))
+        flow.formats = own.get(layer.name, whole)
+        built += flow.layer(layer, after, last=all(later.kind == "flatten" for later in rest))
+    return Graph(source.name, source.shape, whole.precision, tuple(built))
 
 
 class _Flow:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,12 +20,76 @@ def predict(source: Source, x: ArrayLike) -> Array:
     The formulas are Keras', computed by numpy in double precision. Raises ``FxsimError`` for an input of another
     shape, or a kind of layer or function that is not known.
     """
-    flow = np.asarray(x, dtype=np.float64)
-    if flow.ndim != 1 + len(source.shape) or flow.shape[1:] != source.shape:
-        raise FxsimError(f"input must have shape (batch, {', '.join(map(str, source.shape))}), not {flow.shape}")
+    flow = _input(source, x)
     for layer in source.layers:
         flow = _layer(layer, flow)
     return flow
+
+
+def layers(source: Source, x: ArrayLike) -> Iterator[tuple[SourceLayer, Array]]:
+    """Every layer with its result, (batch, *its shape), for inputs as those of :func:`predict`."""
+    flow = _input(source, x)
+    for layer in source.layers:
+        flow = _layer(layer, flow)
+        yield layer, flow
+
+
+def trace(source: Source, x: ArrayLike) -> dict[str, Array]:
+    """Inner values by ``layer.op``, (batch, steps, elements), named as the ops of :mod:`~fxsim.cells` and of their
+    trace in :class:`~fxsim.simulation.Run`.
+
+    Of a cell: its input, products, gates and states; of other layers their input and result. Raises ``FxsimError`` as
+    :func:`predict` does.
+    """
+    flow = _input(source, x)
+    found: dict[str, Array] = {}
+    for layer, result in layers(source, flow):
+        found |= dict(_tensors(layer, flow, result))
+        flow = result
+    return found
+
+
+def _tensors(layer: SourceLayer, x: Array, result: Array) -> Iterator[tuple[str, Array]]:
+    if layer.kind in _CELLS:
+        yield from ((f"{layer.name}.{op}", value) for op, value in _cell_trace(layer, x).items())
+    elif layer.kind == "bidirectional":
+        sides = []
+        for side, step in (("forward", 1), ("backward", -1)):
+            # A trace has the steps in the sequence's order, whichever way the cell walks.
+            found = _cell_trace(_side(layer, side), x[:, ::step])
+            yield from ((f"{layer.name}.{side}.{op}", value[:, ::step]) for op, value in found.items())
+            sides.append(found["h"][:, ::step] if layer.options["return_sequences"] else found["h"][:, -1:])
+        mode = layer.options["merge_mode"]
+        yield f"{layer.name}_{mode}.x", np.concatenate(sides, axis=-1)
+        yield f"{layer.name}_{mode}.y", _by_steps(result)
+    elif layer.kind != "flatten":
+        yield f"{layer.name}.x", _by_steps(x)
+        yield f"{layer.name}.{'wx' if layer.kind == 'dense' else 'y'}", _by_steps(result)
+
+
+def _by_steps(x: Array) -> Array:
+    return x if x.ndim == 3 else x[:, None]
+
+
+def _cell_trace(layer: SourceLayer, x: Array) -> dict[str, Array]:
+    steps = list(_steps(layer, x))
+    found = {op: np.stack([step[op] for step in steps], axis=1) for op in steps[0]}
+    for state in ("h", "c") if "c" in found else ("h",):
+        found[f"{state}_old"] = np.concatenate([np.zeros_like(found[state][:, :1]), found[state][:, :-1]], axis=1)
+    return found | {"x": x}
+
+
+def _input(source: Source, x: ArrayLike) -> Array:
+    flow = np.asarray(x, dtype=np.float64)
+    if flow.ndim != 1 + len(source.shape) or flow.shape[1:] != source.shape:
+        raise FxsimError(f"input must have shape (batch, {', '.join(map(str, source.shape))}), not {flow.shape}")
+    return flow
+
+
+def _side(layer: SourceLayer, which: str) -> SourceLayer:
+    side = layer.options[which]
+    assert isinstance(side, SourceLayer)
+    return side
 
 
 def _layer(layer: SourceLayer, x: Array) -> Array:
@@ -41,9 +105,7 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
     if layer.kind != "bidirectional":
         states = _scan(layer, x)
         return states if sequences else states[:, -1]
-    forward, backward = options["forward"], options["backward"]
-    assert isinstance(forward, SourceLayer) and isinstance(backward, SourceLayer)
-    one, two = _scan(forward, x), _scan(backward, x[:, ::-1])[:, ::-1]
+    one, two = _scan(_side(layer, "forward"), x), _scan(_side(layer, "backward"), x[:, ::-1])[:, ::-1]
     # The backward layer's last step is the sequence's first.
     return _merge(str(options["merge_mode"]), *((one, two) if sequences else (one[:, -1], two[:, 0])))
 
@@ -60,41 +122,70 @@ def _merge(mode: str, one: Array, two: Array) -> Array:
 
 def _scan(layer: SourceLayer, x: Array) -> Array:
     """Hidden states after every step, (batch, steps, units)."""
+    return np.stack([step["h"] for step in _steps(layer, x)], axis=1)
+
+
+def _steps(layer: SourceLayer, x: Array) -> Iterator[dict[str, Array]]:
+    """The values of every step, by the names of a cell's ops."""
     if layer.kind not in _CELLS:
         raise FxsimError(f"layer {layer.name!r}: kind must be one of {', '.join(_CELLS)}, not {layer.kind!r}")
     units = layer.weights["recurrent_kernel"].shape[0]
     from_input = x @ layer.weights["kernel"] + layer.weights["bias"]
-    if layer.kind != "gru":
-        # A GRU has its in the product with the reset gate.
-        from_input += layer.weights.get("recurrent_bias", 0.0)
     h = c = np.zeros((len(x), units))
-    states = np.empty((*x.shape[:2], units))
     for t in range(x.shape[1]):
-        h, c = _CELLS[layer.kind](layer, from_input[:, t], h, c)
-        states[:, t] = h
-    return states
+        step = _CELLS[layer.kind](layer, from_input[:, t], h, c)
+        h, c = step["h"], step.get("c", c)
+        yield {"wx": from_input[:, t], **step}
 
 
-def _lstm(layer: SourceLayer, wx: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def _lstm(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
     act, gate = (_function(layer, str(layer.options[key])) for key in ("activation", "recurrent_activation"))
-    i, f, g, o = np.split(wx + h @ layer.weights["recurrent_kernel"], 4, axis=-1)
-    c = gate(f) * c + gate(i) * act(g)
-    return gate(o) * act(c), c
+    uh = h @ layer.weights["recurrent_kernel"] + layer.weights.get("recurrent_bias", 0.0)
+    sums = dict(zip(("sum_i", "sum_f", "sum_g", "sum_o"), np.split(wx + uh, 4, axis=-1), strict=True))
+    i, f, g, o = gate(sums["sum_i"]), gate(sums["sum_f"]), act(sums["sum_g"]), gate(sums["sum_o"])
+    cf, gi = f * c, i * g
+    c = cf + gi
+    act_c = act(c)
+    return {
+        "uh": uh,
+        **sums,
+        "i": i,
+        "f": f,
+        "g": g,
+        "o": o,
+        "gi": gi,
+        "cf": cf,
+        "c": c,
+        "act_c": act_c,
+        "h": o * act_c,
+    }
 
 
-def _gru(layer: SourceLayer, wx: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def _gru(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
     act, gate = (_function(layer, str(layer.options[key])) for key in ("activation", "recurrent_activation"))
     matrix, bias = layer.weights["recurrent_kernel"], layer.weights["recurrent_bias"]
     units = matrix.shape[0]
-    z, r = np.split(gate(wx[:, : 2 * units] + h @ matrix[:, : 2 * units] + bias[: 2 * units]), 2, axis=-1)
-    matrix, bias = matrix[:, 2 * units :], bias[2 * units :]
-    inner = r * (h @ matrix + bias) if layer.options["reset_after"] else (r * h) @ matrix + bias
-    return z * h + (1 - z) * act(wx[:, 2 * units :] + inner), c
+    after = bool(layer.options["reset_after"])
+    known = 3 * units if after else 2 * units
+    uh = h @ matrix[:, :known] + bias[:known]
+    sum_z, sum_r = np.split(wx[:, : 2 * units] + uh[:, : 2 * units], 2, axis=-1)
+    z, r = gate(sum_z), gate(sum_r)
+    rh = r * (uh[:, 2 * units :] if after else h)
+    inner = rh if after else rh @ matrix[:, 2 * units :] + bias[2 * units :]
+    sum_h = wx[:, 2 * units :] + inner
+    hh = act(sum_h)
+    rest = 1 - z
+    fresh, kept = rest * hh, z * h
+    found = {"uh": uh, "sum_z": sum_z, "sum_r": sum_r, "z": z, "r": r, "rh": rh, "sum_h": sum_h, "hh": hh}
+    if not after:
+        found["uh_h"] = inner
+    return {**found, "rest": rest, "fresh": fresh, "kept": kept, "h": kept + fresh}
 
 
-def _simple_rnn(layer: SourceLayer, wx: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def _simple_rnn(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
     act = _function(layer, str(layer.options["activation"]))
-    return act(wx + h @ layer.weights["recurrent_kernel"]), c
+    uh = h @ layer.weights["recurrent_kernel"] + layer.weights.get("recurrent_bias", 0.0)
+    return {"uh": uh, "sum": wx + uh, "h": act(wx + uh)}
 
 
 _CELLS = {"lstm": _lstm, "gru": _gru, "simple_rnn": _simple_rnn}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -88,6 +89,25 @@ def _move(temporary: Path, place: Path) -> None:
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a folder that no other process can hold meanwhile; raises ``FxsimError`` where one does.
+
+    The system lets go of it when the process ends, however it does.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FxsimError(f"{folder}: another process is writing there") from None
+        except OSError:
+            pass  # file systems without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_text(path: Path) -> str:

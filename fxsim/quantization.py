@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def quantize(
     precision: Fixed | str | None = None,
     config: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     preset: str | None = None,
+    layers: Mapping[str, Fixed | str] | None = None,
     table_size: int | None = None,
 ) -> Graph:
     """The network in integers; raises ``FxsimError`` for arguments that contradict each other, naming the legal ones.
@@ -35,6 +36,9 @@ def quantize(
     Preset ``exact`` (the default) takes a ``precision`` and derives all formats from it; ``table_size`` is the most
     entries of its tables. Preset ``hls4ml`` computes what hls4ml's emulator does: from its configuration, a dictionary
     or the path of a JSON or YAML file (``config`` implies this preset), or with ``precision`` for everything.
+
+    ``layers`` gives layers that have formats (all but Flatten) a precision of their own, by name; with a ``config``,
+    that is its LayerName.
     """
     if preset not in (None, *PRESETS):
         raise FxsimError(f"preset must be one of {', '.join(PRESETS)}, not {show(preset)}")
@@ -45,18 +49,36 @@ def quantize(
             raise FxsimError("precision must be left out with a config, which has its own: Model, Precision")
     if (config is not None or preset == "hls4ml") and table_size is not None:
         raise FxsimError("table_size must be left out in preset hls4ml: give a config with TableSize")
+    if layers:
+        if config is not None:
+            raise FxsimError("layers must be left out with a config, which has its own: LayerName, Precision")
+        check_layers(source, layers)
     if config is not None:
         return hls4ml.quantize(source, config if isinstance(config, Mapping) else read_config(config))
     if precision is None:
         precision = DEFAULT
     if preset == "hls4ml":
-        # Parsed first, so that a mistake is reported as one of the precision and not of a configuration.
-        type = Fixed.parse(precision) if isinstance(precision, str) else precision
-        if not isinstance(type, Fixed):
-            raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {show(precision)}")
-        model = {"Precision": {"default": str(type)}, "ReuseFactor": 1, "Strategy": "Latency"}
-        return hls4ml.quantize(source, {"Model": model})
-    return exact.quantize(source, precision, **({} if table_size is None else {"table_size": table_size}))
+        model = {"Precision": {"default": str(_parsed(precision))}, "ReuseFactor": 1, "Strategy": "Latency"}
+        names = {name: {"Precision": str(_parsed(one))} for name, one in (layers or {}).items()}
+        return hls4ml.quantize(source, {"Model": model, "LayerName": names} if names else {"Model": model})
+    size = {} if table_size is None else {"table_size": table_size}
+    return exact.quantize(source, precision, layers=layers, **size)
+
+
+def _parsed(precision: Fixed | str) -> Fixed:
+    """Parsed first, so that a mistake is reported as one of the precision and not of a configuration."""
+    type = Fixed.parse(precision) if isinstance(precision, str) else precision
+    if not isinstance(type, Fixed):
+        raise FxsimError(f"precision must be a text like 'ap_fixed<16,6>' or a Fixed, not {show(precision)}")
+    return type
+
+
+def check_layers(source: Source, names: Iterable[str]) -> None:
+    """Refuse names of layers that are not there, or that have no format."""
+    legal = [layer.name for layer in source.layers if layer.kind != "flatten"]
+    for name in names:
+        if name not in legal:
+            raise FxsimError(f"layer must be one of {', '.join(legal)}, not {show(name)}")
 
 
 def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:

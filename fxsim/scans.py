@@ -1,40 +1,162 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy, AUC and error of a network against the width of its formats."""
+"""Accuracy, AUC and error of a network against the formats it is given."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import floating
-from .errors import FxsimError
+from . import floating, metrics
+from .errors import FxsimError, show
+from .exact_formats import Formats
 from .fixed import Fixed
 from .importers.source import Source
-from .quantization import DEFAULT, quantize
+from .quantization import DEFAULT, PRESETS, check_layers, quantize
+from .records import ScanRow, digest_arrays, digest_source, record
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+Progress = Callable[[int, int], None]
+#: The preset that stands for all of them, side by side.
+BOTH = "both"
+#: Share of float's AUC that a format is to hold where nothing else is asked for.
+HOLD = 0.99
 
 
 @dataclass(frozen=True)
-class ScanRow:
-    """One width; ``precision`` is "float" in the row that the others are to be held against.
+class Job:
+    """One row to find: a format for some layers, or with none for the whole network."""
 
-    ``largest_error`` and ``mean_error``: absolute, against float, over all outputs. ``accuracy`` and ``auc`` are None
-    without labels.
+    preset: str
+    layers: tuple[str, ...]
+    width: int
+    integer: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all rows of a scan share: the network, the batch, its classes if there are labels, float's outputs.
+
+    ``precision`` is that of layers which are not varied.
     """
 
-    width: int | None
+    source: Source
+    x: NDArray[Any]
+    truth: metrics.Classes | None
+    want: metrics.Array
     precision: str
-    largest_error: float
-    mean_error: float
-    accuracy: float | None
-    auc: float | None
+
+    @cached_property
+    def best(self) -> float | None:
+        """Float's own AUC."""
+        return None if self.truth is None else metrics.mean_auc(metrics.class_aucs(self.want, self.truth))
+
+    def row(self, job: Job | None, got: metrics.Array) -> ScanRow:
+        """The row of a job's outputs; float's own without a job."""
+        error = np.abs(got - self.want)
+        right = area = ratio = None
+        areas: tuple[float | None, ...] = ()
+        if self.truth is not None:
+            right = metrics.accuracy(got, self.truth)
+            areas = metrics.class_aucs(got, self.truth)
+            area = metrics.mean_auc(areas)
+            ratio = area / self.best if area is not None and self.best else None
+        return ScanRow(
+            job.preset if job else "float",
+            ",".join(job.layers) if job else "",
+            job.width if job else None,
+            job.integer if job else None,
+            job.precision if job else "float",
+            right,
+            area,
+            ratio,
+            areas,
+            float(error.max()),
+            float(error.mean()),
+        )
+
+    def outputs(
+        self, preset: str, layers: tuple[str, ...], precision: str, threads: int | None = None
+    ) -> metrics.Array:
+        """Outputs (batch, *output shape) with a precision for some layers, or for all."""
+        from .simulation import predict  # late: it brings a compiler
+
+        own = dict.fromkeys(layers, precision)
+        graph = quantize(self.source, precision=self.precision if own else precision, preset=preset, layers=own)
+        return predict(graph, self.x, threads=threads)
+
+    def measure(self, job: Job, threads: int | None = None) -> ScanRow:
+        """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""
+        try:
+            return self.row(job, self.outputs(job.preset, job.layers, job.precision, threads))
+        except FxsimError as error:
+            raise FxsimError(f"{job.preset}, {job.precision}: {error}") from None
+
+
+def make_task(source: Source, x: ArrayLike, labels: ArrayLike | None, precision: str = DEFAULT) -> Task:
+    """Check the batch and its labels, and run it in float; raises ``FxsimError`` for what does not fit."""
+    values = np.asarray(x)
+    if values.dtype.kind not in "fiub":
+        raise FxsimError(f"input must be numbers, not {values.dtype}")
+    if not values.size:
+        raise FxsimError("a scan needs at least one sequence")
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = tuple(map(int, bad[0]))
+        raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
+    want = floating.predict(source, values)
+    truth = None if labels is None else metrics.classes(np.asarray(labels), want)
+    return Task(source, values, truth, want, precision)
+
+
+def make_jobs(
+    source: Source,
+    widths: Iterable[int],
+    *,
+    precision: str = DEFAULT,
+    integers: Iterable[int] | None = None,
+    preset: str | None = None,
+    layers: Iterable[str] = (),
+) -> list[Job]:
+    """Every combination, as for :func:`scan`; raises ``FxsimError`` for one that no network can have."""
+    if preset not in (None, *PRESETS, BOTH):
+        raise FxsimError(f"preset must be one of {', '.join((*PRESETS, BOTH))}, not {show(preset)}")
+    presets = PRESETS if preset == BOTH else (preset or PRESETS[0],)
+    groups = [tuple(group.split(",")) for group in layers] or [()]
+    for group in groups:
+        check_layers(source, group)
+    bits = [Fixed.parse(precision).integer] if integers is None else list(dict.fromkeys(integers))
+    jobs = []
+    for integer in bits:
+        for width in dict.fromkeys(widths):
+            text = with_bits(precision, width, None if integers is None else integer)
+            for name in presets:
+                if name == "exact":
+                    Formats.of(text)
+                jobs += [Job(name, group, width, integer, text) for group in groups]
+    if not jobs:
+        raise FxsimError("a scan needs at least one width and one number of integer bits")
+    return sorted(jobs, key=lambda job: (presets.index(job.preset), groups.index(job.layers)))
+
+
+def with_bits(precision: str, width: int, integer: int | None) -> str:
+    """A precision with another width and, unless None, other integer bits; its modes stay as they are written."""
+    Fixed.parse(precision)
+    head, inside, tail = re.split(r"[<>]", precision, maxsplit=2)
+    fields = [field.strip() for field in inside.split(",")]
+    if integer is not None:
+        if len(fields) < 2:
+            raise FxsimError(f"precision must be like ap_fixed<W,I> where integer bits vary, not {show(precision)}")
+        fields[1] = str(integer)
+    text = f"{head}<{','.join((str(width), *fields[1:]))}>{tail}"
+    Fixed.parse(text)
+    return text
 
 
 def scan(
@@ -44,104 +166,133 @@ def scan(
     widths: Iterable[int],
     *,
     precision: str = DEFAULT,
+    integers: Iterable[int] | None = None,
     preset: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    layers: Iterable[str] = (),
+    folder: str | os.PathLike[str] | None = None,
+    dask: str | None = None,
+    progress: Progress | None = None,
 ) -> list[ScanRow]:
-    """Float first, then each width in the place of the one of ``precision``, whose integer bits and modes stay.
+    """Float first, then a row for each preset, layer, number of integer bits and width.
 
-    ``labels`` are (batch,) classes, or 0 and 1 for one output; or (batch, outputs) one-hot. Raises ``FxsimError`` for
-    labels that do not fit.
+    Parameters
+    ----------
+    x, labels
+        A batch (batch, *source.shape), and perhaps its classes: (batch,) integers, 0 and 1 for one output; or (batch,
+        outputs) one-hot. AUC of several classes: the mean over the classes, each against the rest; those of each class
+        stand in ``ScanRow.class_aucs``.
+    widths, integers
+        They take the place of the bits of ``precision``, whose modes stay; without ``integers`` its integer bits do.
+    preset : {"exact", "hls4ml", "both"}
+        Rules for the formats inside; "both" puts the presets side by side.
+    layers
+        Names of layers, each of which gets the formats alone while all others keep ``precision``; names joined by
+        commas get them together. Empty: the whole network gets them.
+    folder : path, optional
+        Where each row is kept as it is done, in ``scan.json``. What is there already is not computed again.
+    dask : str, optional
+        Address of a Dask scheduler whose workers compute the rows, the same as without.
+    progress : callable, optional
+        Called with rows done and rows in all.
+
+    Raises
+    ------
+    FxsimError
+        The labels do not fit, a format is not legal, a layer is not there, ``folder`` holds the scan of another model,
+        data or options, or the cluster cannot be reached.
     """
-    from .simulation import quantize_inputs  # late: it brings a compiler
+    widths, integers, layers = list(widths), None if integers is None else list(integers), list(layers)
+    jobs = make_jobs(source, widths, precision=precision, integers=integers, preset=preset, layers=layers)
+    return run(make_task(source, x, labels, precision), jobs, labels, folder=folder, dask=dask, progress=progress)
 
-    Fixed.parse(precision)
-    formats = [re.sub(r"(?<=<)[^,>]*", str(width), precision, count=1) for width in widths]
-    graphs = (quantize(source, precision=format, preset=preset) for format in formats)
-    rows: list[ScanRow] = []
-    for done, (format, graph) in enumerate(zip(formats, graphs, strict=True)):
-        if not rows:
-            # What is no batch for one width is none for any, nor for float.
-            if not len(quantize_inputs(graph, x)):
-                raise FxsimError("a scan needs at least one sequence")
-            want = floating.predict(source, x)
-            truth = None if labels is None else _classes(np.asarray(labels), want)
-            rows.append(_row(None, "float", want, want, truth))
-        rows.append(_row(Fixed.parse(format).width, format, graph.predict(x), want, truth))
+
+def run(
+    task: Task,
+    jobs: Sequence[Job],
+    labels: ArrayLike | None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> list[ScanRow]:
+    """The rows of some jobs, float's in front; options as for :func:`scan`."""
+    reference = task.row(None, task.want)
+    if folder is None:
+        return [reference, *_ordered(jobs, list(_measure(task, jobs, [], dask, progress)))]
+    with record(os.fspath(folder), _facts(task, jobs, labels)) as kept:
+        if not kept.rows:
+            kept.add(reference)
+        done = kept.rows[1:]
+        for row in _measure(task, jobs, done, dask, progress):
+            kept.add(row)
+        kept.write([reference, *_ordered(jobs, kept.rows[1:])])
+    return [reference, *_ordered(jobs, kept.rows[1:])]
+
+
+def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None) -> dict[str, Any]:
+    from . import __version__
+
+    def each(name: str) -> list[Any]:
+        return list(dict.fromkeys(getattr(job, name) for job in jobs))
+
+    return {
+        "fxsim": __version__,
+        "model": digest_source(task.source),
+        "data": digest_arrays(task.x, None if labels is None else np.asarray(labels)),
+        "precision": task.precision,
+        "preset": each("preset"),
+        "layer": [",".join(group) for group in each("layers")],
+        "width": each("width"),
+        "integer": each("integer"),
+    }
+
+
+def _key(row: ScanRow | Job) -> tuple[str, str, str]:
+    return row.preset, row.layers if isinstance(row, ScanRow) else ",".join(row.layers), row.precision
+
+
+def _ordered(jobs: Sequence[Job], rows: Sequence[ScanRow]) -> list[ScanRow]:
+    found = {_key(row): row for row in rows}
+    return [found[_key(job)] for job in jobs]
+
+
+def _measure(
+    task: Task, jobs: Sequence[Job], done: Sequence[ScanRow], dask: str | None, progress: Progress | None
+) -> Iterator[ScanRow]:
+    """The rows that are not done yet, in whatever order they come."""
+    known = {_key(row) for row in done}
+    left = [job for job in jobs if _key(job) not in known]
+    count = len(jobs) - len(left)
+    if progress:
+        progress(count, len(jobs))
+    if dask is not None and left:
+        from .clusters import measure
+
+        rows: Iterable[ScanRow] = measure(dask, task, left)
+    else:
+        rows = map(task.measure, left)
+    for row in rows:
+        count += 1
+        yield row
         if progress:
-            progress(done + 1, len(formats))
-    return rows
+            progress(count, len(jobs))
 
 
-def _row(
-    width: int | None,
-    name: str,
-    got: NDArray[np.float64],
-    want: NDArray[np.float64],
-    truth: NDArray[np.int64] | None,
-) -> ScanRow:
-    error = np.abs(got - want)
-    right = None if truth is None else accuracy(got, truth)
-    area = None if truth is None else auc(got, truth)
-    return ScanRow(width, name, float(error.max()), float(error.mean()), right, area)
+def held(rows: Sequence[ScanRow], ratio: float) -> list[ScanRow]:
+    """For each preset and layer of a scan the narrowest row whose AUC is at least ``ratio`` times that of float.
 
-
-def _classes(labels: NDArray[Any], outputs: NDArray[np.float64]) -> NDArray[np.int64]:
-    if outputs.ndim != 2:
-        raise FxsimError(f"labels need a network with (batch, outputs), not {outputs.shape}")
-    batch, classes = outputs.shape
-    if labels.ndim == 2 and labels.shape == outputs.shape and classes > 1:
-        labels = labels.argmax(axis=1)
-    labels = labels.reshape(batch) if labels.shape == (batch, 1) else labels
-    most = max(classes, 2)
-    if labels.shape != (batch,) or labels.dtype.kind not in "iufb":
-        raise FxsimError(f"labels y must be {batch} numbers (or one-hot rows), not {labels.dtype} {labels.shape}")
-    found = labels.astype(np.int64)
-    if not np.array_equal(found, labels) or found.min() < 0 or found.max() >= most:
-        raise FxsimError(f"labels y must be integers from 0 to {most - 1}")
-    return found
-
-
-def accuracy(outputs: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Share of (batch, outputs) whose largest output is at the label; one output: whose side of 0.5 is the label's."""
-    found = outputs[:, 0] > 0.5 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-    return float(np.mean(found == truth))
-
-
-def auc(outputs: NDArray[np.float64], truth: NDArray[np.int64]) -> float | None:
-    """Area under the ROC curve; of several outputs, the mean over the classes, each against the rest.
-
-    None where no class has both right and wrong examples.
+    Of several equally narrow ones it is the best. Those that none holds are left out. Raises ``FxsimError`` for a
+    ratio outside 0 to 2, or rows without an AUC.
     """
-    classes = [1] if outputs.shape[1] == 1 else range(outputs.shape[1])
-    found = []
-    for column, label in enumerate(classes):
-        positive = truth == label
-        ones = int(positive.sum())
-        if 0 < ones < len(truth):
-            # The rank sum statistic; equal scores share their mean rank, so that coarse outputs count as ties.
-            _, inverse, counts = np.unique(outputs[:, column], return_inverse=True, return_counts=True)
-            ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-            found.append((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * (len(truth) - ones)))
-    return float(np.mean(found)) if found else None
-
-
-def plot(rows: list[ScanRow], picture: Figure) -> None:
-    """Draw accuracy and AUC (if there are labels) above the error, against width."""
-    reference, *points = rows
-    widths = [row.width or 0 for row in points]
-    labelled = reference.accuracy is not None
-    if labelled:
-        upper = picture.add_subplot(2, 1, 1)
-        for name, color in (("accuracy", "#08519c"), ("auc", "#d62728")):
-            best = getattr(reference, name)
-            if best is not None:
-                upper.plot(widths, [getattr(row, name) for row in points], "o-", color=color, label=name)
-                upper.axhline(best, color=color, linestyle=":", label=f"{name}, float")
-        upper.legend()
-        upper.grid(alpha=0.3)
-    lower = picture.add_subplot(2 if labelled else 1, 1, 2 if labelled else 1)
-    for name in ("largest_error", "mean_error"):
-        lower.semilogy(widths, [max(getattr(row, name), 1e-12) for row in points], "o-", label=name.replace("_", " "))
-    lower.set_xlabel(f"bits, {points[0].precision} and so on")
-    lower.legend()
-    lower.grid(alpha=0.3)
+    if not 0 < ratio <= 2:
+        raise FxsimError(f"the ratio to hold must be above 0 and at most 2, not {ratio}")
+    if rows[0].auc is None:
+        raise FxsimError("a ratio can be held only with labels y, of more than one class")
+    found: dict[tuple[str, str], ScanRow] = {}
+    for row in rows[1:]:
+        assert row.width is not None and row.auc_ratio is not None
+        best = found.get((row.preset, row.layers))
+        order = (row.width, -row.auc_ratio)
+        if row.auc_ratio >= ratio and (best is None or order < (best.width, -(best.auc_ratio or 0.0))):
+            found[row.preset, row.layers] = row
+    return list(found.values())

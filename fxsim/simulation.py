@@ -160,12 +160,8 @@ def _simulate(
     if workers == 1 or len(cuts) <= 1:
         _follow(map(work, cuts), batch, progress)
     else:
-        pool = ThreadPoolExecutor(workers)
-        try:
-            _follow(pool.map(work, cuts), batch, progress)
-        finally:
-            # An interrupt must not wait for the chunks that have not begun.
-            pool.shutdown(cancel_futures=True)
+        # An interrupt ends the map, which calls off the chunks that have not begun.
+        _follow(_pool(workers).map(work, cuts), batch, progress)
     outputs = results.raw.reshape(-1, *graph.output_shape)
     counts = {name: count[:, 0] for name, count in results.counts.items()}
     totals = {name: int(count.sum()) for name, count in counts.items()}
@@ -197,12 +193,24 @@ def _cuts(graph: Graph, batch: int, wanted: Wanted, workers: int) -> list[_Cut]:
         whole -= batch % width
     elif batch <= 4:
         machine, width = _narrow(machine), 4
+    share = max(1, -(-whole // workers))
     rounds = -(-share // _most(graph, wanted, width))
     chunk = -(-share // (rounds * width)) * width
     cuts = [_Cut(start, min(start + chunk, whole), width, machine) for start in range(0, whole, chunk)]
     if whole < batch:
         cuts.append(_Cut(whole, batch, 1, machine))
     return cuts
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that stay, with their kernels' working memory: new ones would have to touch it page by page again."""
+    return ThreadPoolExecutor(workers)
+
+
+# The child of a fork has the pool, but not its threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 @cache

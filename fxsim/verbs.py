@@ -10,11 +10,11 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import api, files, plans, report
+from . import api, boxes, curves, files, plans, profiles, report, scans
 from .errors import FxsimError
 from .exact_tables import table_report
 from .folder import MANIFEST, read_json
@@ -22,11 +22,12 @@ from .graph import SUFFIX, Graph, write_whole
 from .program import Lookup, Program
 from .quantization import DEFAULT
 from .ranges import bounds
-from .scans import plot as plot_scan
-from .scans import scan as scan_widths
+from .records import NAME, ScanRow
 from .terminal import progress, show_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from rtl.folding import Plan
 
 
@@ -93,59 +94,111 @@ def predict(given: Namespace) -> None:
 
 
 def profile(given: Namespace) -> None:
-    """Show and write ranges, overflows and errors."""
-    picture = report.figure(9, 7)
+    """Show and write ranges, overflows, errors, and formats that would be enough."""
+    report.figure(1, 1)  # refused now, not after the work
     graph, x = _load(given), files.load_array(given.inputs)
     # A saved graph has no float network to compare with.
     source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
     with progress("profile") as update:
-        found = report.profile(graph, x, source, update)
-    report.plot(found, picture)
-    names = _write(given.output, "profile", dataclasses.asdict(found), found.tensors, report.png(picture))
-    limits = ("from", "to", "can from", "can to", "seen from", "seen to")
-    columns: Sequence[str] = ("<tensor", "<op", "elements", "<format", *limits, "overflows")
-    rows = [report.short(dataclasses.astuple(row)) for row in found.tensors]
-    show_table(f"Ranges, {found.sequences} sequences", columns, rows)
+        found = profiles.profile(graph, x, source, update)
+    _show_profile(found)
+    data = {
+        "profile.csv": report.to_csv(found.tensors),
+        "profile.json": _json(dataclasses.asdict(found)),
+        "profile.png": report.png(boxes.activation_figure(found)),
+        "weights.csv": report.to_csv(found.weights),
+        "weights.png": report.png(boxes.weight_figure(found)),
+    }
     if found.layers:
-        write_whole(Path(given.output) / "errors.csv", report.to_csv(found.layers))
-        columns = ("<layer", "<format", "float from", "float to", "from", "to", "largest error", "rms error")
-        show_table("Errors against float", columns, [report.short(dataclasses.astuple(row)) for row in found.layers])
-    print(f"{given.output}: {names}{', errors.csv' if found.layers else ''}")
+        data["errors.csv"] = report.to_csv(found.layers)
+    _write(given.output, data)
 
 
-def _write(folder: str, name: str, data: object, rows: Sequence[Any], picture: bytes) -> str:
+def _show_profile(found: profiles.Profile) -> None:
+    limits = ("float from", "to", "fixed from", "to")
+    columns: Sequence[str] = ("<tensor", "<format", *limits, "overflows", "largest error", "rms error", "correlation")
+    columns = (*columns, "<enough here", "<proven")
+    rows = []
+    for row in found.tensors:
+        if row.kind not in boxes.HIDDEN:
+            ends = (row.float_low, row.float_high, row.seen_low, row.seen_high)
+            errors = (row.overflows, row.largest_error, row.rms_error, row.correlation)
+            rows.append(report.short((row.tensor, row.format, *ends, *errors, row.enough, row.proven)))
+    show_table(f"Values of {found.sequences} sequences", columns, rows)
+    columns = ("<weights", "<format", *limits, "to zero", "outside", "largest error", "rms error", "<enough")
+    rows = []
+    for one in found.weights:
+        ends = (one.float_low, one.float_high, one.seen_low, one.seen_high)
+        errors = (one.zeros, one.outside, one.largest_error, one.rms_error)
+        rows.append(report.short((one.tensor, one.format, *ends, *errors, one.enough)))
+    show_table("Weights", columns, rows)
+    if found.layers:
+        columns = ("<layer", "<format", *limits, "largest error", "rms error", "correlation")
+        show_table("Results against float", columns, [report.short(dataclasses.astuple(row)) for row in found.layers])
+
+
+def _json(data: object) -> bytes:
+    return (json.dumps(data, indent=1) + "\n").encode()
+
+
+def _write(folder: str, data: dict[str, bytes], *there: str) -> None:
     place = files.make_folder(folder)
-    write_whole(place / f"{name}.csv", report.to_csv(rows))
-    write_whole(place / f"{name}.json", (json.dumps(data, indent=1) + "\n").encode())
-    write_whole(place / f"{name}.png", picture)
-    return f"{name}.csv, {name}.json, {name}.png"
+    for name, content in data.items():
+        write_whole(place / name, content)
+    print(f"{folder}: {', '.join((*there, *data))}")
 
 
 def scan(given: Namespace) -> None:
-    """Show and write accuracy and error against width."""
-    if given.dask is not None:
-        raise FxsimError("--dask is not in this version; a scan of one width after the other takes seconds")
+    """Show and write accuracy, AUC and error against formats, and the narrowest that holds a share of the AUC."""
     if given.config is not None:
         raise FxsimError("a scan varies the precision, so it takes --precision and --preset but no --config")
-    picture = report.figure(7, 6)
+    report.figure(1, 1)  # refused now, not after the work
     source = api.read_source(given.model, given.weights)
-    data = files.load_arrays(given.data, "x")
+    arrays = files.load_arrays(given.data, "x")
+    labels = arrays.get("y")
+    precision = DEFAULT if given.precision is None else given.precision
+    options = {"precision": precision, "integers": given.integer, "preset": given.preset, "layers": given.layer}
+    jobs = scans.make_jobs(source, given.width, **options)
+    task = scans.make_task(source, arrays["x"], labels, precision)
+    hold, reference = given.hold, task.row(None, task.want)
+    if hold is not None or reference.auc is not None:
+        hold = scans.HOLD if hold is None else hold
+        scans.held([reference], hold)  # refused now, too
     with progress("scan") as update:
-        rows = scan_widths(
-            source,
-            data["x"],
-            data.get("y"),
-            given.width,
-            precision=DEFAULT if given.precision is None else given.precision,
-            preset=given.preset,
-            progress=update,
-        )
-    plot_scan(rows, picture)
-    names = _write(given.output, "scan", [dataclasses.asdict(row) for row in rows], rows, report.png(picture))
-    columns = ("bits", "<precision", "largest error", "mean error", "accuracy", "AUC")
-    cells = [report.short(dataclasses.astuple(row)) for row in rows]
-    show_table(f"{source.name}, {len(data['x'])} sequences", columns, cells)
-    print(f"{given.output}: {names}")
+        rows = scans.run(task, jobs, labels, folder=given.output, dask=given.dask, progress=update)
+    picked = [] if hold is None else scans.held(rows, hold)
+    classes = len(rows[0].class_aucs)
+    columns: Sequence[str] = ("<preset", "<layer", "bits", "integer", "<precision", "accuracy", "AUC", "ratio")
+    columns = (*columns, *(f"AUC {k}" for k in range(classes if classes > 1 else 0)), "largest error", "mean error")
+    show_table(f"{source.name}, {len(task.x)} sequences", columns, (report.short(_cells(row)) for row in rows))
+    for row in picked:
+        where = f" for layer {row.layers}" if row.layers else ""
+        print(f"{row.preset}: {row.precision}{where} holds {hold:g} of float's AUC, {row.auc_ratio:.5f} of it")
+    if hold is not None and not picked:
+        print(f"none of these formats holds {hold:g} of float's AUC")
+    pictures = {"errors.png": curves.error_figure(rows)}
+    if hold is not None:
+        pictures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
+    data = {"scan.csv": report.to_csv(rows), **{name: report.png(one) for name, one in pictures.items()}}
+    _write(given.output, data, NAME)
+
+
+def _cells(row: ScanRow) -> Sequence[object]:
+    areas = row.class_aucs if len(row.class_aucs) > 1 else ()
+    head = (row.preset, row.layers, row.width, row.integer, row.precision, row.accuracy, row.auc, row.auc_ratio)
+    return (*head, *areas, row.largest_error, row.mean_error)
+
+
+def _roc(task: scans.Task, rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -> Figure:
+    """ROC curves of the formats that were picked; where there are none, of the best."""
+    chosen = picked or [max(rows[1:], key=lambda row: row.auc_ratio or 0.0)]
+    assert task.truth is not None
+    outputs = {}
+    for row in chosen:
+        layers = tuple(row.layers.split(",")) if row.layers else ()
+        name = f"{row.preset}, {row.precision}{f' for {row.layers}' if row.layers else ''}"
+        outputs[name] = task.outputs(row.preset, layers, row.precision)
+    return curves.roc_figure(task.truth, task.want, outputs)
 
 
 def plan(given: Namespace) -> None:

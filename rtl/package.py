@@ -188,6 +188,7 @@ def _beats(side: Mapping[str, Any]) -> str:
 
 def _uses(top: str, xilinx: bool) -> list[tuple[str, str]]:
     both = [
+        ("`report.html`", "formats, cycles and where they go, cells, other foldings; what checks have found"),
         ("`make icarus` or `make verilator`", f"`sim/{top}_tb.v`, a self-checking testbench in plain Verilog"),
         ("`fxsim check .`, `make regression`", "every bit and cycle, stalls, faults, resets"),
         (f"FuseSoC: `fusesoc run --target sim {vlnv(top)}.0`", f"`{top}.core`"),

@@ -77,6 +77,11 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
     return result
 
 
+def results(folder: Path) -> list[dict[str, Any]]:
+    """What :func:`synthesize` has written into a folder, family by family."""
+    return [read_json(path) for path in (folder / f"synth_{family}.json" for family in PASSES) if path.is_file()]
+
+
 def totals(cells: Mapping[str, int]) -> dict[str, float]:
     """LUTs, flip-flops, DSP blocks and block RAMs of a count of cells by type."""
     found = dict.fromkeys(("lut", "lutram", "ff", "dsp", "bram"), 0.0)

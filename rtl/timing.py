@@ -43,6 +43,7 @@ class _Layers:
         self.stages = stages
         self.taken: list[list[int]] = [[] for _ in stages]  # edges at which each layer took its tokens
         self.left: list[list[int]] = [[] for _ in stages]  # edges at which its results left its buffer
+        self.ended: list[list[int]] = [[] for _ in stages]  # which tokens were the last of their sequences
         self.results: list[int] = []  # those at which results of sequences left the last one
 
     def enter(self, k: int, ready: int, ends: bool) -> int:
@@ -55,6 +56,8 @@ class _Layers:
         if taken:
             edge = max(edge, taken[-1] + stage.interval)
         gives = stage.sequences or ends
+        if ends:
+            self.ended[k].append(len(taken))
         if len(left) >= stage.depth:
             # Room comes back the cycle after a result has left.
             edge = max(edge, left[len(left) - stage.depth] + 1)
@@ -91,7 +94,13 @@ class Source:
 
 def follow(stages: Sequence[Stage], source: Source, sequences: int) -> tuple[list[int], list[int]]:
     """Edges at which the input beats are taken, and at which the output beats leave."""
-    layers, steps = _Layers(stages), source.steps
+    layers = _Layers(stages)
+    return _enter(layers, source, sequences), layers.results
+
+
+def _enter(layers: _Layers, source: Source, sequences: int) -> list[int]:
+    """Let sequences through; returns the edges at which their input beats are taken."""
+    steps = source.steps
     if source.ways > 1:
         vectors = _dealt(layers, source, sequences)
     else:
@@ -101,13 +110,42 @@ def follow(stages: Sequence[Stage], source: Source, sequences: int) -> tuple[lis
             vectors.append(layers.enter(0, before + source.gather, k % steps == steps - 1))
     if source.spread:
         # A sequence comes in with the last step of the one before, the first an edge before its first step.
-        return [vectors[0] - 1, *vectors[steps - 1 : -1 : steps]], layers.results
+        return [vectors[0] - 1, *vectors[steps - 1 : -1 : steps]]
     entered: list[int] = []
     for edge in vectors:
         # All beats of a vector but the last are taken at once.
         before = entered[-1] if entered else -1
         entered += [*range(before + 1, before + source.gather), edge]
-    return entered, layers.results
+    return entered
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A layer and one sequence alone, up to its first result; cycles from the edge that takes the first input beat.
+
+    ``begun``, ``taken``: when the layer takes the first and the last token that the result needs; ``left``: when what
+    it makes of them goes on.
+    """
+
+    begun: int
+    taken: int
+    left: int
+
+
+def passages(stages: Sequence[Stage], source: Source) -> tuple[int, list[Passage]]:
+    """The cycle of the last input beat, and how the first sequence passes through each layer.
+
+    From layer to layer, ``taken`` minus the ``left`` before it and ``left`` minus ``taken`` add up to the latency.
+    """
+    layers = _Layers(stages)
+    entered = _enter(layers, source, 1)
+    zero, found = entered[0], []
+    for k, (stage, taken, left) in enumerate(zip(stages, layers.taken, layers.left, strict=True)):
+        # Where every layer behind gives a result for each token, the first token has the first result.
+        last = 0 if all(behind.sequences for behind in stages[k:]) else layers.ended[k][0]
+        result = left[last] if stage.sequences else left[0]
+        found.append(Passage(taken[0] - zero, taken[last] - zero, result - zero))
+    return entered[-1] - zero, found
 
 
 def _dealt(layers: _Layers, source: Source, sequences: int) -> list[int]:

@@ -21,12 +21,12 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"matplotlib", "rich", "yaml"},
+    "fxsim": {"distributed", "matplotlib", "rich", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
 #: Modules of fxsim that may use the upper packages, inside functions.
-UPPER = {"fxsim.api", "fxsim.verbs", "fxsim.demo.run"}
+UPPER = {"fxsim.api", "fxsim.checks", "fxsim.verbs", "fxsim.demo.run"}
 #: Modules that exist to hold an import that others do not want at their top.
 EXCEPTIONS = {
     "testbenches.test_ip": {"pytest"},
@@ -42,7 +42,9 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 ORDER = (
     ("errors", "engine"),
     ("fixed", "folder", "npy"),
-    ("program", "lanes"),
+    ("integers", "lanes"),
+    ("ops",),
+    ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
     ("frame", "words", "blocks", "hls4ml_config"),
@@ -58,8 +60,12 @@ ORDER = (
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
-    ("files", "terminal"),
-    ("vectors", "report", "scans", "plans"),
+    ("files", "terminal", "page"),
+    ("charts", "verdicts"),
+    ("vectors", "report", "metrics", "spreads", "records", "plans"),
+    ("profiles", "scans"),
+    ("boxes", "clusters", "curves"),
+    ("checks",),
     ("api",),
     ("demo",),
     ("verbs",),

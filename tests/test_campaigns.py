@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from campaigns import coverage, gates, soak
+from campaigns import coverage, gates, plants, soak
 from campaigns.designs import DESIGNS, Design, export
 from shared import SHARED, needs_shared
 from test_testbenches import export as export_sum
@@ -185,3 +185,26 @@ def test_soak_stops_at_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(soak.vectors, "golden", wrong)
     with pytest.raises(Mismatch, match=r"^output, sequence 7, "):
         soak.campaign("toptag_gru", SHARED, tmp_path, 20, 20)
+
+
+class TestPlants:
+    def test_each_fits_its_file(self) -> None:
+        for plant in plants.PLANTS.values():
+            assert (plants.ROOT / plant.path).read_text(encoding="utf-8").count(plant.old) == 1, plant
+            assert all((plants.ROOT / "tests" / f"{name}.py").is_file() for name in plant.tests.split()), plant
+
+    def test_one_is_noticed(self, tmp_path: Path) -> None:
+        row = plants.campaign("round-fixed-1", tmp_path)
+        assert row["noticed by"].startswith("test_fixed.py::")
+
+    def test_one_that_changes_nothing_is_not(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        old = "Round.RND: rest >= half,"
+        idle = plants.Plant("none", "fxsim/fixed.py", old, f"{old}  # the same", "test_gates")
+        monkeypatch.setitem(plants.PLANTS, "idle", idle)
+        assert plants.campaign("idle", tmp_path)["noticed by"] == "none"
+
+    def test_one_that_no_longer_fits_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "fxsim").mkdir()
+        (tmp_path / "fxsim" / "fixed.py").write_text("", encoding="utf-8")
+        with pytest.raises(CheckError, match="stands there 0 times"):
+            plants.PLANTS["round-fixed-1"].apply(tmp_path)

@@ -380,7 +380,8 @@ class TestWorks:
     def test_export_of_a_trained_model(self, fx: Fx, tmp_path: Path) -> None:
         status, out, err = fx("export", MODEL, "-o", "new/ip", "--reuse", 64, "--clock-mhz", 250, "--family", "xcup")
         assert (status, err) == (0, "")
-        names = "Makefile, README.md, component.xml, digits.core, digits.v, graph.fx, manifest.json, sim/, vectors.npz"
+        names = "Makefile, README.md, component.xml, digits.core, digits.v, graph.fx, manifest.json, "
+        names += "report.html, sim/, vectors.npz"
         assert f"new/ip: {names}, vivado/\n" in out
         manifest: dict[str, Any] = json.loads((tmp_path / "new" / "ip" / "manifest.json").read_text())
         graph = Graph.load(tmp_path / "new" / "ip" / "graph.fx")

@@ -19,6 +19,8 @@ from fxsim.fixed import (
     cast_floats,
     exact_product,
     exact_sum,
+    round_shift,
+    round_shifts,
     smallest,
     to_float,
 )
@@ -122,6 +124,18 @@ def test_array_of_floats_equals_one_by_one(rounding, over):
         Fixed(63, 40, True, rounding, over),
     ):
         assert cast_floats(values, to).tolist() == [cast_float(v, to) for v in values]
+
+
+@pytest.mark.parametrize("mode", Round)
+def test_arrays_are_rounded_as_one_by_one(mode):
+    rng = np.random.default_rng(2)
+    wide = rng.integers(-(1 << 61), 1 << 61, 60)
+    for raw in (np.arange(-40, 41), wide, wide.astype(object) * 3**30):
+        for shift in (-1, 0, 1, 2, 3, 5, 61, 62, 63, 80):
+            if raw.dtype != object and shift < 0 and raw is wide:
+                continue  # the caller sees to it that the result fits
+            found = round_shifts(raw, shift, mode)
+            assert [int(v) for v in found] == [round_shift(int(v), shift, mode) for v in raw], shift
 
 
 def test_round_trip_of_values():

@@ -68,6 +68,17 @@ def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Pla
             continue
 
 
+def draw_absorbed(seed: int) -> Plan:
+    """A parallel plan in which a product of the loop adds that of the input itself, as few drawn at large do."""
+    rng = np.random.default_rng(seed)
+    while True:
+        graph = exact(rng, int(rng.integers(2, 6)), int(rng.integers(1, 5)))
+        folding = Folding({}, interleave=int(rng.choice([1, 1, 2, 3])))
+        plan = make_plan(graph, folding, float(rng.choice([180, 200, 220, 240])))
+        if plan.schedules[0] is not None and plan.schedules[0].absorbed:
+            return plan
+
+
 def holds(plan: Plan) -> None:
     agrees(plan, 4 * plan.source.ways, stalls=())
 
@@ -81,6 +92,17 @@ def test_some(seed):
 def test_some_for_ecp5(seed):
     """Where a product has no register inside, and little fits into a cycle."""
     holds(draw(seed, (60, 120), ("ecp5",)))
+
+
+@pytest.mark.parametrize("seed", range(200, 203))
+def test_some_absorbed(seed):
+    holds(draw_absorbed(seed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(203, 220))
+def test_many_absorbed(seed):
+    holds(draw_absorbed(seed))
 
 
 @pytest.mark.long

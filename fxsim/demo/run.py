@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import api, floating, vectors
+from .. import api, floating, vectors, verdicts
 from ..files import load_arrays, make_folder, save_array
 from ..graph import Graph
+from ..page import Part, Table, Text
 from ..quantization import quantize
 from ..simulation import quantize_inputs
 from ..terminal import progress, show_table
 
 if TYPE_CHECKING:
-    from testbenches.manifest import Timing
+    from testbenches import CheckReport
 
 _HERE = Path(__file__).parent
 MODEL, DATA = _HERE / "digits.keras", _HERE / "digits_test.npz"
@@ -38,23 +39,27 @@ def run(folder: str) -> None:
     data = load_arrays(DATA, "x", "y")
     x, y = data["x"], data["y"]
     print(f"A small LSTM reads {len(x)} handwritten digits it has never seen, 8 x 8 pixels, row by row.")
-    graph = _accuracy(x, y)
+    graph, accuracy = _accuracy(x, y)
 
     print(f"Verilog for {PRECISIONS[-1]}, at most {MULTIPLIERS} multipliers, {CLOCK_MHZ:g} MHz:")
     with progress("Python writes Verilog"):
-        ip = api.export(graph, place / "ip", multipliers=MULTIPLIERS, clock_mhz=CLOCK_MHZ)
+        ip = api.export(graph, place / "ip", multipliers=MULTIPLIERS, clock_mhz=CLOCK_MHZ, accuracy=accuracy)
     predicted, used = ip.manifest["timing"], ip.manifest["cost"]["multipliers"]
     lines = (ip.folder / "digits.v").read_text().count("\n")
     print(f"{lines} lines, {used} multipliers; latency {predicted['latency']} cycles, predicted before it was built\n")
 
     golden = vectors.golden(graph, quantize_inputs(graph, x))
-    raw, measured, cycles = _run_verilog(ip.folder, golden)
+    raw, found = _run_verilog(ip.folder, golden)
+    measured = found.measured
+    assert measured is not None
     save_array(place / "rtl_outputs.npy", raw)
+    told = verdicts.agrees(found, graph.output.width, f"the {len(x)} images; verilator")
+    verdicts.stamp(ip.folder, told, ip.manifest["files"])
     rows = [
         ("output values compared with the simulator, every bit", raw.size),
         ("of them different", int((raw != golden["outputs"].reshape(raw.shape)).sum())),
         ("digits read right, from the Verilog's own outputs", _right(raw, y)),
-        ("clock cycles run", cycles),
+        ("clock cycles run", found.cycles),
         ("latency in cycles, predicted = measured", f"{predicted['latency']} = {measured.latency}"),
         ("interval in cycles, predicted = measured", f"{predicted['interval']} = {measured.interval}"),
         (f"from the first row to the answer, at {CLOCK_MHZ:g} MHz", f"{ip.latency_us:.2f} us"),
@@ -62,10 +67,11 @@ def run(folder: str) -> None:
     show_table("The Verilog, run by Verilator on all of them", ("<", ""), rows)
     print(f"{ip.folder}: {', '.join(sorted(path.name for path in ip.folder.iterdir()))}")
     print(f"next: fxsim check {ip.folder}; fxsim synth {ip.folder}  ({time.perf_counter() - start:.0f} s)")
+    print(f"all of it on one page: {ip.folder / verdicts.REPORT}")
 
 
-def _accuracy(x: NDArray[Any], y: NDArray[Any]) -> Graph:
-    """Show what the widths cost, and give the network in the last one."""
+def _accuracy(x: NDArray[Any], y: NDArray[Any]) -> tuple[Graph, list[Part]]:
+    """Show what the widths cost; give the network in the last one, and the same for a page."""
     source = api.read_source(MODEL)
     want = floating.predict(source, x)
     rows: list[tuple[object, ...]] = [("float", _right(want, y), "", "")]
@@ -78,7 +84,9 @@ def _accuracy(x: NDArray[Any], y: NDArray[Any]) -> Graph:
         rows.append((precision, _right(got, y), f"{np.abs(got - want).max():.4f}", f"{rate:.0f}"))
     columns = ("<precision", "digits read right", "largest error", "sequences/s")
     show_table("Simulated in Python, bit for bit what the gateware computes", columns, rows)
-    return graph
+    # Without the speed, which is this machine's.
+    table = Table(columns[:-1], [row[:-1] for row in rows], marked=len(rows) - 1)
+    return graph, [Text(f"{len(x)} handwritten digits that the network has never seen."), table]
 
 
 def _right(outputs: NDArray[Any], y: NDArray[Any]) -> str:
@@ -86,11 +94,12 @@ def _right(outputs: NDArray[Any], y: NDArray[Any]) -> str:
     return f"{right} of {len(y)}, {100 * right / len(y):.1f} %"
 
 
-def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], Timing, int]:
-    """Raw outputs of the Verilog (batch, outputs), its measured timing, and the clock cycles it ran.
+def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray[np.int64], CheckReport]:
+    """Raw outputs of the Verilog (batch, outputs), and what was compared.
 
     Raises ``Mismatch`` at the first bit that is not the simulator's, or if it takes other cycles than predicted.
     """
+    from testbenches import CheckReport
     from testbenches.locate import at_output
     from testbenches.manifest import Manifest
     from testbenches.native import build
@@ -111,4 +120,7 @@ def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray
         assert result.timing is not None
         assert manifest.timing is not None
         compare(result.timing, manifest.timing)
-        return result.outputs(manifest.output), result.timing, result.cycles
+        raw = result.outputs(manifest.output)
+        return raw, CheckReport(
+            manifest.top, len(raw), result.cycles, raw.size, 0, 0, result.timing, manifest.timing, ()
+        )

@@ -89,6 +89,10 @@ def _sequencers() -> Iterator[Proof]:
         ("LSTM, 3 ways, 3 cycles", "lstm", Fold(1, 3), 3, False, 0),
         ("GRU, 5 ways, reuse 1", "gru", Fold(1, 1), 5, False, 0),
         ("GRU before, 4 ways, 2 beats", "gru_before", Fold(2, 1), 4, False, 0),
+        ("LSTM, reuse 1, input of 3 cycles", "lstm", Fold(1, 1, input=3), 1, False, 0),
+        ("GRU, 2 beats of 2 cycles, input of 5", "gru", Fold(2, 2, input=5), 1, True, 0),
+        ("LSTM, 4 cycles, input of 14", "lstm", Fold(1, 4, input=14), 1, False, 0),
+        ("GRU, 3 ways, reuse 1, input of 3 cycles", "gru", Fold(1, 1, input=3), 3, False, 0),
     ):
         made = designs.plan(cell, fold, ways, sequences)
         schedule = made.schedules[number]

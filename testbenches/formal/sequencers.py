@@ -106,8 +106,11 @@ def _strobes(dut: Any) -> list[tuple[str, Value, list[int]]]:
         engine, slot = plan.engines.get(tap.op), plan.slots.get(tap.op)
         if engine is None and slot is None:
             continue
-        cycle = engine.ready if engine is not None else slot.cycle
-        found.append((tap.op, tap.valid, [1 + cycle + beat * fold.cycles for beat in range(fold.beats)]))
+        cycle, beats = (engine.ready if engine is not None else slot.cycle), range(fold.beats)
+        if tap.op in plan.parked:
+            # All its results stand together, in registers behind the engine.
+            cycle, beats = cycle + 1, range(1)
+        found.append((tap.op, tap.valid, [1 + cycle + beat * fold.cycles for beat in beats]))
     return found
 
 
@@ -121,7 +124,13 @@ def _rings(b: Bench, dut: Any, module: Any, takes: History) -> None:
         engine, slot = plan.engines.get(state.update), plan.slots.get(state.update)
         cycle = 1 + plan.tail + (engine.ready if engine is not None else slot.cycle)
         b.check(f"state {state.name} is written in its cycle", ring.done == takes(cycle))
-        open_states = takes.number(range(1, cycle + 1))
+        # The token that reads it now was taken so many cycles ago; those before it must have written theirs.
+        enters = plan.enters.get(state.name, 0)
+        b.check(
+            f"state {state.name} is read in its cycle",
+            ring.take == (takes(enters) if enters else dut.i.valid & dut.i.ready),
+        )
+        open_states = takes.number(range(enters + 1, cycle + 1))
         b.check(f"state {state.name} is written before it is read again", open_states < plan.ways, when=ring.take)
 
 

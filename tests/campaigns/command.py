@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python tests/campaigns mutants|gates|coverage|soak``: see docs/verification.md."""
+"""``python tests/campaigns mutants|plants|gates|coverage|soak``: see docs/verification.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from campaigns import coverage, gates, mutants, report, soak
+from campaigns import coverage, gates, mutants, plants, report, soak
 from campaigns.designs import DESIGNS
 from fxsim.errors import FxsimError
 from testbenches.errors import CheckError
@@ -29,18 +29,24 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     help = {
         "mutants": "planted faults through the regression, a proof for each that survives",
+        "plants": "faults planted into fxsim's own source, through the tests",
         "gates": "the netlist of Yosys for Xilinx through the regression",
         "coverage": "lines and toggles of the Verilog under the regression",
         "soak": "a million sequences of the top tagging networks with random stalls",
     }
     for verb, text in help.items():
         one = verbs.add_parser(verb, help=text)
-        choices = tuple(soak.NETWORKS if verb == "soak" else gates.NAMES if verb == "gates" else DESIGNS)
-        one.add_argument("--design", nargs="+", choices=choices, default=choices, help="which of them; all by default")
+        choices = tuple({"soak": soak.NETWORKS, "gates": gates.NAMES, "plants": plants.PLANTS}.get(verb, DESIGNS))
+        which = "plant" if verb == "plants" else "design"
+        one.add_argument(
+            f"--{which}", dest="which", nargs="+", choices=choices, default=choices, metavar=which.upper(),
+            help=f"which of {', '.join(choices)}; all by default",
+        )  # fmt: skip
         one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
         one.add_argument("--work", type=Path, help="keep the files here")
-        many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}[verb]
-        one.add_argument("--sequences", type=_positive, default=many, help="default: %(default)s")
+        many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}.get(verb)
+        if many:
+            one.add_argument("--sequences", type=_positive, default=many, help="default: %(default)s")
         if verb == "mutants":
             one.add_argument(
                 "--count", type=_positive, default=200, help="mutants of each design; default: %(default)s"
@@ -56,11 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="fxsim_campaign_") as temporary:
             rows = []
-            for name in given.design:
+            for name in given.which:
                 work = (given.work or Path(temporary)).resolve() / name
                 if given.verb == "mutants":
                     row = mutants.campaign(name, work, given.count, given.sequences, given.seconds)
                     good = good and not (row["not killed"] or row["undecided"])
+                elif given.verb == "plants":
+                    row = plants.campaign(name, work)
+                    good = good and row["noticed by"] != "none"
                 elif given.verb == "gates":
                     row = gates.campaign(name, work, given.sequences)
                 elif given.verb == "coverage":
@@ -69,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
                     row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
                 report.write(given.report, name, row)
                 rows.append(row)
-            columns = {m.__name__: m.COLUMNS for m in (mutants, gates, coverage, soak)}[f"campaigns.{given.verb}"]
+            modules = {"mutants": mutants, "plants": plants, "gates": gates, "coverage": coverage, "soak": soak}
+            columns = modules[given.verb].COLUMNS
             report.show(rows, columns)
     except (CheckError, FxsimError) as error:
         print(error, file=sys.stderr)

@@ -501,7 +501,7 @@ _VERBS = {
     "info": "--weights --precision --config --preset",
     "predict": "--output --raw --precision --config --preset",
     "profile": "--output --precision --preset",
-    "scan": "--output --width --dask --precision --preset",
+    "scan": "--output --width --integer --layer --hold --precision --preset",
     "plan": "--reuse --multipliers --latency --interval --multiplier --clock-mhz --family --stages --output",
     "export": "--output --reuse --multipliers --latency --interval --folding --interleave --unroll --input-beat --top "
     "--family --clock-mhz --multiplier",
@@ -651,7 +651,7 @@ def stand_ins(real: bool) -> None:
     def yosys(top: str, *rest: Any) -> dict[str, int]:
         # It is a word of a Yosys command, and Yosys has commands that start others.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", top):
-            raise Wrong(f"top {top!r} goes to Yosys")
+            raise Wrong(f"goes to Yosys as top: {top!r}")
         return {"LUT4": 1}
 
     synthesis._run = yosys

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of arXiv:2207.00559 on one page: parameters, accuracy against bits, cycles and cells beside the paper's.
+
+    python benchmarks/paper.py --shared DIR [-o DIR] [--cells] [--jets FILE …] [--quickdraw FILE …]
+
+DIR holds ``models`` and ``data`` (see bench_rtl.py); without it only the toy jets are measured. Cycles are those of the
+exact model, which bench_rtl.py compares with Verilator; cells are estimated, with ``--cells`` counted by Yosys (minutes
+each). AUC and accuracy: top tagging on toy jets (toy_jets.py) with networks trained on them, QuickDraw on 125 drawings,
+and both on public data sets where files of these are given (public_data.py). Writes paper.html, paper.json, paper.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_rtl import DENSE, FTAG, TOPTAG, Case, folding, load
+from numpy.typing import NDArray
+from public_data import JET_FEATURES, lhc_jets, quickdraw, top_or_light
+from toy_jets import TEST, jets
+
+import fxsim
+from fxsim.charts import Plot, Series
+from fxsim.errors import FxsimError
+from fxsim.files import make_folder
+from fxsim.floating import predict as predict_float
+from fxsim.graph import write_whole
+from fxsim.importers import read_model
+from fxsim.importers.source import Source
+from fxsim.page import Facts, Part, Section, Table, Text, render
+from fxsim.quantization import quantize
+from fxsim.report import figure, png
+from rtl.folding import make_plan
+
+HERE = Path(__file__).resolve().parent
+CLOCK_MHZ = 200.0
+FRACTIONS = (2, 4, 6, 8, 10, 12, 14)
+Measure = Callable[[NDArray[np.float64], NDArray[np.int64]], float]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the paper: its files below ``models``, and its parameters as the paper's Table 1 has them."""
+
+    title: str
+    shape: str
+    model: str
+    parameters: int
+    weights: str | None = None
+
+
+NETWORKS = (
+    Network("Top tagging LSTM", "20 x 6 -> 20 -> 64 -> 1", "toptag/lstm.h5", 3569),
+    Network("Top tagging GRU", "20 x 6 -> 20 -> 64 -> 1", "toptag/gru.h5", 3089),
+    Network(
+        "Flavour tagging LSTM", "15 x 6 -> 120 -> 50 -> 10 -> 3", "ftag/lstm_arch.json", 67553, "ftag/lstm_weights.h5"
+    ),
+    Network(
+        "Flavour tagging GRU", "15 x 6 -> 120 -> 50 -> 10 -> 3", "ftag/gru_arch.json", 52673, "ftag/gru_weights.h5"
+    ),
+    Network("QuickDraw LSTM", "100 x 3 -> 128 -> 256 -> 128 -> 5", "quickdraw/lstm.h5", 134149),
+    Network("QuickDraw GRU", "100 x 3 -> 128 -> 256 -> 128 -> 5", "quickdraw/gru.h5", 117637),
+)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Vivado HLS by the paper's authors at 200 MHz; None where nothing is published."""
+
+    how: str = ""
+    cycles: int | None = None
+    dsp: int | None = None
+    lut: int | None = None
+    ff: int | None = None
+
+
+FTAG_GRU = ("models/ftag/gru_arch.json", "models/ftag/gru_weights.h5", "ap_fixed<16,8>")
+#: Designs of ours, each beside the published one that it is to be compared with.
+DESIGNS = (
+    (
+        Case("Top tagging LSTM, parallel", TOPTAG["lstm"], reuse={DENSE: 4}),
+        Published("Latency", 332, 2720, 109_000, 68_000),
+    ),
+    (
+        Case("Top tagging GRU, parallel", TOPTAG["gru"], reuse={DENSE: 3}),
+        Published("Latency", 333, 2448, 89_000, 61_000),
+    ),
+    (
+        Case("Top tagging LSTM, 150 multipliers", TOPTAG["lstm"], multipliers=150),
+        Published("Resource, reuse 32", 1506, 150, 71_000, 33_000),
+    ),
+    (
+        Case("Top tagging GRU, 136 multipliers", TOPTAG["gru"], multipliers=136),
+        Published("Resource, reuse 32", 3900, 136, 65_000, 30_000),
+    ),
+    (
+        Case("Top tagging LSTM, 64 multipliers", TOPTAG["lstm"], multipliers=64),
+        Published("Resource, reuse 2048", 34_000, 64, 69_000, 32_000),
+    ),
+    (
+        Case("Flavour tagging LSTM, 2024 multipliers", *FTAG, multipliers=2024),
+        Published("Resource, reuse 50", 1554, 2024, 244_000),
+    ),
+    (
+        Case("Flavour tagging GRU, 1649 multipliers", *FTAG_GRU, multipliers=1649),
+        Published("Resource, reuse 50", 16_000, 1649),
+    ),
+    (
+        Case("QuickDraw LSTM, 2000 multipliers", "models/quickdraw/lstm.h5", multipliers=2000),
+        Published("206 cycles a step at best", 20_600),
+    ),
+    (Case("QuickDraw GRU, 2000 multipliers", "models/quickdraw/gru.h5", multipliers=2000), Published()),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A measure against fractional bits, at some integer bits, in some arithmetic."""
+
+    name: str
+    preset: str
+    integer: int
+    points: list[tuple[int, float]]
+    published: bool = False
+
+    @property
+    def title(self) -> str:
+        """For a legend."""
+        return f"{self.name}, {self.preset}, {self.integer} integer bits"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Curves of one data set; ``base``: the measure in float by network, which curves are divided by if ``ratio``."""
+
+    title: str
+    what: str
+    data: str
+    base: dict[str, float]
+    ratio: bool
+    curves: list[Curve] = field(default_factory=list)
+
+
+def auc(outputs: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Area under the ROC curve of one output: the share of pairs in the right order, equal ones half."""
+    right, wrong = outputs[y == 1, 0], np.sort(outputs[y == 0, 0])
+    below = np.searchsorted(wrong, right, "left") + np.searchsorted(wrong, right, "right")
+    return float(below.mean() / 2 / len(wrong))
+
+
+def accuracy(outputs: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Share of sequences whose largest output is their class."""
+    return float(np.mean(outputs.argmax(axis=1) == y))
+
+
+def study(
+    title: str,
+    data: str,
+    networks: dict[str, Source],
+    x: NDArray[Any],
+    y: NDArray[np.int64],
+    measure: Measure,
+    integers: dict[str, Sequence[int]],
+    fractions: Sequence[int],
+) -> Study:
+    """Measure networks at all formats; an AUC is given as its share of float's."""
+    ratio = measure is auc
+    base = {name: measure(predict_float(source, x), y) for name, source in networks.items()}
+    found = Study(title, "AUC / AUC of float" if ratio else "accuracy", data, base, ratio)
+    for name, source in networks.items():
+        for preset, wanted in integers.items():
+            for integer in wanted:
+                points = []
+                for fraction in fractions:
+                    graph = quantize(source, precision=f"ap_fixed<{integer + fraction},{integer}>", preset=preset)
+                    value = measure(graph.predict(x), y)
+                    points.append((fraction, value / base[name] if ratio else value))
+                found.curves.append(Curve(name, preset, integer, points))
+                print(f"{title}: {found.curves[-1].title}", file=sys.stderr, flush=True)
+    return found
+
+
+def published_curves(shared: Path) -> Iterator[Curve]:
+    """The paper's own AUC ratios of top tagging at 6 integer bits: the median of its runs at each width."""
+    with (shared / "data" / "toptag_hls_scan.csv").open(encoding="utf-8") as file:
+        runs = [run for run in csv.DictReader(file) if run["ap_int"] == "6" and run["ap_over"] == "AP_WRAP"]
+    for cell in ("lstm", "gru"):
+        values: dict[int, list[float]] = {}
+        for run in runs:
+            if run["model"] == cell:
+                values.setdefault(int(run["ap_frac"]), []).append(float(run["rel_auc"]))
+        points = [(bits, statistics.median(found)) for bits, found in sorted(values.items())]
+        yield Curve(f"{cell.upper()} of the paper, its own jets", "Vivado HLS", 6, points, True)
+
+
+def studies(given: argparse.Namespace) -> Iterator[Study]:
+    """Everything that there is data for."""
+    toy = {cell.upper(): read_model(HERE / "toy" / f"{cell}.keras") for cell in ("lstm", "gru")}
+    x, y = jets(given.jets_of_toy, TEST)
+    text = f"{len(x)} toy jets that were not trained on; the networks are of the paper's shape, trained on such jets"
+    wanted: dict[str, Sequence[int]] = {"hls4ml": (4, 6), "exact": (4,)}
+    found = study("Top tagging, toy jets", text, toy, x, y, auc, wanted, given.fractions)
+    if given.shared is not None:
+        found.curves.extend(published_curves(given.shared))
+    yield found
+    if given.shared is None:
+        return
+    models = given.shared / "models"
+    if given.jets:
+        x, y = top_or_light(*lhc_jets(given.jets, given.jet_features))
+        text = f"{len(x)} jets of hls4ml_LHCjet with {', '.join(given.jet_features)}; the paper's networks as published"
+        known = {cell.upper(): read_model(models / "toptag" / f"{cell}.h5") for cell in ("lstm", "gru")}
+        yield study("Top tagging, LHC jets", text, known, x, y, auc, wanted, given.fractions)
+    known = {cell.upper(): read_model(models / "quickdraw" / f"{cell}.h5") for cell in ("lstm", "gru")}
+    with np.load(given.shared / "data" / "quickdraw125.npz") as drawings:
+        x, y, classes = drawings["x"].astype(float), drawings["y"], drawings["classes"].tolist()
+    text = "125 drawings, 25 a class"
+    if given.quickdraw:
+        x, y = quickdraw(given.quickdraw, classes)
+        text = f"{len(x)} drawings of the files given"
+    wanted = {"hls4ml": (10,), "exact": (10,)}
+    yield study("QuickDraw", text, known, x, y, accuracy, wanted, given.fractions)
+
+
+def parameters(shared: Path) -> list[dict[str, Any]]:
+    """Parameters of each network, ours as read from its file beside the paper's."""
+    rows = []
+    for one in NETWORKS:
+        weights = None if one.weights is None else shared / "models" / one.weights
+        graph = quantize(read_model(shared / "models" / one.model, weights))
+        rows.append({"network": one.title, "shape": one.shape, "parameters": graph.parameters, "paper": one.parameters})
+    return rows
+
+
+def designs(shared: Path, cells: bool) -> Iterator[dict[str, Any]]:
+    """Cycles and cells of each design beside the published one's."""
+    for case, other in DESIGNS:
+        graph = load(case, shared)
+        plan = make_plan(graph, folding(case, graph), case.clock_mhz, case.family)
+        assert plan.cost is not None
+        count: dict[str, float] = plan.cost.to_json()
+        if cells:
+            with tempfile.TemporaryDirectory() as temporary:
+                fxsim.export(graph, Path(temporary) / "ip", folding=plan.folding, clock_mhz=case.clock_mhz, top="dut")
+                found = fxsim.synth(Path(temporary) / "ip")
+            count = {name: found[name] for name in count}
+        first = plan.schedules[0]
+        yield {
+            "design": case.name,
+            "precision": case.precision,
+            "latency": plan.timing.latency,
+            "latency_us": round(plan.timing.latency / case.clock_mhz, 3),
+            "cycles_a_step": None if first is None else first.interval,
+            "interval": float(plan.timing.interval),
+            "cells": "Yosys" if cells else "estimated",
+            **count,
+            "published": asdict(other),
+        }
+        print(case.name, file=sys.stderr, flush=True)
+
+
+def page(results: dict[str, Any], found: Sequence[Study]) -> str:
+    """The page of all results."""
+    sections = []
+    if results["networks"]:
+        rows = [tuple(row.values()) for row in results["networks"]]
+        table = Table(("<network", "<steps x features -> layers", "parameters", "in the paper"), rows)
+        sections.append(Section("networks", "Networks", [table]))
+    for place, one in enumerate(found):
+        sections.append(Section("bits-" + "abc"[place], f"{one.title}: {one.what} against fractional bits", _bits(one)))
+    if results["designs"]:
+        sections.append(Section("designs", "Cycles and cells", list(_designs(results["designs"]))))
+    lead = (
+        "Ultra-low latency recurrent networks on FPGAs (arXiv:2207.00559): what its networks are and take with fxsim."
+    )
+    return render("The paper's networks", lead, sections)
+
+
+def _bits(one: Study) -> list[Part]:
+    facts = Facts(
+        [(f"{name} in float", f"{value:.4f} {'AUC' if one.ratio else 'right'}") for name, value in one.base.items()]
+    )
+    series = [Series(curve.title, curve.points, dashed=curve.published) for curve in one.curves]
+    bits = sorted({bit for curve in one.curves for bit, _ in curve.points})
+    values = [dict(curve.points) for curve in one.curves]
+    rows = [
+        (curve.title, *(f"{known[bit]:.4f}" if bit in known else "" for bit in bits))
+        for curve, known in zip(one.curves, values, strict=True)
+    ]
+    parts: list[Part] = [Text(f"{one.data}."), facts, Plot(series, "fractional bits", one.what, one.title)]
+    parts.append(Table(("<fractional bits", *map(str, bits)), rows))
+    parts.append(Text("hls4ml: truncation and wrap, as in the paper; exact: rounding and saturation.", soft=True))
+    return parts
+
+
+def _designs(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
+    columns = ("<design", "<precision", "cycles", "us", "a step", "DSP", "LUT", "FF", "BRAM")
+    theirs = ("<published", "cycles", "DSP", "LUT", "FF")
+    table = []
+    for row in rows:
+        other = row["published"]
+        known = [other[name] if other[name] is not None else "" for name in ("cycles", "dsp", "lut", "ff")]
+        own = (row["latency"], row["latency_us"], row["cycles_a_step"], row["dsp"], row["lut"] + row["lutram"])
+        table.append((row["design"], row["precision"], *own, row["ff"], f"{row['bram']:g}", other["how"], *known))
+    yield Table((*columns, *theirs), table, caption=f"At {CLOCK_MHZ:g} MHz, preset hls4ml; cells {rows[0]['cells']}")
+    text = (
+        "Cycles from the first input beat to the answer, by the exact model; every check compares it with Verilator. "
+        "Published: estimates of Vivado HLS by the paper's authors; for QuickDraw, the best that is known on an FPGA."
+    )
+    yield Text(text, soft=True)
+
+
+def picture(found: Sequence[Study]) -> bytes:
+    """All curves, a panel for each data set."""
+    whole = figure(5.2 * len(found), 4.4)
+    for place, one in enumerate(found):
+        axes = whole.add_subplot(1, len(found), place + 1)
+        for curve in one.curves:
+            style = "--" if curve.published else "o-"
+            axes.plot(*zip(*curve.points, strict=True), style, markersize=4, linewidth=1.3, label=curve.title)
+        axes.set_title(one.title, fontsize=10)
+        axes.set_xlabel("fractional bits")
+        axes.set_ylabel(one.what)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.legend(fontsize=7, frameon=False)
+    return png(whole)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, help="folder with models and data")
+    parser.add_argument("-o", "--output", default="paper", help="folder to write to")
+    parser.add_argument("--cells", action="store_true", help="count cells by Yosys")
+    parser.add_argument("--jets", type=Path, nargs="+", default=[], help="HDF5 files of hls4ml_LHCjet")
+    parser.add_argument("--jet-features", nargs=6, default=list(JET_FEATURES), help="columns of a constituent")
+    parser.add_argument("--quickdraw", type=Path, nargs="+", default=[], help=".ndjson or .npz files of Quick, Draw!")
+    parser.add_argument("--fractions", type=int, nargs="+", default=list(FRACTIONS), help="fractional bits")
+    parser.add_argument("--jets-of-toy", type=int, default=10_000, help="how many toy jets")
+    found = parser.parse_args(given)
+    if (found.jets or found.quickdraw) and found.shared is None:
+        parser.error("the data sets are for the paper's networks: give --shared, too")
+    return found
+
+
+def main(command: Sequence[str] | None = None) -> None:
+    """Measure, write."""
+    given = arguments(command)
+    try:
+        found = list(studies(given))
+        results = {
+            "networks": [] if given.shared is None else parameters(given.shared),
+            "studies": [asdict(one) for one in found],
+            "designs": [] if given.shared is None else list(designs(given.shared, given.cells)),
+        }
+        place = make_folder(given.output)
+        write_whole(place / "paper.json", (json.dumps(results, indent=1) + "\n").encode())
+        write_whole(place / "paper.png", picture(found))
+        write_whole(place / "paper.html", page(results, found).encode())
+    except FxsimError as error:
+        raise SystemExit(f"paper.py: {error}") from None
+    print(f"{place}: paper.html, paper.json, paper.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a scan, and the file that keeps them while it runs, so that one that was stopped goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FxsimError, show
+from .files import make_folder
+from .folder import only_one, read_json
+from .graph import write_whole
+from .importers.source import Source, SourceLayer
+
+#: The file, in the scan's folder.
+NAME = "scan.json"
+
+
+@dataclass(frozen=True)
+class ScanRow:
+    """What one format gives; ``preset`` is "float" in the row that the others are held against.
+
+    ``layers``: names of the layers that have the format, with commas; empty for the whole network. ``auc``: area under
+    the ROC curve, of several classes the mean of ``class_aucs``, those of each class against the rest. ``auc_ratio``:
+    ``auc`` over that of float. ``largest_error``, ``mean_error``: absolute, against float, over all outputs. What needs
+    labels is None without them.
+    """
+
+    preset: str
+    layers: str
+    width: int | None
+    integer: int | None
+    precision: str
+    accuracy: float | None
+    auc: float | None
+    auc_ratio: float | None
+    class_aucs: tuple[float | None, ...]
+    largest_error: float
+    mean_error: float
+
+    @property
+    def frac(self) -> int:
+        """Bits behind the point."""
+        return (self.width or 0) - (self.integer or 0)
+
+
+@dataclass
+class Record:
+    """The rows found so far, as ``scan.json`` of ``folder`` holds them; ``facts`` say of what they are."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    rows: list[ScanRow]
+
+    def add(self, row: ScanRow) -> None:
+        """Keep a row: the file is replaced by one that has it, too."""
+        self.rows.append(row)
+        self.write(self.rows)
+
+    def write(self, rows: Iterable[ScanRow]) -> None:
+        """Write the file with these rows."""
+        data = {**self.facts, "rows": [asdict(row) for row in rows]}
+        write_whole(self.folder / NAME, (json.dumps(data, indent=1) + "\n").encode())
+
+
+@contextmanager
+def record(folder: str | Path, facts: Mapping[str, Any]) -> Iterator[Record]:
+    """The record of a folder, which is made if it is not there; nobody else can write it meanwhile.
+
+    ``facts`` are JSON values. Raises ``FxsimError`` if the folder holds the rows of other facts, naming the first that
+    differs, or a file that is no record.
+    """
+    place = make_folder(folder)
+    with only_one(place):
+        for left in place.glob(f".{NAME}.*"):  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)
+        path = place / NAME
+        yield Record(place, facts, _read(path, facts) if path.exists() else [])
+
+
+def _read(path: Path, facts: Mapping[str, Any]) -> list[ScanRow]:
+    data = read_json(path)
+    if not set(facts) <= set(data) or not isinstance(data.get("rows"), list):
+        raise FxsimError(f"{path}: is not the record of a scan; give another folder")
+    for name, value in facts.items():
+        if data[name] != value:
+            both = "" if name in ("model", "data") else f", {show(data[name])} and not {show(value)}"
+            raise FxsimError(f"{path}: is the record of a scan of another {name}{both}; give another folder")
+    names = {field.name for field in fields(ScanRow)}
+    rows = []
+    for row in data["rows"]:
+        if not isinstance(row, dict) or set(row) != names or not isinstance(row["class_aucs"], list):
+            raise FxsimError(f"{path}: is not the record of a scan: {show(row)} is no row of it")
+        rows.append(ScanRow(**row | {"class_aucs": tuple(row["class_aucs"])}))
+    return rows
+
+
+def digest_source(source: Source) -> str:
+    """SHA-256 over everything of a float network that its outputs can depend on, its name not among it."""
+    sha = hashlib.sha256()
+    _update(sha, (source.shape, source.layers, source.idle))
+    return sha.hexdigest()
+
+
+def digest_arrays(*arrays: NDArray[Any] | None) -> str:
+    """SHA-256 over arrays, their types and shapes."""
+    sha = hashlib.sha256()
+    _update(sha, arrays)
+    return sha.hexdigest()
+
+
+def _update(sha: Any, value: object) -> None:
+    if isinstance(value, np.ndarray):
+        sha.update(f"array {value.dtype.str} {value.shape} ".encode())
+        sha.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, SourceLayer):
+        _update(sha, (value.name, value.kind, value.options, value.weights, value.origin))
+    elif isinstance(value, Mapping):
+        _update(sha, tuple((key, value[key]) for key in sorted(value)))
+    elif isinstance(value, tuple | list):
+        sha.update(f"{len(value)} of ".encode())
+        for item in value:
+            _update(sha, item)
+    else:
+        sha.update(f"{type(value).__name__} {value!r} ".encode())
