@@ -246,7 +246,7 @@ def _accuracy(given: Namespace) -> list[Part]:
     source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
     precision = DEFAULT if given.precision is None else given.precision
     widths = [Fixed.parse(precision).width]
-    rows = scan_widths(source, data["x"], data.get("y"), widths, precision=precision, preset=given.preset)
+    rows = scans.scan(source, data["x"], data.get("y"), widths, precision=precision, preset=given.preset)
     cells = [(row.precision, *report.short([row.accuracy, row.auc, row.largest_error, row.mean_error])) for row in rows]
     table = Table(("<precision", "accuracy", "AUC", "largest error", "mean error"), cells)
     return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]
