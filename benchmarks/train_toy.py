@@ -19,7 +19,7 @@ import torch
 from toy_jets import FEATURES, STEPS, TEST, TRAIN, WATCH, jets
 
 HERE = Path(__file__).resolve().parent
-UNITS, EPOCHS, BATCH, TRAINED = 20, 25, 256, 100_000
+UNITS, EPOCHS, BATCH, TRAINED = 20, 10, 500, 100_000
 CELLS = {"lstm": (torch.nn.LSTM, keras.layers.LSTM), "gru": (torch.nn.GRU, keras.layers.GRU)}
 #: Where Keras has each gate of PyTorch's order.
 _GATES = {"lstm": [0, 1, 2, 3], "gru": [1, 0, 2]}

@@ -17,8 +17,10 @@ import numpy as np
 from . import api, boxes, curves, files, plans, profiles, report, scan_page, scans
 from .errors import FxsimError
 from .exact_tables import table_report
+from .fixed import Fixed
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
+from .page import Part, Table, Text
 from .program import Lookup, Program
 from .quantization import DEFAULT
 from .ranges import bounds
@@ -235,8 +237,24 @@ def _beat(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
+def _accuracy(given: Namespace) -> list[Part]:
+    """How well a network does on data, for the page of its design."""
+    if given.data is None:
+        return []
+    if given.config is not None:
+        raise FxsimError("--data takes --precision and --preset but no --config")
+    source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
+    precision = DEFAULT if given.precision is None else given.precision
+    widths = [Fixed.parse(precision).width]
+    rows = scans.scan(source, data["x"], data.get("y"), widths, precision=precision, preset=given.preset)
+    cells = [(row.precision, *report.short([row.accuracy, row.auc, row.largest_error, row.mean_error])) for row in rows]
+    table = Table(("<precision", "accuracy", "AUC", "largest error", "mean error"), cells)
+    return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]
+
+
 def export(given: Namespace) -> None:
     """Write a design."""
+    accuracy = _accuracy(given)
     ip = api.export(
         _load(given),
         given.output,
@@ -254,6 +272,7 @@ def export(given: Namespace) -> None:
         multiplier=given.multiplier,
         input_beat=_beat(given.input_beat),
         top=given.top,
+        accuracy=accuracy,
     )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
     names = sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir())

@@ -109,8 +109,11 @@ def _stages(plan: Plan) -> Iterator[Part]:
     yield Text("What is registered in which cycle after a step enters a layer; the same as fxsim plan --stages.", True)
     for layer, schedule in zip(plan.layers, plan.schedules, strict=True):
         if schedule is not None:
-            rows = [(stage.cycle, f"{stage.offset:.2f}", ", ".join(stage.operators)) for stage in stages(schedule)]
-            table = Table(("cycle", "ns used", "<<operators of the first beat"), rows)
+            rows = [
+                (stage.cycle, f"{stage.offset:.2f}" if stage.offset else "", ", ".join(stage.operators))
+                for stage in stages(schedule)
+            ]
+            table = Table(("cycle", "last result, ns", "<<operators of the first beat"), rows)
             title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
             yield Folded(title, [table])
 

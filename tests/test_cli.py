@@ -19,10 +19,11 @@ import pytest
 from networks import network
 
 from fxsim.__main__ import main
-from fxsim.api import load
+from fxsim.api import load, read_source
 from fxsim.cli import FAMILIES
 from fxsim.demo.run import DATA, MODEL
 from fxsim.fixed import Fixed
+from fxsim.floating import predict as predict_float
 from fxsim.graph import Graph
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,6 +173,9 @@ class TestRefuses:
         ("scan {model} {}/data.npz -o s --width 8 --preset magic", "argument --preset: invalid choice: 'magic'"),
         ("profile {model} {}/x.npy -o p --preset both", "argument --preset: invalid choice: 'both'"),
         ("scan {model} {}/data.npz -o s --width 8:9 --config {}/list.json", "takes --precision and --preset"),
+        ("export {model} -o ip --data {}/data.npz --config {}/list.json", "takes --precision and --preset but no"),
+        ("export {}/tiny.fx -o ip --data {}/data.npz", "is a quantised graph; this needs the trained model"),
+        ("export {model} -o ip --data {}/x.npy", "x.npy"),
         ("scan {}/tiny.fx {}/data.npz -o s --width 8:9", "is a quantised graph; this needs the trained model"),
         ("scan {model} {}/no.npz -o s --width 8:9", "no.npz: cannot be read"),
         ("scan {model} {}/not.npz -o s --width 8:9", "not.npz: is not an .npz file"),
@@ -422,6 +426,17 @@ class TestWorks:
         rows = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"]
         assert [row["width"] for row in rows] == [None, 8, 6]
         assert {row["auc"] for row in rows} == {None}
+
+    def test_an_export_tells_how_well_it_does(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        status, _, err = fx("export", MODEL, "-o", "ip", "--precision", "ap_fixed<8,3>", "--data", folder / "data.npz")
+        assert (status, err) == (0, "")
+        text = (tmp_path / "ip" / "report.html").read_text()
+        told = text.partition('id="accuracy"')[2].partition("</section>")[0]
+        assert "20 sequences" in told
+        x, y = np.load(folder / "data.npz").values()
+        got, want = load(MODEL, precision="ap_fixed<8,3>").predict(x), predict_float(read_source(MODEL), x)
+        assert f"<td>{np.mean(got.argmax(axis=1) == y):.5g}</td>" in told
+        assert f"<td>{np.abs(got - want).max():.5g}</td>" in told
 
     def test_a_planned_folding_is_the_exported_one(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         status, out, err = fx("plan", folder / "tiny.fx", "--multipliers", 30, "-o", "f.json")

@@ -163,6 +163,21 @@ class TestSite:
         done = self.build(tmp_path, tmp_path / "site")
         assert done.returncode == 1 and message in done.stderr
 
+    def test_options_and_files_that_pages_name_exist(self):
+        """Options are those of a program of this repository, or of another that a page calls."""
+        folders = ("fxsim", "testbenches", "tests", "benchmarks")
+        sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
+        known = set(re.findall(r'"(--[a-z][a-z-]*)"', "".join(sources)))
+        others = {"--help", "--pyargs", "--strict", "--design", "--plant"}  # the last two of campaigns, by their names
+        for path in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+            text = path.read_text(encoding="utf-8")
+            options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?!-)\b", text)) - known - others
+            assert not options, f"{path.name}: {options}"
+            files = re.findall(r"`((?:docs|tests|benchmarks|examples|fxsim|rtl|testbenches)/[\w/.]+)`", text)
+            files += re.findall(r"python ((?:docs|tests|benchmarks|examples)/[\w/.]+)", text)
+            missing = [one for one in files if not (ROOT / one).exists()]
+            assert not missing, f"{path.name}: {missing}"
+
     def test_every_public_name_is_in_the_reference(self):
         text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
         named = {line.removeprefix("::: ") for line in text.splitlines() if line.startswith("::: ")}
