@@ -71,7 +71,7 @@ def _boxes(lines: Sequence[tuple[str, str, Box | None, float, bool]], title: str
     axes.grid(axis="x", alpha=0.3)
     legend: list[Artist] = [
         Patch(color=_FORMAT, label="format, from its step to its end"),
-        Patch(color=_BOX, alpha=0.55, label="values"),
+        Patch(color=_BOX, alpha=0.55, label="values, float's where known"),
     ]
     if can:
         legend.append(Line2D([], [], color="#a08030", label=can))

@@ -26,7 +26,7 @@ def measure(address: str, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
     ``address``, no worker, one that has another version of fxsim, or one row that too many workers died of.
     """
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise FxsimError('dask.distributed is not installed; --dask needs: pip install "fxsim[dask]"') from None
     try:
@@ -38,21 +38,32 @@ def measure(address: str, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
             client.wait_for_workers(1, timeout=WORKERS)
         except TimeoutError:
             raise FxsimError(f"dask: the scheduler at {address!r} has no workers") from None
-        losses = dict.fromkeys(jobs, 0)
-        left = list(jobs)
-        while left:
-            shared = client.scatter(task, broadcast=True, hash=False)
-            futures = {client.submit(_work, shared, job, _version(), pure=False): job for job in left}
-            left = []
-            for future in as_completed(futures, loop=client.loop):
-                if future.status in ("cancelled", "lost"):
-                    left.append(futures[future])
-                else:
-                    yield _result(future, futures[future])
-            for job in left:
-                losses[job] += 1
-                if losses[job] > LOSSES:
-                    raise FxsimError(f"dask: all workers died {LOSSES} times, last at {job.precision}")
+        try:
+            yield from _rows(client, task, jobs)
+        except FxsimError:
+            raise
+        except Exception as error:  # CommClosedError and others, of a scheduler that is gone
+            raise FxsimError(f"dask: the scheduler at {address!r} was lost ({_line(error)})") from None
+
+
+def _rows(client: Any, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
+    from distributed import as_completed
+
+    losses = dict.fromkeys(jobs, 0)
+    left = list(jobs)
+    while left:
+        shared = client.scatter(task, broadcast=True, hash=False)
+        futures = {client.submit(_work, shared, job, _version(), pure=False): job for job in left}
+        left = []
+        for future in as_completed(futures, loop=client.loop):
+            if future.status in ("cancelled", "lost"):
+                left.append(futures[future])
+            else:
+                yield _result(future, futures[future])
+        for job in left:
+            losses[job] += 1
+            if losses[job] > LOSSES:
+                raise FxsimError(f"dask: rows were lost with their workers {LOSSES} times, last at {job.precision}")
 
 
 def _version() -> str:

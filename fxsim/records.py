@@ -7,14 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FxsimError, show
+from .errors import FxsimError
 from .files import make_folder
 from .folder import only_one, read_json
 from .graph import write_whole
@@ -67,7 +67,8 @@ class Record:
 
     def write(self, rows: Iterable[ScanRow]) -> None:
         """Write the file with these rows."""
-        data = {**self.facts, "rows": [asdict(row) for row in rows]}
+        found = [asdict(row) for row in rows]
+        data = {**self.facts, "digest": _digest_rows(found), "rows": found}
         write_whole(self.folder / NAME, (json.dumps(data, indent=1) + "\n").encode())
 
 
@@ -88,19 +89,27 @@ def record(folder: str | Path, facts: Mapping[str, Any]) -> Iterator[Record]:
 
 def _read(path: Path, facts: Mapping[str, Any]) -> list[ScanRow]:
     data = read_json(path)
-    if not set(facts) <= set(data) or not isinstance(data.get("rows"), list):
+    if not {*facts, "digest", "rows"} <= set(data):
         raise FxsimError(f"{path}: is not the record of a scan; give another folder")
     for name, value in facts.items():
         if data[name] != value:
-            both = "" if name in ("model", "data") else f", {show(data[name])} and not {show(value)}"
+            both = "" if name in ("model", "data") else f", {_said(data[name])} and not {_said(value)}"
             raise FxsimError(f"{path}: is the record of a scan of another {name}{both}; give another folder")
-    names = {field.name for field in fields(ScanRow)}
-    rows = []
-    for row in data["rows"]:
-        if not isinstance(row, dict) or set(row) != names or not isinstance(row["class_aucs"], list):
-            raise FxsimError(f"{path}: is not the record of a scan: {show(row)} is no row of it")
-        rows.append(ScanRow(**row | {"class_aucs": tuple(row["class_aucs"])}))
-    return rows
+    if _digest_rows(data["rows"]) != data["digest"]:
+        raise FxsimError(f"{path}: the digest does not match the rows; the file was changed")
+    return [ScanRow(**row | {"class_aucs": tuple(row["class_aucs"])}) for row in data["rows"]]
+
+
+def _digest_rows(rows: Any) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _said(value: object) -> str:
+    """Numbers as on the command line: A:B where they are consecutive."""
+    if isinstance(value, list) and len(value) > 2 and value == list(range(value[0], value[-1] + 1)):
+        return f"{value[0]}:{value[-1]}"
+    items = value if isinstance(value, list) else [value]
+    return f"{','.join(str(item) or 'none' for item in items):.200}"
 
 
 def digest_source(source: Source) -> str:

@@ -286,7 +286,7 @@ def held(rows: Sequence[ScanRow], ratio: float) -> list[ScanRow]:
     """
     if not 0 < ratio <= 2:
         raise FxsimError(f"the ratio to hold must be above 0 and at most 2, not {ratio}")
-    if rows[0].auc is None:
+    if not rows[0].auc:
         raise FxsimError("a ratio can be held only with labels y, of more than one class")
     found: dict[tuple[str, str], ScanRow] = {}
     for row in rows[1:]:

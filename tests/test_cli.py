@@ -382,7 +382,7 @@ class TestWorks:
         refused = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "6:10")
         assert refused[0] == 2
         assert (
-            "scan.json: is the record of a scan of another width, [6, 7, 8, 9] and not [6, 7, 8, 9, 10]" in refused[2]
+            "scan.json: is the record of a scan of another width, 6:9 and not 6:10; give another folder" in refused[2]
         )
 
     def test_scan_of_everything(self, fx: Fx, folder: Path, tmp_path: Path) -> None:

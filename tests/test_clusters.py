@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ import fxsim
 from fxsim import clusters
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
+from fxsim.records import NAME
 from fxsim.scans import make_jobs, make_task, run
 
 distributed = pytest.importorskip("distributed")
@@ -106,6 +108,24 @@ def test_all_workers_killed_with_the_data(tmp_path: Path) -> None:
 
         assert run(task, jobs, Y, dask=found.scheduler_address, progress=kill) == run(task, jobs, Y)
     assert len(killed) == 2
+
+
+def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
+    jobs = make_jobs(SOURCE, range(6, 14), integers=[3, 4])
+    task = make_task(SOURCE, X, Y)
+    with cluster() as found:
+
+        def close(done: int, count: int) -> None:
+            if done == 3:
+                found.close()
+
+        with pytest.raises(FxsimError, match=r"^dask: "):
+            run(task, jobs, Y, folder=tmp_path, dask=found.scheduler_address, progress=close)
+    done = len(json.loads((tmp_path / NAME).read_text())["rows"]) - 1
+    assert 3 <= done < 16
+    seen: list[tuple[int, int]] = []
+    assert run(task, jobs, Y, folder=tmp_path, progress=lambda *at: seen.append(at)) == run(task, jobs, Y)
+    assert seen[0] == (done, 16)
 
 
 def test_a_worker_that_refuses(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:

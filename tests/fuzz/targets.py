@@ -519,7 +519,7 @@ def arguments(rng: random.Random, place: Path) -> None:
         "m.h5": seeds.h5()[0],
         "m.json": seeds.architecture(),
         "x.npy": seeds.arrays()[0],
-        "d.npz": seeds.npz(x=np.zeros((3, 3, 2)), y=np.zeros(3, int)),
+        "d.npz": seeds.npz(x=np.arange(36.0).reshape(3, 4, 3) / 36, y=np.array([0, 1, 0])),
         "c.json": json.dumps(seeds.configs()[1]).encode(),
         "f.json": b'{"lstm": {"reuse": 2}}',
         "c.yml": b"Model: {Precision: 'ap_fixed<8,4>'}",
@@ -532,7 +532,7 @@ def arguments(rng: random.Random, place: Path) -> None:
     if verb == "demo" and rng.random() < 0.98:
         verb = "info"
     line = [verb] if rng.random() < 0.99 else []
-    model = {"check": "ip", "synth": "ip", "demo": "out"}.get(verb, "tiny.fx")
+    model = {"check": "ip", "synth": "ip", "demo": "out", "scan": "m.h5"}.get(verb, "tiny.fx")
     line += [model if rng.random() < 0.8 else rng.choice(names)]
     line += {
         "predict": ["x.npy", "-o", "y.npy"],
