@@ -24,7 +24,7 @@ from fxsim.errors import FxsimError, show
 
 #: The classes of the LHC jets, in the order of their columns.
 JET_CLASSES = ("j_g", "j_q", "j_w", "j_z", "j_t")
-#: Columns of a constituent. The paper does not name the six of its networks; these are the relative ones.
+#: Columns of a constituent. The published models do not name the six that they take; these are relative to the jet.
 JET_FEATURES = ("j1_ptrel", "j1_etarel", "j1_phirel", "j1_erel", "j1_deltaR", "j1_costhetarel")
 #: Names of a file's kind before the class, as the drawings are offered for download.
 _PREFIXES = ("full_simplified_", "full_raw_", "sketchrnn_")

@@ -162,8 +162,8 @@ def _drawn(value: float, log: bool) -> bool:
 
 
 def _ticks(low: float, high: float) -> Iterator[float]:
-    """Round numbers, at most seven."""
-    rough = (high - low) / 6
+    """Round numbers, at most nine."""
+    rough = (high - low) / 8
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(m * unit for m in (1, 2, 5, 10) if m * unit >= rough)
     for k in range(math.ceil(low / step), math.floor(high / step) + 1):
