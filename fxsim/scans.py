@@ -23,13 +23,11 @@ from .quantization import DEFAULT, PRESETS, check_layers, quantize
 from .records import ScanRow, digest_arrays, digest_source, record
 
 Progress = Callable[[int, int], None]
+Measure = Callable[["Task", Sequence["Job"]], Iterator[ScanRow]]
 #: The preset that stands for all of them, side by side.
 BOTH = "both"
 #: Share of float's AUC that a format is to hold where nothing else is asked for.
 HOLD = 0.99
-
-
-Measure = Callable[["Task", Sequence["Job"]], Iterator[ScanRow]]
 
 
 @dataclass(frozen=True)
