@@ -191,7 +191,7 @@ def export(
         How weights that never change are multiplied, as for :func:`plan`; a folding says it itself.
     interleave, unroll : int, optional
         How many sequences take turns in the recurrent layers; how many copies of the cell there are, 1 or one for each
-        step. Those of the folding, or 1, by default.
+        step. Those of the folding, or 1, by default. The folding keeps its cycles, which were found for its own.
     input_beat : {"step", "sequence"} or int, optional
         What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
         or a step, by default.

@@ -10,6 +10,8 @@ language, and none, is refused. A comment in the line above a fence says more ab
     It cannot run here.
 ``<!-- long: REASON -->``
     It runs where the tests marked long run; the blocks behind it that need it say so themselves.
+``<!-- needs: PROGRAM -->``
+    It runs where the program is installed; where it is not, the page's test says so when the rest has run.
 ``<!-- varies: REGEX -->``
     What matches differs from run to run or machine to machine; the rest is compared.
 ``<!-- before: CODE -->``
@@ -23,6 +25,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,7 +38,7 @@ RUN = ("python", "pycon", "console", "json")
 #: Seconds that a command may take.
 LIMIT = 300
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
-_NOTE = re.compile(r"<!--\s*(not run|long|varies|before):(.*?)-->\s*\Z", re.DOTALL)
+_NOTE = re.compile(r"<!--\s*(not run|long|needs|varies|before):(.*?)-->\s*\Z", re.DOTALL)
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -95,13 +98,19 @@ def _notes(above: str) -> dict[str, str]:
     return notes
 
 
-def run_page(text: str, folder: Path, *, long: bool = False) -> int:
-    """Run a page's blocks in an empty folder; give how many ran. Raises ``AssertionError`` that names the line."""
+def run_page(text: str, folder: Path, *, long: bool = False) -> tuple[int, set[str]]:
+    """Run a page's blocks in an empty folder; give how many ran, and the programs that others needed in vain.
+
+    Raises ``AssertionError`` that names the line.
+    """
     names: dict[str, Any] = {"__name__": "page"}
     environment = _environment(folder)
-    ran = 0
+    ran, absent = 0, set()
     for block in blocks(text):
         if not (block.runs or (long and "long" in block.notes)):
+            continue
+        if "needs" in block.notes and shutil.which(block.notes["needs"]) is None:
+            absent.add(block.notes["needs"])
             continue
         ran += 1
         if "before" in block.notes:
@@ -114,7 +123,7 @@ def run_page(text: str, folder: Path, *, long: bool = False) -> int:
             _check(block.line, lambda: json.loads(block.text))  # noqa: B023 - called at once
         else:
             _transcript(block, folder, environment)
-    return ran
+    return ran, absent
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ import fxsim
 from fxsim import api
 from fxsim.demo.run import DATA, MODEL
 from fxsim.folder import whole_folder
-from testbenches import CheckError, Mismatch
+from testbenches import CheckError, CheckReport, Mismatch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -161,7 +161,7 @@ class TestExport:
 
 @pytest.fixture(scope="module")
 def ip(tmp_path_factory: pytest.TempPathFactory) -> fxsim.Ip:
-    """A small design; tests only read it."""
+    """A small design; tests only read it, but for the verdicts on its page."""
     graph = network("lstm", steps=3, features=2, units=4)
     place = tmp_path_factory.mktemp("ip") / "ip"
     return fxsim.export(graph, place, folding=fxsim.plan(graph, reuse=2), top="tiny")
@@ -229,9 +229,11 @@ class TestCheck:
                 fxsim.check(ip.folder, **options)
 
     def test_doubts_a_constant_output(self, ip: fxsim.Ip, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("testbenches.check_folder", lambda *_, **__: None)
+        passed = CheckReport("tiny", 3, 9, 12, 0, 0, None, None, ("a",))
+        monkeypatch.setattr("testbenches.check_folder", lambda *_, **__: passed)
         with pytest.warns(UserWarning, match=r"^all 3 sequences have the same output, which hides most faults$"):
             fxsim.check(ip.folder, inputs=np.zeros((3, 3, 2)))
+        assert "all 3 sequences have the same output" in (ip.folder / "report.html").read_text()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             fxsim.check(ip.folder, sequences=20)

@@ -34,11 +34,17 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-def play(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool = False) -> int:
+def play(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: bool = False) -> None:
+    """Run a page; skip, and say so, if a program was missing for a part of it."""
     folder = place(tmp_path)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("MPLBACKEND", "agg")
-    return run_page(path.read_text(encoding="utf-8"), folder, long=long)
+    text = path.read_text(encoding="utf-8")
+    ran, absent = run_page(text, folder, long=long)
+    asked = [block for block in blocks(text) if block.runs or (long and "long" in block.notes)]
+    assert ran == sum(block.notes.get("needs") not in absent for block in asked)
+    if absent:
+        pytest.skip(f"all but what needs {', '.join(sorted(absent))} ran, which is not installed")
 
 
 CODE = [path for path in PAGES if any(block.runs for block in blocks(path.read_text(encoding="utf-8")))]
@@ -48,8 +54,7 @@ LONG = [path for path in PAGES if any("long" in block.notes for block in blocks(
 class TestCode:
     @pytest.mark.parametrize("path", CODE, ids=name)
     def test_runs_and_gives_what_the_page_shows(self, path, tmp_path, monkeypatch):
-        expected = sum(block.runs for block in blocks(path.read_text(encoding="utf-8")))
-        assert play(path, tmp_path, monkeypatch) == expected
+        play(path, tmp_path, monkeypatch)
 
     @pytest.mark.long
     @pytest.mark.parametrize("path", LONG, ids=name)
@@ -111,11 +116,13 @@ class TestCode:
             "```console\n$ echo a \\\n  b\na b\n$ printf 'one\\ntwo\\nthree\\n'\none\n...\nthree\n```\n\n"
             "<!-- varies: \\d+ -->\n```console\n$ echo took 12 s\ntook 7 s\n```\n\n"
             "<!-- not run: no such tool -->\n```console\n$ no-such-tool\n```\n\n"
-            "<!-- long: an hour -->\n```python\nx = 4\n```\n"
+            "<!-- long: an hour -->\n```python\nx = 4\n```\n\n"
+            "<!-- needs: no-such-tool -->\n```console\n$ no-such-tool\n```\n\n"
+            "<!-- needs: sh -->\n```console\n$ sh -c 'echo here'\nhere\n```\n"
         )
         folder = place(tmp_path)
-        assert run_page(page, folder) == 4
-        assert [block.runs for block in blocks(page)] == [True, True, True, True, False, False]
+        assert run_page(page, folder) == (5, {"no-such-tool"})
+        assert [block.runs for block in blocks(page)] == [True, True, True, True, False, False, True, True]
         assert docs_code.LIMIT <= 300
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,6 @@ def text_of(folder: Path) -> str:
     return (folder / verdicts.REPORT).read_text(encoding="utf-8")
 
 
-def rows(text: str) -> list[str]:
-    """Facts and table rows as words on a line."""
-    return [" ".join(line.split()) for line in read(text.replace("</td>", " </td>").replace("</dt>", " </dt>")).text]
-
-
 def facts(text: str) -> dict[str, str]:
     reader = read(text)
     tags = [tag for tag, _ in reader.elements]
@@ -44,7 +40,7 @@ def facts(text: str) -> dict[str, str]:
     found = {}
     for piece in text.split("<dt>")[1:]:
         name, _, rest = piece.partition("</dt><dd>")
-        found[name] = rest.partition("</dd>")[0].replace("&lt;", "<").replace("&gt;", ">")
+        found[name] = unescape(rest.partition("</dd>")[0])
     return found
 
 

@@ -14,7 +14,7 @@ from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwi
 from fxsim.fixed import Fixed, IntArray, Overflow, Round
 from fxsim.graph import Graph, Layer
 from fxsim.program import Const, Table
-from rtl.folding import by_reuse
+from rtl.folding import Folding, by_reuse
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
 
@@ -99,8 +99,8 @@ def export(name: str, folder: Path, sequences: int) -> tuple[Manifest, Vectors]:
     design = DESIGNS[name]
     graph = design.graph()
     folder.mkdir(parents=True, exist_ok=True)
-    fold = by_reuse(graph, {"rnn": design.reuse})
-    fxsim.export(graph, folder / "ip", folding=fold, interleave=design.interleave, top=name)
+    fold = by_reuse(graph, {"rnn": design.reuse}, base=Folding({}, design.interleave))
+    fxsim.export(graph, folder / "ip", folding=fold, top=name)
     golden = vectors.golden(graph, inputs(graph, sequences))
     (folder / "vectors.npz").write_bytes(vectors.encode(golden))
     manifest = Manifest.load(folder / "ip")
