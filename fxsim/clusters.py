@@ -3,47 +3,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .errors import FxsimError
+from .errors import FxsimError, show
 
 if TYPE_CHECKING:
     from .records import ScanRow
     from .scans import Job, Task
 
+    Measure = Callable[[Task, Sequence[Job]], Iterator[ScanRow]]
+
 #: Seconds until a scheduler must have answered, and a worker of it be there.
 ANSWER, WORKERS = 10, 60
 #: How often a row may be lost with the workers that had the data, which are then sent again.
 LOSSES = 5
+_ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^/\s]+:[0-9]{1,5}")
 
 
-def measure(address: str, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
-    """The rows of jobs in the order in which a cluster's workers finish them.
+@contextmanager
+def connect(address: str) -> Iterator[Measure]:
+    """What gives the rows of jobs, in the order in which a cluster's workers finish them.
 
     The network and the batch are sent to each worker once. Dask itself gives the rows of a worker that dies to
     others; rows that are lost with the data are asked for again. Raises ``FxsimError`` if there is no scheduler at
-    ``address``, no worker, one that has another version of fxsim, or one row that too many workers died of.
+    ``address`` (``tcp://HOST:PORT``), no worker, one that has another version of fxsim, or one row that too many
+    workers died of.
     """
     try:
         from distributed import Client
     except ImportError:
         raise FxsimError('dask.distributed is not installed; --dask needs: pip install "fxsim[dask]"') from None
+    if not _ADDRESS.fullmatch(address):
+        raise FxsimError(f"dask must be the address of a scheduler, like tcp://10.0.0.1:8786, not {show(address)}")
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
-    except Exception as error:  # OSError, TimeoutError, ValueError for what is no address, and more
+    except Exception as error:  # OSError, TimeoutError, and what other protocols raise
         raise FxsimError(f"dask: no scheduler answers at {address!r} ({_line(error)})") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=WORKERS)
         except TimeoutError:
             raise FxsimError(f"dask: the scheduler at {address!r} has no workers") from None
-        try:
-            yield from _rows(client, task, jobs)
-        except FxsimError:
-            raise
-        except Exception as error:  # CommClosedError and others, of a scheduler that is gone
-            raise FxsimError(f"dask: the scheduler at {address!r} was lost ({_line(error)})") from None
+
+        def measure(task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
+            try:
+                yield from _rows(client, task, jobs)
+            except FxsimError:
+                raise
+            except Exception as error:  # CommClosedError and others, of a scheduler that is gone
+                raise FxsimError(f"dask: the scheduler at {address!r} was lost ({_line(error)})") from None
+
+        yield measure
 
 
 def _rows(client: Any, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:

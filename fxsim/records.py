@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,18 @@ def record(folder: str | Path, facts: Mapping[str, Any]) -> Iterator[Record]:
     ``facts`` are JSON values. Raises ``FxsimError`` if the folder holds the rows of other facts, naming the first that
     differs, or a file that is no record.
     """
+    new = not Path(folder).exists()
     place = make_folder(folder)
-    with only_one(place):
-        for left in place.glob(f".{NAME}.*"):  # by a process that was killed while it wrote
-            left.unlink(missing_ok=True)
-        path = place / NAME
-        yield Record(place, facts, _read(path, facts) if path.exists() else [])
+    try:
+        with only_one(place):
+            for left in place.glob(f".{NAME}.*"):  # by a process that was killed while it wrote
+                left.unlink(missing_ok=True)
+            path = place / NAME
+            yield Record(place, facts, _read(path, facts) if path.exists() else [])
+    finally:
+        if new:
+            with suppress(OSError):  # for most often there is something in it now
+                place.rmdir()
 
 
 def _read(path: Path, facts: Mapping[str, Any]) -> list[ScanRow]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ from .quantization import DEFAULT, PRESETS, check_layers, quantize
 from .records import ScanRow, digest_arrays, digest_source, record
 
 Progress = Callable[[int, int], None]
+Measure = Callable[["Task", Sequence["Job"]], Iterator[ScanRow]]
 #: The preset that stands for all of them, side by side.
 BOTH = "both"
 #: Share of float's AUC that a format is to hold where nothing else is asked for.
@@ -217,16 +219,29 @@ def run(
 ) -> list[ScanRow]:
     """The rows of some jobs, float's in front; options as for :func:`scan`."""
     reference = task.row(None, task.want)
-    if folder is None:
-        return [reference, *_ordered(jobs, list(_measure(task, jobs, [], dask, progress)))]
-    with record(os.fspath(folder), _facts(task, jobs, labels)) as kept:
-        if not kept.rows:
-            kept.add(reference)
-        done = kept.rows[1:]
-        for row in _measure(task, jobs, done, dask, progress):
-            kept.add(row)
-        kept.write([reference, *_ordered(jobs, kept.rows[1:])])
-    return [reference, *_ordered(jobs, kept.rows[1:])]
+    with _measurer(dask) as measure:
+        if folder is None:
+            found = list(_measure(measure, task, jobs, [], progress))
+            return [reference, *_ordered(jobs, found)]
+        with record(os.fspath(folder), _facts(task, jobs, labels)) as kept:
+            if not kept.rows:
+                kept.rows.append(reference)  # and written with the first row that is found
+            for row in _measure(measure, task, jobs, kept.rows[1:], progress):
+                kept.add(row)
+            kept.write([reference, *_ordered(jobs, kept.rows[1:])])
+            return [reference, *_ordered(jobs, kept.rows[1:])]
+
+
+@contextmanager
+def _measurer(dask: str | None) -> Iterator[Measure]:
+    """What gives the rows of jobs: this machine, with all its processors for one after the other, or a cluster."""
+    if dask is None:
+        yield lambda task, jobs: map(task.measure, jobs)
+        return
+    from .clusters import connect
+
+    with connect(dask) as measure:
+        yield measure
 
 
 def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None) -> dict[str, Any]:
@@ -257,7 +272,7 @@ def _ordered(jobs: Sequence[Job], rows: Sequence[ScanRow]) -> list[ScanRow]:
 
 
 def _measure(
-    task: Task, jobs: Sequence[Job], done: Sequence[ScanRow], dask: str | None, progress: Progress | None
+    measure: Measure, task: Task, jobs: Sequence[Job], done: Sequence[ScanRow], progress: Progress | None
 ) -> Iterator[ScanRow]:
     """The rows that are not done yet, in whatever order they come."""
     known = {_key(row) for row in done}
@@ -265,13 +280,7 @@ def _measure(
     count = len(jobs) - len(left)
     if progress:
         progress(count, len(jobs))
-    if dask is not None and left:
-        from .clusters import measure
-
-        rows: Iterable[ScanRow] = measure(dask, task, left)
-    else:
-        rows = map(task.measure, left)
-    for row in rows:
+    for row in measure(task, left):
         count += 1
         yield row
         if progress:

@@ -197,9 +197,8 @@ def _cuts(graph: Graph, batch: int, wanted: Wanted, workers: int) -> list[_Cut]:
     rounds = -(-share // _most(graph, wanted, width))
     chunk = -(-share // (rounds * width)) * width
     cuts = [_Cut(start, min(start + chunk, whole), width, machine) for start in range(0, whole, chunk)]
-    if whole < batch:
-        cuts.append(_Cut(whole, batch, 1, machine))
-    return cuts
+    part = -(-(batch - whole) // workers)
+    return cuts + [_Cut(start, min(start + part, batch), 1, machine) for start in range(whole, batch, max(part, 1))]
 
 
 @cache

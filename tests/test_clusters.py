@@ -136,15 +136,17 @@ def test_a_worker_that_refuses(two: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         fxsim.scan(SOURCE, X, Y, [8], dask=two.scheduler_address)
 
 
-def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters, "ANSWER", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(FxsimError, match=rf"^dask: no scheduler answers at '{address}' \("):
-            fxsim.scan(SOURCE, X, Y, [8], dask=address)
-    with pytest.raises(FxsimError, match=r"^dask: no scheduler answers at 'nonsense://x' \("):
-        fxsim.scan(SOURCE, X, Y, [8], dask="nonsense://x")
+            fxsim.scan(SOURCE, X, Y, [8], dask=address, folder=tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+    for wrong in ("", "nonsense", "nonsense://x:1", "tcp://a", "tcp://a:1 ", "tcp://a:1/b", "tcp://:123456"):
+        with pytest.raises(FxsimError, match=rf"^dask must be the address of a .*, like .*, not '{wrong}'$"):
+            fxsim.scan(SOURCE, X, Y, [8], dask=wrong)
 
 
 def test_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:

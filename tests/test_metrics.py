@@ -45,6 +45,7 @@ def test_auc_of_few() -> None:
     assert metrics.class_aucs(three, np.array([0, 1, 1])) == (1.0, 0.5, None)
     assert metrics.mean_auc((1.0, 0.5, None)) == 0.75
     assert metrics.accuracy(scores, truth) == 0.75
+    assert metrics.accuracy(np.array([[0.49], [0.5], [0.51]]), np.array([0, 0, 1])) == 1.0
     assert metrics.accuracy(three, np.array([0, 1, 1])) == pytest.approx(2 / 3)
 
 

@@ -268,6 +268,16 @@ class TestGoesOn:
         with pytest.raises(FxsimError, match=r"scan\.json: the digest does not match the rows; the file was changed$"):
             fxsim.scan(SOURCE, X, Y, [7], folder=tmp_path)
 
+    def test_a_first_row_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(FxsimError, match=r"^hls4ml, ap_fixed<1,1>: "):
+            fxsim.scan(SOURCE, X, Y, [1], integers=[1], preset="hls4ml", folder=tmp_path / "new")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_without_dask(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "distributed", None)
+        with pytest.raises(FxsimError, match=r'^dask\.distributed is not installed; --dask needs: pip install "fxsim'):
+            fxsim.scan(SOURCE, X, Y, [7], dask="tcp://127.0.0.1:1")
+
     def test_two_at_once(self, tmp_path: Path) -> None:
         def again(done: int, count: int) -> None:
             with pytest.raises(FxsimError, match=r": another process is writing there$"):
