@@ -99,7 +99,7 @@ def check(
         # The message sends the reader to the log.
         keep = getattr(error, "log", None) is not None
         if isinstance(error, Mismatch):
-            verdicts.stamp(place, verdicts.differs(error, place), facts["files"])
+            verdicts.stamp(place, verdicts.differs(error, (place, work)), facts["files"])
         raise
     finally:
         if not keep:

@@ -61,11 +61,12 @@ def _measured(cycles: object) -> object:
     return "not measured" if cycles is None else cycles
 
 
-def differs(error: Mismatch, folder: Path) -> Section:
-    """After a check that failed; paths of this machine are left out."""
+def differs(error: Mismatch, folders: Iterable[Path]) -> Section:
+    """After a check that failed; ``folders`` of this machine are left out of what it says."""
     text = str(error).removesuffix(f" (log: {error.log})")
-    for path in (folder.resolve(), folder):
-        text = text.replace(f"{path}/", "")
+    for path in folders:
+        for name in (path.resolve(), path.absolute()):
+            text = text.replace(f"{name}/", "")
     known = {"layer": error.layer, "operation": error.op, "sequence": error.sequence, "step": error.step}
     known |= {"element": error.element, "expected": error.expected, "got": error.got}
     rows = [(name, value) for name, value in known.items() if value is not None]

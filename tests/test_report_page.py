@@ -15,7 +15,7 @@ from test_page import HOSTILE, read
 
 import fxsim
 from fxsim import verdicts
-from fxsim.page import Section, Text
+from fxsim.page import Section, Text, render
 from rtl.folding import Folding, by_reuse, make_plan
 from rtl.report import report
 from rtl.stages import stages
@@ -170,6 +170,14 @@ def test_a_check_tells_the_page(ip, tmp_path):
     assert facts(text)["kind"] == "value"
     assert str(tmp_path) not in text and "/tmp/" not in text
     read(text)
+
+
+def test_a_failure_names_no_folder_of_this_machine(tmp_path):
+    log = tmp_path / "work" / "run.log"
+    error = Mismatch(f"{tmp_path}/ip/tiny.v:3: {tmp_path}/work/x says <b>", "lint", log=log, step=2)
+    told = render("T", "l", [verdicts.differs(error, (tmp_path / "ip", tmp_path / "work"))])
+    assert "tiny.v:3: x says &lt;b&gt;" in told and str(tmp_path) not in told and "run.log" not in told
+    assert facts(told) == {"kind": "lint", "step": "2"}
 
 
 def test_a_folder_without_a_page_is_left_alone(tmp_path):
