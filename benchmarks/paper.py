@@ -36,6 +36,7 @@ from fxsim.floating import predict as predict_float
 from fxsim.graph import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
+from fxsim.metrics import accuracy, class_aucs
 from fxsim.page import Facts, Part, Section, Table, Text, render
 from fxsim.quantization import quantize
 from fxsim.report import figure, png
@@ -151,15 +152,10 @@ class Study:
 
 
 def auc(outputs: NDArray[np.float64], y: NDArray[np.int64]) -> float:
-    """Area under the ROC curve of one output: the share of pairs in the right order, equal ones half."""
-    right, wrong = outputs[y == 1, 0], np.sort(outputs[y == 0, 0])
-    below = np.searchsorted(wrong, right, "left") + np.searchsorted(wrong, right, "right")
-    return float(below.mean() / 2 / len(wrong))
-
-
-def accuracy(outputs: NDArray[np.float64], y: NDArray[np.int64]) -> float:
-    """Share of sequences whose largest output is their class."""
-    return float(np.mean(outputs.argmax(axis=1) == y))
+    """Area under the ROC curve of one output."""
+    (area,) = class_aucs(outputs, y)
+    assert area is not None
+    return area
 
 
 def study(

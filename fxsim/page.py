@@ -220,26 +220,6 @@ def render(title: str, lead: str, sections: Iterable[Section]) -> str:
     return f"<!DOCTYPE html>\n{_text(whole)}\n"
 
 
-def results(
-    title: str,
-    lead: str,
-    facts: Sequence[tuple[object, object]],
-    pictures: Sequence[Part],
-    tables: Sequence[Part],
-) -> str:
-    """The text of a page of measurements, such as a scan's: what was measured, curves, numbers.
-
-    ``pictures`` may be :class:`Picture` or charts, ``tables`` :class:`Table` and what is said about them; without any,
-    their section is left out.
-    """
-    parts = {
-        "facts": ("What was measured", [Facts(facts)]),
-        "curves": ("Curves", pictures),
-        "rows": ("Numbers", tables),
-    }
-    return render(title, lead, [Section(id, heading, found) for id, (heading, found) in parts.items() if found])
-
-
 def _text(element: Element) -> str:
     found = tostring(element, encoding="unicode", method="html")
     # A line for each block, so that two pages can be compared.

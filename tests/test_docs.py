@@ -175,7 +175,9 @@ class TestSite:
         folders = ("fxsim", "testbenches", "tests", "benchmarks")
         sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
         known = set(re.findall(r'"(--[a-z][a-z-]*)"', "".join(sources)))
-        others = {"--help", "--pyargs", "--strict", "--design", "--plant"}  # the last two of campaigns, by their names
+        others = {"--help", "--pyargs", "--strict"}
+        others |= {"--nthreads", "--nworkers"}  # of dask
+        others |= {"--design", "--plant"}  # of campaigns, which make them from names
         for path in [*PAGES, ROOT / "CONTRIBUTING.md"]:
             text = path.read_text(encoding="utf-8")
             options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?!-)\b", text)) - known - others

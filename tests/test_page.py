@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fxsim.charts import Bar, Lane, Plot, Series, Timeline
-from fxsim.page import Facts, Folded, Part, Picture, Section, Table, Text, Verdict, render, replace_section, results
+from fxsim.page import Facts, Folded, Part, Picture, Section, Table, Text, Verdict, render, replace_section
 
 HOSTILE = "</td><script>alert(1)</script>&\"'\x00\x1b]\ud800 <b>"
 VOID = {"meta", "img"}
@@ -105,17 +105,6 @@ def test_a_section_is_replaced_and_nothing_else():
     assert replace_section(before, Section("d", "D", [])) is None
     with pytest.raises(ValueError, match="id must be"):
         Section('x">', "X", [])
-
-
-def test_measurements():
-    png = Picture(b"\x89PNG", "accuracy against width")
-    table = Table(("<precision", "AUC"), [("ap_fixed<8,4>", 0.98765), ("ap_fixed<16,6>", None)])
-    text = results("Scan of digits", "360 sequences", [("sequences", 360)], [png], [table])
-    reader = read(text)
-    assert [a["id"] for tag, a in reader.elements if tag == "section"] == ["facts", "curves", "rows"]
-    assert '<td class="l">ap_fixed&lt;8,4&gt;</td><td>0.98765</td>' in text
-    assert "<td></td>" in text and "data:image/png;base64,iVBORw==" in text
-    assert "curves" not in {a.get("id") for _, a in read(results("T", "l", [], [], [table])).elements}
 
 
 def test_bars_lie_where_they_say():

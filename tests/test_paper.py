@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import paper
 import pytest
 from test_page import read
@@ -17,15 +16,6 @@ from fxsim.floating import predict
 from fxsim.importers import read_model
 
 TOY = Path(paper.__file__).parent / "toy"
-
-
-def test_auc_counts_pairs():
-    rng = np.random.default_rng(1)
-    y = rng.integers(0, 2, 60)
-    score = np.round(rng.normal(size=(60, 1)) + y[:, None], 1)  # with ties
-    pairs = [(a > b) + (a == b) / 2 for a in score[y == 1, 0] for b in score[y == 0, 0]]
-    assert paper.auc(score, y) == pytest.approx(np.mean(pairs), abs=1e-12)
-    assert paper.auc(y[:, None].astype(float), y) == 1
 
 
 def test_toy_networks_are_trained():
