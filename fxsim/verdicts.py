@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import FxsimError
 from .folder import read_text
 from .graph import write_whole
-from .page import Facts, Part, Section, Table, Text, Verdict, replace_section
+from .page import Facts, Folded, Part, Section, Table, Text, Verdict, replace_section
 
 if TYPE_CHECKING:
     from testbenches import CheckReport, Mismatch
@@ -52,8 +52,8 @@ def agrees(found: CheckReport, width: int, inputs: str, doubts: Iterable[str] = 
         parts.append(Table(("<cycles", "predicted", "measured"), cycles))
     parts += [Verdict(None, "But:", doubt) for doubt in doubts]
     if found.tests:
-        tests = ", ".join(name.rpartition(".")[2].replace("_", " ") for name in found.tests)
-        parts.append(Text(f"{len(found.tests)} cocotb tests passed: {tests}", soft=True))
+        tests = [(name.rpartition(".")[2].replace("_", " "),) for name in found.tests]
+        parts.append(Folded(f"{len(found.tests)} cocotb tests passed", [Table(("<",), tests)]))
     return _verification(parts)
 
 

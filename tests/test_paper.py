@@ -39,8 +39,9 @@ def test_the_page_without_downloads(tmp_path, capsys):
         assert [bits for bits, _ in curve["points"]] == [2, 12]
         for _, value in curve["points"]:
             assert f"<td>{value:.4f}</td>" in text
-        # Two bits are not enough, twelve nearly are.
-        assert curve["points"][0][1] < curve["points"][1][1] and 0.97 < curve["points"][1][1] < 1.03
+        # Two bits are not enough, twelve are, where there are integer bits enough for sums that wrap.
+        few, many = (value for _, value in curve["points"])
+        assert few < many < 1.03 and many > (0.97 if curve["preset"] == "exact" or curve["integer"] == 6 else 0.8)
     assert sum(tag == "circle" for tag, _ in reader.elements) == 2 * len(study["curves"])
     assert (tmp_path / "p" / "paper.png").read_bytes().startswith(b"\x89PNG")
     assert str(tmp_path) not in text
