@@ -175,7 +175,7 @@ class TestSite:
         folders = ("fxsim", "testbenches", "tests", "benchmarks")
         sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
         known = set(re.findall(r'"(--[a-z][a-z-]*)"', "".join(sources)))
-        others = {"--help", "--pyargs", "--strict"}
+        others = {"--help", "--pyargs", "--dist", "--strict"}  # of any, of pytest, of mkdocs
         others |= {"--nthreads", "--nworkers"}  # of dask
         others |= {"--design", "--plant"}  # of campaigns, which make them from names
         for path in [*PAGES, ROOT / "CONTRIBUTING.md"]:
