@@ -54,7 +54,7 @@ GEMM = 1024
 SCAN = {"integers": (2, 3, 4, 5, 6), "widths": tuple(range(8, 28))}
 #: Seconds that a turn of a contender takes at least, if necessary by several calls, and that all turns together take;
 #: seconds of a turn of hls4ml's emulator, and of its sequences that are compared.
-_TURN, _TURNS, _SAMPLE, _COMPARED = 0.01, 2.0, 0.3, 1.5
+_TURN, _TURNS, _SAMPLE, _COMPARED = 0.05, 3.0, 0.3, 1.5
 #: Seconds before a turn of several threads, in which those of the last turn stop to wait for work at full speed.
 _PAUSE = 0.1
 #: Bytes of a trace of all ops.
