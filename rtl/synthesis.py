@@ -27,8 +27,10 @@ PASSES = {
     "ecp5": "synth_ecp5",
 }
 
+#: What is counted.
+KINDS = ("lut", "lutram", "ff", "dsp", "bram")
 #: What each cell is and how many of it: patterns of cell types, tried in order.
-_KINDS = [
+_CELLS = [
     (re.compile(pattern), kind, count)
     for pattern, kind, count in (
         (r"LUT[1-6](_2)?", "lut", 1.0),
@@ -56,7 +58,7 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
     """
     facts = read_json(folder / MANIFEST)
     family = facts.get("family", "xc7") if family is None else family
-    if family not in PASSES:
+    if not isinstance(family, str) or family not in PASSES:
         raise FxsimError(f"family must be one of {', '.join(PASSES)}, not {show(family)}")
     top, names = facts.get("top"), facts.get("files")
     # It becomes a word of a Yosys command, and Yosys has commands that start others.
@@ -78,15 +80,24 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
-    """What :func:`synthesize` has written into a folder, family by family."""
-    return [read_json(path) for path in (folder / f"synth_{family}.json" for family in PASSES) if path.is_file()]
+    """What :func:`synthesize` has written into a folder, family by family; raises ``FxsimError`` for something else."""
+    found = []
+    for family in PASSES:
+        path = folder / f"synth_{family}.json"
+        if path.is_file():
+            one = read_json(path)
+            numbers = [one.get(kind) for kind in KINDS] if isinstance(one, dict) else [None]
+            if not all(type(number) in (int, float) for number in numbers) or one.get("family") != family:
+                raise FxsimError(f"{path}: is not what fxsim synth writes; delete it")
+            found.append(one)
+    return found
 
 
 def totals(cells: Mapping[str, int]) -> dict[str, float]:
     """LUTs, flip-flops, DSP blocks and block RAMs of a count of cells by type."""
-    found = dict.fromkeys(("lut", "lutram", "ff", "dsp", "bram"), 0.0)
+    found = dict.fromkeys(KINDS, 0.0)
     for name, number in cells.items():
-        for pattern, kind, count in _KINDS:
+        for pattern, kind, count in _CELLS:
             if pattern.fullmatch(name):
                 found[kind] += number * count
                 break

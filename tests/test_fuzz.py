@@ -26,6 +26,7 @@ from fxsim.graph import Graph, Layer
 from fxsim.program import Concat, Input, Program
 from fxsim.quantization import read_config
 from rtl.folding import from_json
+from rtl.synthesis import results
 from testbenches.errors import CheckError
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
@@ -297,6 +298,18 @@ def test_manifests(place: str, tmp_path: Path) -> None:
 def test_manifest_nested_too_deep(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[" * 200_000)
     assert "is not JSON" in refused(Manifest.load, tmp_path)
+
+
+@pytest.mark.parametrize("family", [{"$": "Graph"}, [], ["xc7"], 3, "xc8"])
+def test_a_manifest_of_no_family(family: Any, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"family": family}))
+    assert "family must be one of xc7" in refused(api.synth, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"family": "xcu"}', '{"family": "xc7", "lut": "1"}', "{"])
+def test_cells_that_yosys_did_not_count(text: str, tmp_path: Path) -> None:
+    (tmp_path / "synth_xcu.json").write_text(text)
+    assert "synth_xcu.json" in refused(results, tmp_path)
 
 
 def test_a_manifest_gives_yosys_no_commands(tmp_path: Path) -> None:
