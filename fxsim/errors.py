@@ -31,4 +31,5 @@ _SHORT = _Short()
 
 def show(value: object) -> str:
     """Give a short, single-line repr for a message, safe for values nested or shared without end."""
-    return _SHORT.repr(value)
+    # An array's has several.
+    return " ".join(line.strip() for line in _SHORT.repr(value).split("\n"))

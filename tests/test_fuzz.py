@@ -20,7 +20,7 @@ from fuzz.targets import PLANTS, TARGETS, command
 from fuzz.worker import LONGEST
 
 from fxsim import api, files, quantize
-from fxsim.errors import FxsimError
+from fxsim.errors import FxsimError, show
 from fxsim.fixed import Fixed
 from fxsim.graph import Graph, Layer
 from fxsim.program import Concat, Input, Program
@@ -304,6 +304,10 @@ def test_manifest_nested_too_deep(tmp_path: Path) -> None:
 def test_a_manifest_of_no_family(family: Any, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"family": family}))
     assert "family must be one of xc7" in refused(api.synth, tmp_path)
+
+
+def test_a_message_shows_an_array_on_one_line() -> None:
+    assert len(show(np.arange(4, 400, 7)).splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"family": "xcu"}', '{"family": "xc7", "lut": "1"}', "{"])
