@@ -29,6 +29,7 @@ from fxsim.errors import FxsimError
 from fxsim.graph import Graph
 from fxsim.importers import read_model
 from fxsim.quantization import quantize
+from fxsim.verdicts import CELLS
 from rtl.constants import CHOICES
 from rtl.folding import Folding, Plan, by_reuse, make_plan
 from rtl.search import by_budget
@@ -131,7 +132,7 @@ def measure(case: Case, shared: Path, cells: bool) -> dict[str, Any]:
         }
         if cells:
             found = fxsim.synth(folder / "ip", family=case.family)
-            row |= {kind: found[kind] for kind in ("lut", "lutram", "ff", "dsp", "bram")}
+            row |= {kind: found[kind] for kind in CELLS}
     return row
 
 

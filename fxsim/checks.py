@@ -129,7 +129,7 @@ def _check(
     path.write_bytes(vectors.encode(golden))
     # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
     taps = [asdict(tap) for tap in manifest.taps]
-    looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // _trace_bytes(graph)))
+    looked = max(1, min(len(raw), INNER_SEQUENCES, _TRACE_BYTES // (8 * graph.traced())))
     inner.write_bytes(vectors.encode(vectors.golden(graph, raw[:looked], taps, beat)))
     count = min(len(raw), COCOTB_SEQUENCES)
     try:
@@ -146,12 +146,3 @@ def _check(
         path.write_bytes(vectors.encode(golden))
         check_folder(place, path, simulator=simulator, cocotb=False, timing=False, build_dir=work)
         raise
-
-
-def _trace_bytes(graph: Graph) -> int:
-    """Bytes that the traces of one sequence take."""
-    total = 0
-    for layer, shape, *_ in graph.flow():
-        steps = shape[0] if len(shape) == 2 else 1
-        total += 8 * steps * sum(sum(program.sizes.values()) for program in layer.programs.values())
-    return total

@@ -43,28 +43,36 @@ def trace(source: Source, x: ArrayLike) -> dict[str, Array]:
     """
     flow = _input(source, x)
     found: dict[str, Array] = {}
-    for layer, result in layers(source, flow):
-        found |= dict(_tensors(layer, flow, result))
-        flow = result
+    for layer in source.layers:
+        inner, flow = _traced(layer, flow)
+        found |= inner
     return found
 
 
-def _tensors(layer: SourceLayer, x: Array, result: Array) -> Iterator[tuple[str, Array]]:
+def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
+    """A layer's inner values, and its result."""
     if layer.kind in _CELLS:
-        yield from ((f"{layer.name}.{op}", value) for op, value in _cell_trace(layer, x).items())
-    elif layer.kind == "bidirectional":
-        sides = []
-        for side, step in (("forward", 1), ("backward", -1)):
-            # A trace has the steps in the sequence's order, whichever way the cell walks.
-            found = _cell_trace(_side(layer, side), x[:, ::step])
-            yield from ((f"{layer.name}.{side}.{op}", value[:, ::step]) for op, value in found.items())
-            sides.append(found["h"][:, ::step] if layer.options["return_sequences"] else found["h"][:, -1:])
-        mode = layer.options["merge_mode"]
-        yield f"{layer.name}_{mode}.x", np.concatenate(sides, axis=-1)
-        yield f"{layer.name}_{mode}.y", _by_steps(result)
-    elif layer.kind != "flatten":
-        yield f"{layer.name}.x", _by_steps(x)
-        yield f"{layer.name}.{'wx' if layer.kind == 'dense' else 'y'}", _by_steps(result)
+        inner = _cell_trace(layer, x)
+        return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
+    if layer.kind != "bidirectional":
+        result = _layer(layer, x)
+        if layer.kind == "flatten":
+            return {}, result
+        name = "wx" if layer.kind == "dense" else "y"
+        return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
+    found: dict[str, Array] = {}
+    hidden = []
+    for side, step in (("forward", 1), ("backward", -1)):
+        # A trace has the steps in the sequence's order, whichever way the cell walks.
+        inner = {op: value[:, ::step] for op, value in _cell_trace(_side(layer, side), x[:, ::step]).items()}
+        found |= {f"{layer.name}.{side}.{op}": value for op, value in inner.items()}
+        hidden.append(inner["h"])
+    one, two = _both_ends(layer, *hidden)
+    mode = str(layer.options["merge_mode"])
+    result = _merge(mode, one, two)
+    found[f"{layer.name}_{mode}.x"] = _by_steps(np.concatenate([one, two], axis=-1))
+    found[f"{layer.name}_{mode}.y"] = _by_steps(result)
+    return found, result
 
 
 def _by_steps(x: Array) -> Array:
@@ -101,13 +109,20 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
         return dense
     if layer.kind == "activation":
         return _function(layer, str(options["function"]))(x)
-    sequences = bool(options["return_sequences"])
     if layer.kind != "bidirectional":
-        states = _scan(layer, x)
-        return states if sequences else states[:, -1]
+        return _ends(layer, _scan(layer, x))
     one, two = _scan(_side(layer, "forward"), x), _scan(_side(layer, "backward"), x[:, ::-1])[:, ::-1]
-    # The backward layer's last step is the sequence's first.
-    return _merge(str(options["merge_mode"]), *((one, two) if sequences else (one[:, -1], two[:, 0])))
+    return _merge(str(options["merge_mode"]), *_both_ends(layer, one, two))
+
+
+def _ends(layer: SourceLayer, states: Array) -> Array:
+    """What a layer gives of its hidden states: those of all steps, or of the last one."""
+    return states if layer.options["return_sequences"] else states[:, -1]
+
+
+def _both_ends(layer: SourceLayer, one: Array, two: Array) -> tuple[Array, Array]:
+    """The same of both directions, in the sequence's order; the backward one's last step is the first of that."""
+    return (one, two) if layer.options["return_sequences"] else (one[:, -1], two[:, 0])
 
 
 def _merge(mode: str, one: Array, two: Array) -> Array:

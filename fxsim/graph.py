@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
@@ -168,6 +168,16 @@ class Graph:
             for program in layer.programs.values():
                 products = sum(dot.weights.shape[-1] * dot.weights.shape[-2] for dot in program.dots)
                 total += steps * (products + sum(program.sizes.values()))
+        return total
+
+    def traced(self, names: Container[str] | None = None) -> int:
+        """Integers in the traces of one sequence: of the ops that are named as ``layer.op``, or of all."""
+        total = 0
+        for layer, shape, _, _, _ in self.flow():
+            steps = shape[0] if len(shape) == 2 else 1
+            for prefix, program in layer.programs.items():
+                sizes = program.sizes.items()
+                total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
 
     def predict(self, x: ArrayLike) -> NDArray[np.float64]:

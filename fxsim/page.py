@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Protocol
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+#: Colours that charts may use, as classes c0 to c7.
+COLORS = 8
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #59636e; --line: #d8dee4; --tint: #f3f5f7;
   --good: #1a7f37; --bad: #cf222e; --s0: #0b6e99; --s1: #c44e34; --s2: #5b8c2a; --s3: #8452a6; --s4: #b8860b;
@@ -56,10 +58,9 @@ svg .grid { stroke: var(--line); stroke-width: 1; } .plot { padding: 0 1.2rem 0 
   font-size: .8125rem; color: var(--soft); }
 .key i { display: inline-block; width: .8rem; height: .8rem; margin-right: .4rem; vertical-align: -.08rem; }
 """ + "".join(
-    f".c{n} {{ fill: var(--s{n}); stroke: var(--s{n}); }} i.c{n} {{ background: var(--s{n}); }}\n" for n in range(8)
+    f".c{n} {{ fill: var(--s{n}); stroke: var(--s{n}); }} i.c{n} {{ background: var(--s{n}); }}\n"
+    for n in range(COLORS)
 )
-#: Colours that charts may use, as classes c0 to c7.
-COLORS = 8
 
 
 class Part(Protocol):

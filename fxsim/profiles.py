@@ -122,7 +122,7 @@ def profile(
     if not values.ndim or not len(values):
         raise FxsimError("profile needs at least one sequence")
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}
-    chunk = max(1, min(_CHUNK, _MOST_CHUNK_BYTES // _trace_bytes(graph)))
+    chunk = max(1, min(_CHUNK, _MOST_CHUNK_BYTES // (8 * graph.traced())))
     for start in range(0, len(values), chunk):
         part = values[start : start + chunk]
         run = simulate(graph, part, trace=True)
@@ -156,12 +156,6 @@ def _ops(graph: Graph) -> Iterator[tuple[str, Program, Op]]:
     for prefix, program in _programs(graph):
         for op in program.ops:
             yield f"{prefix}.{op.name}", program, op
-
-
-def _trace_bytes(graph: Graph) -> int:
-    """Bytes that the traces of one sequence take."""
-    steps = graph.shape[0] if len(graph.shape) == 2 else 1
-    return 8 * steps * sum(sum(program.sizes.values()) for _, program in _programs(graph))
 
 
 def _by_op(prefix: str, program: Program, floats: Mapping[str, Array]) -> dict[str, Array]:

@@ -32,6 +32,11 @@ def short(values: Iterable[object]) -> list[str]:
     return ["" if v is None else f"{v:.5g}" if isinstance(v, float) else str(v) for v in values]
 
 
+def dimensions(shape: Iterable[int]) -> str:
+    """A shape as people write it: 20 x 6."""
+    return " x ".join(map(str, shape))
+
+
 def figure(width: float, height: float) -> Figure:
     """An empty figure that needs no display; raises ``FxsimError`` if matplotlib is not installed."""
     try:

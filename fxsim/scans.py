@@ -228,8 +228,9 @@ def run(
                 kept.rows.append(reference)  # and written with the first row that is found
             for row in _measure(measure, task, jobs, kept.rows[1:], progress):
                 kept.add(row)
-            kept.write([reference, *_ordered(jobs, kept.rows[1:])])
-            return [reference, *_ordered(jobs, kept.rows[1:])]
+            rows = [reference, *_ordered(jobs, kept.rows[1:])]
+            kept.write(rows)
+            return rows
 
 
 @contextmanager

@@ -273,9 +273,4 @@ def _most(graph: Graph, wanted: Wanted, width: int) -> int:
     """Sequences in the largest chunk."""
     if not wanted.trace:
         return CHUNK
-    rows = 1
-    for layer, shape, _, _, _ in graph.flow():
-        steps = shape[0] if len(shape) == 2 else 1
-        for prefix, program in layer.programs.items():
-            rows += steps * sum(size for name, size in program.sizes.items() if f"{prefix}.{name}" in wanted.trace)
-    return max(width, min(CHUNK, TRACE_BYTES // (8 * rows)))
+    return max(width, min(CHUNK, TRACE_BYTES // (8 * (1 + graph.traced(wanted.trace)))))

@@ -26,7 +26,7 @@ from .quantization import DEFAULT
 from .ranges import bounds
 from .records import NAME, ScanRow
 from .terminal import progress, show_table
-from .verdicts import REPORT
+from .verdicts import CELLS, REPORT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,11 +47,12 @@ def _load(given: Namespace) -> Graph:
 def info(given: Namespace) -> None:
     """Show layers, formats, ranges and tables."""
     graph = _load(given)
-    print(f"{graph.name}: input {_shape(graph.shape)} x {graph.input}, {graph.parameters} parameters, {graph.digest}")
-    layers = [
-        (layer.name, layer.kind, _shape(out), type, sum(program.parameters for program in layer.programs.values()))
-        for layer, _, _, out, type in graph.flow()
-    ]
+    shape = report.dimensions(graph.shape)
+    print(f"{graph.name}: input {shape} x {graph.input}, {graph.parameters} parameters, {graph.digest}")
+    layers = []
+    for layer, _, _, out, type in graph.flow():
+        parameters = sum(program.parameters for program in layer.programs.values())
+        layers.append((layer.name, layer.kind, report.dimensions(out), type, parameters))
     show_table("Layers", ("<layer", "<kind", "<result", "<format", "parameters"), layers)
     programs = [item for layer in graph.layers for item in layer.programs.items()]
     columns: Sequence[str] = ("<tensor", "<op", "elements", "<format", "smallest", "largest", "<can overflow")
@@ -62,10 +63,6 @@ def info(given: Namespace) -> None:
             tables = [(*row, *report.short([one.error])) for row, one in zip(tables, table_report(graph), strict=True)]
         columns = ("<tensor", "<function", "entries", "step", "from", "to", "<values", "largest error")
         show_table("Tables", columns, tables)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _tensors(prefix: str, program: Program) -> Iterator[Sequence[object]]:
@@ -224,13 +221,12 @@ def plan(given: Namespace) -> None:
 
 
 def _show_stages(one: Plan) -> None:
-    from rtl.stages import stages
+    from rtl.stages import heading, stages
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
             rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
-            title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
-            show_table(title, ("cycle", "<operators of the first beat"), rows)
+            show_table(heading(layer.name, schedule), ("cycle", "<operators of the first beat"), rows)
 
 
 def _beat(text: str | None) -> str | int | None:
@@ -309,8 +305,8 @@ def synth(given: Namespace) -> None:
     """Count the cells of a design."""
     found = api.synth(given.folder, family=given.family, route=given.route)
     timing = read_json(Path(given.folder) / MANIFEST).get("timing", {})
-    columns = ("<family", "LUT", "LUT as memory", "FF", "DSP", "BRAM", "latency", "interval")
-    numbers = [found[name] for name in ("lut", "lutram", "ff", "dsp", "bram")]
+    columns = ("<family", *CELLS.values(), "latency", "interval")
+    numbers = [found[name] for name in CELLS]
     row = (found["family"], *numbers, timing.get("latency", ""), timing.get("interval", ""))
     show_table(found["top"], columns, [row])
     written = f"synth_{found['family']}.json"

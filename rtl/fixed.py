@@ -28,6 +28,11 @@ def logic_product(one: Value, two: Value) -> Value:
     parts = [shifted(Mux(bit, one, 0), place) for place, bit in enumerate(two)]
     if two.shape().signed:
         parts[-1] = -parts[-1]
+    return added(parts)
+
+
+def added(parts: list[Value]) -> Value:
+    """The sum of some values: pairs, then pairs of pairs."""
     while len(parts) > 1:
         odd = parts[len(parts) & ~1 :]
         parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd

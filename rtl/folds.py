@@ -62,9 +62,14 @@ class Fold:
         return self.beats * self.cycles
 
 
+def is_shift(program: Program, op: Mul) -> bool:
+    """Whether an element-wise product has a constant factor that is a power of two."""
+    return any(power_of_two(program[arg]) for arg in op.args)
+
+
 def lane_products(program: Program, op: Mul, fold: Fold) -> int:
     """Multipliers of an element-wise product; a constant factor that is a power of two costs none."""
-    if any(power_of_two(program[arg]) for arg in op.args):
+    if is_shift(program, op):
         return 0
     size = program.sizes[op.name]
     return size // fold.beats if size == units_of(program) else size

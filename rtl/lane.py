@@ -10,7 +10,7 @@ from fxsim.program import Add, Cast, Max, Min, Mul, Op, Select, Sub
 
 from .constants import LOGIC
 from .fixed import logic_product, shape, shifted
-from .folds import power_of_two
+from .folds import is_shift
 from .schedule import LayerSchedule
 
 
@@ -23,7 +23,7 @@ def exact(m: Module, plan: LayerSchedule, op: Op, args: list[Value], name: str) 
     frac = sum(fracs) if isinstance(op, Mul) else max(fracs)
     grid = [shifted(value, max(fracs) - f) for value, f in zip(args, fracs, strict=True)]
     if isinstance(op, Mul):
-        logic = plan.fold.multiplier == LOGIC and not any(power_of_two(plan.program[arg]) for arg in op.args)
+        logic = plan.fold.multiplier == LOGIC and not is_shift(plan.program, op)
         value = logic_product(args[0], args[1]) if logic else args[0] * args[1]
     elif isinstance(op, Cast):
         value = args[0]

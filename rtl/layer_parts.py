@@ -29,7 +29,7 @@ from fxsim.program import (
 
 from .constants import LOGIC
 from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
-from .folds import LANE, REDUCTIONS, power_of_two
+from .folds import LANE, REDUCTIONS, is_shift
 from .parts import Parts, bits, casts, multiplexer, read_only
 from .schedule import LayerSchedule, widths
 
@@ -161,7 +161,7 @@ class _Layer:
             return  # with the tables
         exact = smallest(*known.exact, known.exact_frac).width
         if isinstance(op, Mul):
-            if not any(power_of_two(self.program[arg]) for arg in op.args):
+            if not is_shift(self.program, op):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
                 self.parts.include(multipliers(plan.family, *widths(plan, op), count, stages, logic, exact))
             else:
@@ -181,7 +181,7 @@ class _Layer:
         op = self.program[name]
         if not isinstance(op, Mul) or self.plan.fold.multiplier == LOGIC:
             return False
-        if any(power_of_two(self.program[arg]) for arg in op.args):
+        if is_shift(self.program, op):
             return False
         slot, both = self.plan.slots[name], widths(self.plan, op)
         return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1

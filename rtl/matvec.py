@@ -18,8 +18,9 @@ from fxsim.ranges import Bounds
 from .compress import fewer, row
 from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
-from .fixed import cast, limited, logic_product, rounded, shape, shifted
-from .folds import BLOCK_ROM, Fold
+from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
+from .folds import Fold
+from .parts import in_blocks
 from .schedule import Engine
 from .stream import elements
 
@@ -251,12 +252,8 @@ class MatVec(Elaboratable):
             if self.fold.multiplier == LOGIC:
                 return logic_product(operand, Value.cast(weight))
             return operand * weight
-        # Pairs, then pairs of pairs: as many levels as the schedule has counted.
-        parts: list[Value] = [operand << shift if sign > 0 else -(operand << shift) for sign, shift in digits(weight)]
-        while len(parts) > 1:
-            odd = parts[len(parts) & ~1 :]
-            parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + odd
-        return parts[0]
+        # As many levels as the schedule has counted.
+        return added([operand << shift if sign > 0 else -(operand << shift) for sign, shift in digits(weight)])
 
     def bias(self, m: Module, bias: list[int], p: int, slot: _Slots | None, time: int) -> Value:
         """The bias of row position ``p`` for the pass whose cycle ``time`` it is."""
@@ -342,4 +339,4 @@ class _Slots:
 
 def rom_style(depth: int, width: int) -> dict[str, str]:
     """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if depth >= BLOCK_ROM and depth * width >= 4096 else {}
+    return {"rom_style": "block"} if in_blocks(depth, width) else {}

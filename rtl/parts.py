@@ -11,6 +11,8 @@ import numpy as np
 
 from fxsim.fixed import Fixed, IntArray, Overflow, Round
 
+from .folds import BLOCK_ROM
+
 
 class Parts(defaultdict[str, float]):
     """How much there is of each kind; ``cost.KINDS`` says what the kinds are."""
@@ -71,8 +73,8 @@ def distinct(depth: int, count: int) -> float:
 
 
 def in_blocks(depth: int, width: int) -> bool:
-    """Whether a read-only memory is block RAM (``matvec.rom_style``)."""
-    return depth >= 64 and depth * width >= 4096
+    """Whether a read-only memory is asked to be block RAM; small ones are left to synthesis."""
+    return depth >= BLOCK_ROM and depth * width >= 4096
 
 
 def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -> Parts:

@@ -27,7 +27,7 @@ from fxsim.program import (
 
 from .constants import LOGIC
 from .engines import Engines
-from .folds import known_bounds, power_of_two
+from .folds import is_shift, known_bounds
 from .lookthrough import looked_through
 from .pipeline import Pipeline, Place, Slot
 from .schedule import Engine, LayerSchedule, widths
@@ -123,7 +123,7 @@ class Places:
             return through if through is not None and through.stands < slot.stands else slot
         width = max(widths(self.plan, op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
-        if isinstance(op, Mul) and not any(power_of_two(self.program[arg]) for arg in op.args):
+        if isinstance(op, Mul) and not is_shift(self.program, op):
             return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
         delay = 0.0
         if isinstance(op, Add | Sub):

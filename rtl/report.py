@@ -11,17 +11,17 @@ from fxsim import plans, verdicts
 from fxsim.charts import Bar, Lane, Plot, Series, Timeline
 from fxsim.errors import FxsimError
 from fxsim.page import Facts, Folded, Part, Section, Table, Text, render
+from fxsim.report import dimensions
 
 from .cost import COEFFICIENTS, cells
 from .folding import Plan
 from .layer_parts import layer_parts
 from .search import pareto
-from .stages import stages
+from .stages import heading, stages
 from .timing import passages
 
 #: Plans of the table beside the chosen one, at most.
 _PLANS = 16
-_CELLS = ("lut", "lutram", "ff", "dsp", "bram")
 
 
 def report(plan: Plan, facts: Mapping[str, Any], extra: Sequence[Part] = ()) -> str:
@@ -73,17 +73,13 @@ def _summary(plan: Plan, facts: Mapping[str, Any]) -> Iterator[tuple[object, obj
 
 def _network(plan: Plan) -> Table:
     graph = plan.graph
-    rows: list[Sequence[object]] = [("input", "", _shape(graph.shape), graph.input, "", "")]
+    rows: list[Sequence[object]] = [("input", "", dimensions(graph.shape), graph.input, "", "")]
     for layer, _, _, out, format in graph.flow():
         programs = layer.programs.values()
         weights = sorted({str(dot.weights.type.plain) for program in programs for dot in program.dots})
         parameters = sum(program.parameters for program in programs)
-        rows.append((layer.name, layer.kind, _shape(out), format, parameters or "", ", ".join(weights)))
+        rows.append((layer.name, layer.kind, dimensions(out), format, parameters or "", ", ".join(weights)))
     return Table(("<layer", "<kind", "<result", "<format", "parameters", "<weights"), rows)
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _cycles(plan: Plan, mhz: float) -> Iterator[Part]:
@@ -114,24 +110,24 @@ def _stages(plan: Plan) -> Iterator[Part]:
                 for stage in stages(schedule)
             ]
             table = Table(("cycle", "last result, ns", "<<operators of the first beat"), rows)
-            title = f"{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}"
-            yield Folded(title, [table])
+            yield Folded(heading(layer.name, schedule), [table])
 
 
 def _cells(plan: Plan, cost: Mapping[str, float]) -> Iterator[Part]:
     family = plan.family.name
     known = family in COEFFICIENTS
+    shown = tuple(verdicts.CELLS) if known else ("dsp",)
     rows: list[Sequence[object]] = []
     for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
         if schedule is None:
             continue
         last = layer is plan.layers[-1]
         found = cells(layer_parts(schedule, layer.return_sequences, stage.depth, last), family)
-        numbers = [f"{getattr(found, name):g}" for name in _CELLS] if found is not None else [schedule.dsp]
+        numbers = [f"{getattr(found, name):g}" for name in verdicts.CELLS] if found is not None else [schedule.dsp]
         rows.append((layer.name, schedule.fold.reuse, schedule.multipliers, *numbers))
-    whole = [f"{cost[name]:g}" for name in (_CELLS if known else ("dsp",))]
+    whole = [f"{cost[name]:g}" for name in shown]
     rows.append(("whole design", "", cost["multipliers"], *whole))
-    names = [verdicts.CELLS[name] for name in (_CELLS if known else ("dsp",))]
+    names = [verdicts.CELLS[name] for name in shown]
     yield Table(("<layer", "cycles a step", "multipliers", *names), rows, marked=len(rows) - 1)
     text = "The whole has its ports, too, and is rounded for itself."
     yield Text(text if known else f"{text} LUTs and flip-flops are not estimated for {family}.", soft=True)

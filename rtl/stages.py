@@ -20,6 +20,11 @@ class Stage:
     offset: float
 
 
+def heading(name: str, plan: LayerSchedule) -> str:
+    """What stands over the stages of a layer."""
+    return f"{name}: interval {plan.interval}, result in cycle {plan.result}"
+
+
 def stages(plan: LayerSchedule) -> list[Stage]:
     """The cycles of a layer in order, each with its operators."""
     found: dict[int, list[str]] = {}

@@ -18,6 +18,7 @@ from typing import Any
 from fxsim.errors import FxsimError, show
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
+from fxsim.verdicts import CELLS
 
 #: The Yosys pass of each family. Ports stay bare: the design is an IP, not a chip.
 PASSES = {
@@ -27,10 +28,8 @@ PASSES = {
     "ecp5": "synth_ecp5",
 }
 
-#: What is counted.
-KINDS = ("lut", "lutram", "ff", "dsp", "bram")
 #: What each cell is and how many of it: patterns of cell types, tried in order.
-_CELLS = [
+_PATTERNS = [
     (re.compile(pattern), kind, count)
     for pattern, kind, count in (
         (r"LUT[1-6](_2)?", "lut", 1.0),
@@ -86,7 +85,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
         path = folder / f"synth_{family}.json"
         if path.is_file():
             one = read_json(path)
-            numbers = [one.get(kind) for kind in KINDS] if isinstance(one, dict) else [None]
+            numbers = [one.get(kind) for kind in CELLS] if isinstance(one, dict) else [None]
             if not all(type(number) in (int, float) for number in numbers) or one.get("family") != family:
                 raise FxsimError(f"{path}: is not what fxsim synth writes; delete it")
             found.append(one)
@@ -95,9 +94,9 @@ def results(folder: Path) -> list[dict[str, Any]]:
 
 def totals(cells: Mapping[str, int]) -> dict[str, float]:
     """LUTs, flip-flops, DSP blocks and block RAMs of a count of cells by type."""
-    found = dict.fromkeys(KINDS, 0.0)
+    found = dict.fromkeys(CELLS, 0.0)
     for name, number in cells.items():
-        for pattern, kind, count in _CELLS:
+        for pattern, kind, count in _PATTERNS:
             if pattern.fullmatch(name):
                 found[kind] += number * count
                 break

@@ -121,6 +121,15 @@ def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray
         assert manifest.timing is not None
         compare(result.timing, manifest.timing)
         raw = result.outputs(manifest.output)
+        # What differs has been raised by now.
         return raw, CheckReport(
-            manifest.top, len(raw), result.cycles, raw.size, 0, 0, result.timing, manifest.timing, ()
+            top=manifest.top,
+            sequences=len(raw),
+            cycles=result.cycles,
+            values=raw.size,
+            inner=0,
+            differences=0,
+            measured=result.timing,
+            predicted=manifest.timing,
+            tests=(),
         )
