@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError, show
+from fxsim.extras import EXTRAS, install
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 
@@ -62,7 +63,7 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
         raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
     command = find_command()
     if command is None:
-        raise FxsimError('nextpnr-ecp5 is not installed; --route needs: pip install "fxsim[route]"')
+        raise FxsimError(f"nextpnr-ecp5 is not installed; --route needs: {install(EXTRAS['route'])}")
     with tempfile.TemporaryDirectory(prefix="fxsim_route_") as work:
         netlist = Path(work) / "netlist.json"
         cells = synthesize(folder, FAMILY, netlist)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError, show
+from fxsim.extras import require
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 from fxsim.verdicts import CELLS
@@ -70,8 +70,7 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
         if not os.path.isfile(folder / name):
             raise FxsimError(f"{folder}: no such file as {show(name)}")
     files = [(folder / name).resolve() for name in names]
-    if importlib.util.find_spec("pyosys") is None:
-        raise FxsimError('pyosys is not installed; synth needs: pip install "fxsim[synth]"')
+    require("synth", "synth")
     cells = _run(top, files, family, netlist)
     result = {"family": family, "top": top, "digest": facts.get("digest"), **totals(cells), "cells": cells}
     write_whole(folder / f"synth_{family}.json", (json.dumps(result, indent=1) + "\n").encode())

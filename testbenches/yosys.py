@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,11 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbenches.errors import CheckError
+from testbenches.packages import find, require
 
-__all__ = ["INSTALL", "run_abc", "run_yosys", "share"]
-
-#: How to get Yosys.
-INSTALL = 'pip install "fxsim[synth]"'
+__all__ = ["run_abc", "run_yosys", "share"]
 
 
 def run_yosys(commands: Sequence[str], work: Path) -> str:
@@ -66,9 +63,10 @@ def share() -> Path:
 
 
 def _home() -> Path:
-    spec = importlib.util.find_spec("pyosys")
-    if spec is None or spec.origin is None:
-        raise CheckError(f"pyosys is not installed: {INSTALL}")
+    require("pyosys")
+    spec = find("pyosys")
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent
 
 

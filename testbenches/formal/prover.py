@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from fxsim.extras import EXTRAS, install
 from testbenches.errors import CheckError
 from testbenches.formal.bench import Bench
 
@@ -90,7 +91,7 @@ def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdic
     """
     absent = missing()
     if absent:
-        raise CheckError(f'{", ".join(absent)} not found; proofs need: pip install "fxsim[formal]"')
+        raise CheckError(f"{', '.join(absent)} not found; proofs need: {install(EXTRAS['formal'])}")
     began = time.monotonic()
     text = proof.build().rtlil(lemmas)
     names = _names(text)
