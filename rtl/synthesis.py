@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +18,8 @@ from fxsim.extras import require
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 from fxsim.verdicts import CELLS
+
+from .tools import call, complaint, output
 
 #: The Yosys pass of each family. Ports stay bare: the design is an IP, not a chip.
 PASSES = {
@@ -120,21 +121,11 @@ def _run(top: str, files: list[Path], family: str, netlist: Path | None) -> dict
         ]
         # Found where this module was found, also when fxsim is not installed.
         here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-        run = subprocess.run(
-            [sys.executable, "-m", "rtl.synthesis", *commands],
-            cwd=work,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if run.returncode or not stat.is_file():
-            lines = [line.strip() for line in run.stdout.splitlines() if line.strip()]
-            complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
-            raise FxsimError(f"Yosys ended with status {run.returncode}: {complaint}")
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, here))}
+        ended = call([sys.executable, "-m", "rtl.synthesis", *commands], Path(work), extra=paths)
+        output("Yosys", ended)
+        if not stat.is_file():
+            raise FxsimError(f"Yosys counted no cells: {complaint(ended)}")
         text = stat.read_text()
         if netlist:
             shutil.move(Path(work) / "netlist.json", netlist)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines in a process in which packages cannot be imported, as if they were not installed.
+"""Command lines in a process of its own: of another user, or one in which packages cannot be imported.
 
     python tests/blocked.py '["amaranth"]' '[["plan", "model.fx"], ...]'
 
@@ -16,7 +16,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,22 @@ class Blocked:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def run_blocked(names: Sequence[str], lines: Sequence[Sequence[object]], cwd: Path) -> list[tuple[int, str, str]]:
-    """Status, output and errors of each command line, all in one process without these packages."""
+def run_blocked(
+    names: Sequence[str],
+    lines: Sequence[Sequence[object]],
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+) -> list[tuple[int, str, str]]:
+    """Status, output and errors of each command line, all in one process without these packages.
+
+    ``env`` is its environment, this one's by default; ``before`` a command that starts it.
+    """
     words = [[str(word) for word in line] for line in lines]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**(os.environ if env is None else env), "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
-        [sys.executable, __file__, json.dumps(list(names)), json.dumps(words)],
-        cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False,
+        [*before, sys.executable, __file__, json.dumps(list(names)), json.dumps(words)],
+        cwd=cwd, env=env, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return [(status, out, err) for status, out, err in json.loads(run.stdout)]
