@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from .fixed import Fixed, Overflow
 from .lanes import ROUNDS, Code, Var, Vec, fits, magnitude
-from .program import Add, Cast, Lookup, Max, Mul, Op, Program, Select, Sub
+from .program import Add, Cast, Lookup, Max, Mul, Op, Program, Remainder, Select, Sub
 from .ranges import Bounds
 from .words import Span, common
 
@@ -27,6 +27,9 @@ def apply(
         exact = code.binary("mul", *wide)
     elif isinstance(op, Cast):
         exact = wide[0]
+    elif isinstance(op, Remainder):
+        dropped = max(fracs[0] - op.frac, 0)
+        exact = code.binary("and", wide[0], code.constant((1 << min(dropped, bits - 1)) - 1, bits))
     else:
         grid = [code.shift("shl", arg, max(fracs) - frac) for arg, frac in zip(wide, fracs, strict=True)]
         if isinstance(op, Select):

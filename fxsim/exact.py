@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import cells
 from .cells import Activation, CellTypes, Kernel
 from .errors import FxsimError
-from .exact_activations import Exact, softmax
+from .exact_activations import Exact, Tables, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_tables import check_size
 from .fixed import Fixed
@@ -53,16 +53,18 @@ def quantize(
     precision: Fixed | str,
     *,
     layers: Mapping[str, Fixed | str] | None = None,
-    table_size: int = 1024,
+    table_size: int | None = None,
 ) -> Graph:
     """The network in formats that follow from one precision; raises ``FxsimError`` naming what is not legal.
 
     ``precision`` is ``ap_fixed<W,I>`` with W from 2 to 32; values round to nearest and saturate unless it has modes of
     its own (a ``Fixed`` that truncates and wraps counts as one without). ``layers`` gives layers a precision of their
     own: for weights, for what they keep inside, and for their result; the network's input keeps ``precision``.
-    ``table_size`` is the most entries that a table of a function has, from 16 to 65536.
+    ``table_size`` is the most entries that a table of a function has, from 16 to 65536; None: tables as large as the
+    precision asks for, and interpolated where those would be too large.
     """
-    check_size(table_size)
+    if table_size is not None:
+        check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
     flow = _Flow(whole, table_size, source.shape)
@@ -78,11 +80,16 @@ def quantize(
 class _Flow:
     """Builds layers in order; ``shape`` and ``type`` are of what flows from one to the next."""
 
-    def __init__(self, formats: Formats, table_size: int, shape: Shape) -> None:
+    def __init__(self, formats: Formats, table_size: int | None, shape: Shape) -> None:
         self.formats = formats
         self.type = formats.precision
         self.table_size = table_size
         self.shape = shape
+
+    @property
+    def tables(self) -> Tables:
+        """How large the tables of the layer are."""
+        return Tables(self.formats, self.table_size)
 
     def layer(self, layer: SourceLayer, after: str | None, last: bool) -> list[Layer]:
         """The graph's layers for one of the source's.
@@ -140,7 +147,7 @@ class _Flow:
         formats, name, size = self.formats, str(layer.options["function"]), self.shape[-1]
         if name == "softmax":
             result = formats.precision if last else formats.unit(0, formats.width)
-            return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.table_size), formats.wide))
+            return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.tables), formats.wide))
         function = self.function(name, layer, layer.options)
 
         def build(result: Fixed) -> Program:
@@ -192,8 +199,8 @@ class _Flow:
         of_state = self.kernel(layer, "recurrent_kernel", "recurrent_bias", hidden, (units, outputs))
         types = CellTypes(
             self.type.plain,
-            gate=formats.ranged(gate, formats.wide) or formats.precision,
-            candidate=formats.ranged(act, formats.wide) or formats.precision,
+            gate=formats.ranged(gate, formats.gate) or formats.precision,
+            candidate=formats.ranged(act, formats.gate) or formats.precision,
             hidden=hidden,
             cell=cell,
             reset=None if after else hidden,
@@ -218,7 +225,7 @@ class _Flow:
         if name not in _FUNCTIONS:
             raise FxsimError(f"layer {layer.name!r}: activation must be one of {', '.join(_FUNCTIONS)}, not {name!r}")
         values = {key: float(value) for key, value in options.items() if isinstance(value, int | float)}
-        return Exact(name, size=self.table_size, values=values)
+        return Exact(name, tables=self.tables, values=values)
 
 
 def _check(layer: SourceLayer) -> None:

@@ -10,84 +10,112 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .cells import HALF_TABLED, TABLED, Activation, add, mul, sub, zero
-from .exact_tables import SELU_SCALE, WORD, best_table, extremes
+from .exact_formats import BLOCK, Formats
+from .exact_functions import SELU_SCALE, extremes
+from .exact_lines import Lines
+from .exact_tables import choose
 from .fixed import Fixed, Overflow, Round, cast_float, smallest
-from .program import Builder, Cast, Const, Input, Largest, Lookup, Max, Program, Select, Table, Total
+from .program import Builder, Cast, Const, Input, Largest, Lookup, Max, Program, Remainder, Select, Table, Total
 
-#: Bits of a constant factor: with a sign, one operand of a DSP block.
-_CONSTANT = 17
+
+@dataclass(frozen=True)
+class Tables:
+    """How large tables are: ``size`` is the most entries; None: what follows from the precision of ``formats``."""
+
+    formats: Formats
+    size: int | None = None
+
+    def lookup(
+        self, b: Builder, name: str, function: str, x: str, type: Fixed, values: Fixed, round: Round = Round.RND
+    ) -> str:
+        """Add a function of ``x`` by a table of ``values``, cast to ``type``; the last op is called ``name``.
+
+        ``round``: how a table that is not interpolated rounds its index.
+        """
+        table = choose(function, b.type(x).plain, values, self.size, self.formats.places, round)
+        if isinstance(table, Table):
+            return b.add(Lookup(name=name, type=type, arg=x, table=table))
+        return interpolate(b, name, x, table, type)
+
+
+def interpolate(b: Builder, name: str, x: str, lines: Lines, type: Fixed) -> str:
+    """Add the ops of an interpolated table of ``x``, cast to ``type``; the last op is called ``name``."""
+    value, slope = (
+        b.add(Lookup(name=f"{name}_{what}", type=table.values.type, arg=x, table=table))
+        for what, table in (("value", lines.values), ("slope", lines.slopes))
+    )
+    rest = b.add(Remainder(name=f"{name}_rest", type=lines.rest, arg=x, frac=lines.values.frac))
+    rise = mul(b, f"{name}_rise", slope, rest)
+    return b.add(Cast(name=name, type=type, arg=add(b, f"{name}_line", value, rise, lines.result)))
 
 
 @dataclass(frozen=True)
 class Exact(Activation):
     """An activation function whose tables and constants are made when it meets its operand.
 
-    ``size``: most entries of a table. ``values``: its parameters, alpha, theta, slope and shift as far as it has them.
+    ``values``: its parameters, alpha, theta, slope and shift as far as it has them.
     """
 
-    size: int = 1024
-    values: Mapping[str, float] = field(default_factory=dict)
+    tables: Tables = field(kw_only=True)
+    values: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     def apply(self, b: Builder, name: str, x: str, type: Fixed) -> str:
         """Add the ops that compute this function of ``x`` into format ``type``; the last is called ``name``."""
-        argument = b.type(x)
+        argument, wide = b.type(x), self.tables.formats.wide
         if self.function == "softplus":
             # Above zero softplus is x and a rest that vanishes on both sides: a table of that is small and exact.
             size = b.add(Max(name=f"{name}_abs", type=replace(argument.plain, width=argument.width + 1), a=x,
                              b=sub(b, f"{name}_minus", zero(b, f"{name}_minus"), x)))  # fmt: skip
-            rest = self.lookup(b, f"{name}_rest", "softplus_rest", size, type)
+            values = word("softplus_rest", b.type(size), type, wide)
+            rest = self.tables.lookup(b, f"{name}_rest", "softplus_rest", size, values, values)
             line = b.add(Max(name=f"{name}_line", type=argument.plain, a=x, b=zero(b, name)))
             return add(b, name, line, rest, type)
         if self.function in TABLED:
-            values = word(self.function, argument, type)
-            if type.width <= WORD:
-                return b.add(Lookup(name=name, type=type, arg=x, table=self.table_of(self.function, argument, values)))
-            return b.add(Cast(name=name, type=type, arg=self.lookup(b, f"{name}_table", self.function, x, type)))
+            values = word(self.function, argument, type, wide)
+            if type.width <= wide:
+                return self.tables.lookup(b, name, self.function, x, type, values)
+            found = self.tables.lookup(b, f"{name}_table", self.function, x, values, values)
+            return b.add(Cast(name=name, type=type, arg=found))
         if self.function in HALF_TABLED:
             alpha = self.values.get("alpha", 1.0)
             function = self.function if alpha == 1.0 else f"{self.function}*{alpha!r}"
-            table = self.table_of(function, argument, word(function, argument, type))
-            slope = constant(SELU_SCALE) if self.function == "selu" else None
-            return replace(self.plain(), table=table, slope=slope).apply(b, name, x, type)
+            values, above = word(function, argument, type, wide), x
+            nearest = replace(values, round=Round.RND, overflow=Overflow.SAT)
+            below = self.tables.lookup(b, f"{name}_table", function, x, nearest, values)
+            if self.function == "selu":
+                slope = constant(SELU_SCALE, wide)
+                above = mul(b, f"{name}_above", x, b.scalar(f"{name}_slope", int(slope.data[0]), slope.type))
+            return b.add(Select(name=name, type=type, condition=x, a=above, b=below))
         if self.function == "thresholded_relu":
             return replace(self.plain(), shift=threshold(self.values["theta"], argument)).apply(b, name, x, type)
         if self.function == "leaky_relu":
-            return replace(self.plain(), slope=constant(self.values["alpha"])).apply(b, name, x, type)
+            return replace(self.plain(), slope=constant(self.values["alpha"], wide)).apply(b, name, x, type)
         if self.function == "hard_sigmoid":
-            slope, shift = (constant(self.values[key]) for key in ("slope", "shift"))
+            slope, shift = (constant(self.values[key], wide) for key in ("slope", "shift"))
             return replace(self.plain(), slope=slope, shift=shift).apply(b, name, x, type)
         if self.function == "hard_tanh":
-            return replace(self.plain(), slope=constant(0.5), shift=constant(0.5)).apply(b, name, x, type)
+            return replace(self.plain(), slope=constant(0.5, wide), shift=constant(0.5, wide)).apply(b, name, x, type)
         return self.plain().apply(b, name, x, type)
 
     def plain(self) -> Activation:
         """The function alone."""
         return Activation(self.function)
 
-    def table_of(self, function: str, argument: Fixed, values: Fixed) -> Table:
-        """The best table of this size."""
-        return best_table(function, argument.plain, values, self.size)
 
-    def lookup(self, b: Builder, name: str, function: str, x: str, type: Fixed) -> str:
-        """Add a lookup in a word of the memory, on the grid of ``type`` if that fits."""
-        values = word(function, b.type(x), type)
-        return b.add(Lookup(name=name, type=values, arg=x, table=self.table_of(function, b.type(x), values)))
-
-
-def word(function: str, argument: Fixed, type: Fixed) -> Fixed:
-    """The narrowest format for a function's values inside the range of ``type``, at most a memory's word wide."""
+def word(function: str, argument: Fixed, type: Fixed, wide: int) -> Fixed:
+    """The narrowest format for a function's values inside the range of ``type``, at most ``wide`` bits."""
     low, high = (math.ldexp(value, type.frac) for value in extremes(function, argument))
     fits = smallest(max(math.floor(low), type.min), min(math.ceil(high), type.max), type.frac)
-    over = max(0, fits.width - WORD)
+    over = max(0, fits.width - wide)
     return Fixed(fits.width - over, fits.frac - over, fits.signed)
 
 
-def constant(value: float) -> Const:
-    """A factor in 17 bits and a sign."""
+def constant(value: float, wide: int = BLOCK) -> Const:
+    """A factor in ``wide`` bits, the sign included."""
     if value == 0:
         return Const(np.zeros(1, np.int64), Fixed(1, 0, False))
-    frac = _CONSTANT - math.frexp(value)[1]
-    type = Fixed(_CONSTANT + (value < 0), frac, value < 0, Round.RND, Overflow.SAT)
+    frac = wide - 1 - math.frexp(value)[1]
+    type = Fixed(wide - 1 + (value < 0), frac, value < 0, Round.RND, Overflow.SAT)
     raw = cast_float(value, type)
     # 0.5 is one bit and needs no multiplier.
     zeros = (raw & -raw).bit_length() - 1
@@ -104,8 +132,8 @@ def threshold(theta: float, argument: Fixed) -> Const:
     return Const(np.array([raw]), smallest(raw, raw, argument.frac))
 
 
-def softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
-    """Softmax by tables, ``y = e / sum(e)`` with ``e = exp(x - max x)``; ``size`` is the most entries of a table.
+def softmax(input: Fixed, elements: int, result: Fixed, tables: Tables) -> Program:
+    """Softmax by tables, ``y = e / sum(e)`` with ``e = exp(x - max x)``.
 
     The index of exp rounds down, so that only the largest element has the entry 1 and stays the largest however near
     the next one is. The sum, from 1 to the number of elements, is halved until it is at most 2, looked up in a table
@@ -115,9 +143,9 @@ def softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
     x = b.add(Input(name="x", type=input, elements=elements))
     top = b.add(Largest(name="top", type=input, arg=x))
     below = sub(b, "below_top", x, top)
-    share = Fixed(_CONSTANT, _CONSTANT - 1, False, Round.RND, Overflow.SAT)
-    exp = best_table("exp", b.type(below), share.plain, size, Round.TRN)
-    e = b.add(Lookup(name="e", type=share, arg=below, table=exp))
+    bits = tables.formats.gate - 1
+    share = Fixed(bits, bits - 1, False, Round.RND, Overflow.SAT)
+    e = tables.lookup(b, "e", "exp", below, share, share.plain, Round.TRN)
     total = b.add(Total(name="total", type=smallest(0, elements << share.frac, share.frac), arg=e))
     stages = []
     shift = 1
@@ -132,8 +160,7 @@ def softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
         total = b.add(Select(name=f"total_{shift}", type=kept, condition=over, a=less, b=total))
         stages.append((shift, over, half))
         shift //= 2
-    inverse = best_table("inverse", b.type(total), share.plain, size)
-    found = b.add(Lookup(name="inverse", type=share, arg=total, table=inverse))
+    found = tables.lookup(b, "inverse", "inverse", total, share, share.plain)
     for shift, over, half in stages:
         less = mul(b, f"inverse_less_{shift}", found, half)
         found = b.add(Select(name=f"inverse_{shift}", type=share, condition=over, a=less, b=found))

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FxsimError, show
-from .exact_tables import WORD
 from .fixed import Fixed, Overflow, Round, cast_floats, smallest
 from .program import Add, Cast, Const, Constant, Max, Min, Mul, Op, Program, Select, Sub
 from .ranges import bounds
@@ -22,6 +21,8 @@ INTEGERS = (-32, 64)
 RANGES = {"sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1), "softsign": (-1, 1), "hard_tanh": (-1, 1)}
 #: Operands of one DSP block are this wide, the sign included; so are words of half a block RAM.
 BLOCK = 18
+#: Most fractional bits that tables follow: with more of them, an interpolated table of exp would pass 65536 pieces.
+_PLACES = 23
 #: Bits of a bias beyond which its grid is coarser than that of the products: constants are 64-bit integers.
 _BIAS = 62
 _EXACT = (Add, Sub, Mul, Max, Min, Select)
@@ -60,6 +61,16 @@ class Formats:
         """Bits of what stays inside a lane: a DSP block and half a block RAM take 18 as well as fewer."""
         return max(self.width, BLOCK)
 
+    @property
+    def places(self) -> int:
+        """Fractional bits that tables must serve: those of the network's input, as far as a hidden state has them."""
+        return min(self.precision.frac, self.width - 1, _PLACES)
+
+    @property
+    def gate(self) -> int:
+        """Bits of a gate, its sign included: two more than its table serves, for what it multiplies is rounded, too."""
+        return max(BLOCK, min(self.width, self.places + 3))
+
     def fit(self, low: int, high: int, frac: int, width: int) -> Fixed:
         """The finest format of ``width`` bits for results ``low..high`` on the grid ``frac``.
 
@@ -84,12 +95,12 @@ class Formats:
         """
         if low < 0:
             return Fixed(width, width - 1, True, self.precision.round, Overflow.SAT)
-        width = min(width, BLOCK - 1)
+        width -= width >= BLOCK
         return Fixed(width, width, False, self.precision.round, Overflow.SAT)
 
     def ranged(self, function: str, width: int) -> Fixed | None:
         """The format for a function's result in at most ``width`` bits, if the function has a range."""
-        return self.unit(RANGES[function][0], min(width, WORD)) if function in RANGES else None
+        return self.unit(RANGES[function][0], width) if function in RANGES else None
 
     def states(self, kind: str, act: str, gate: str, steps: int) -> tuple[Fixed, Fixed | None]:
         """Formats of the hidden and the cell state of a cell with these two functions."""

@@ -9,161 +9,30 @@ every error below is exact and not sampled. ``docs/arithmetic.md`` derives the b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from . import exact_lines
 from .errors import FxsimError
+from .exact_functions import Bins, beyond, domain, extremes, function
+from .exact_lines import Lines, best_lines
 from .fixed import Fixed, Overflow, Round, cast_floats, to_float
 from .graph import Graph
+from .interpolation import interpolated
 from .program import Const, Lookup, Program, Table
-
-Array = NDArray[np.float64]
 
 #: Sizes that a table can have.
 SIZES = (16, 1 << 16)
-#: selu's two constants (Klambauer et al., arXiv:1706.02515, with the digits that frameworks use).
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-_SELU = SELU_SCALE * SELU_ALPHA
-#: What a table keeps of a number: bits of half a block RAM's words.
-WORD = 18
-
-
-@dataclass(frozen=True)
-class Function:
-    """A monotonic function, its largest slope, and the inputs (values) at which its table is ever asked for.
-
-    ``ends_low``: below the table's range its entry is the function's limit instead of the middle.
-    """
-
-    value: Callable[[Array], Array]
-    slope: float
-    low: float = -np.inf
-    high: float = np.inf
-    ends_low: bool = False
-
-
-def _sigmoid(x: Array) -> Array:
-    # exp never overflows: its argument is not positive.
-    e = np.exp(-np.abs(x))
-    return np.where(x < 0, e, 1.0) / (1.0 + e)
-
-
-#: softplus is relu(x) and a table of the rest, log(1 + exp(-|x|)); elu and selu are tables below zero only; softmax
-#: asks for exp below zero, and for 1/x from 1 to 2. There exp ends in 0: of many elements that are next to nothing, the
-#: sum would else be too large by half the last entry each.
-FUNCTIONS: dict[str, Function] = {
-    "sigmoid": Function(_sigmoid, 0.25),
-    "tanh": Function(np.tanh, 1.0),
-    "softplus_rest": Function(lambda x: np.log1p(np.exp(-np.abs(x))), 0.5, low=0.0),
-    "softsign": Function(lambda x: x / (1.0 + np.abs(x)), 1.0),
-    "elu": Function(lambda x: np.expm1(np.minimum(x, 0.0)), 1.0, high=0.0),
-    "selu": Function(lambda x: _SELU * np.expm1(np.minimum(x, 0.0)), _SELU, high=0.0),
-    "exp": Function(lambda x: np.exp(np.minimum(x, 0.0)), 1.0, high=0.0, ends_low=True),
-    "inverse": Function(lambda x: 1.0 / np.maximum(x, 1.0), 1.0, low=1.0, high=2.0),
-}  # fmt: skip
-
-
-def function(name: str) -> Function:
-    """The function that a table's name says; ``elu*0.5`` is half of elu. Raises ``FxsimError`` for another name."""
-    stem, star, factor = name.partition("*")
-    if stem not in FUNCTIONS:
-        raise FxsimError(f"table must be of one of {', '.join(FUNCTIONS)}, not {name!r}")
-    found = FUNCTIONS[stem]
-    if not star:
-        return found
-    scale = float(factor)
-    return Function(lambda x: scale * found.value(x), abs(scale) * found.slope, found.low, found.high, found.ends_low)
-
-
-def extremes(name: str, argument: Fixed) -> tuple[float, float]:
-    """Least and largest value of a function over the inputs of a format that it is asked for."""
-    of = function(name)
-    ends = np.ldexp(np.array(_domain(of, argument), np.float64), -argument.frac)
-    values = of.value(ends)
-    return float(values.min()), float(values.max())
+#: Sizes of plain tables, of which the first is taken that is good enough: half a block RAM, one, and two.
+PLAIN = (1 << 10, 1 << 11, 1 << 12)
 
 
 def check_size(size: int) -> None:
     """Raise ``FxsimError`` unless ``size`` is a legal number of entries."""
     if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
         raise FxsimError(f"table_size must be an integer from {SIZES[0]} to {SIZES[1]}, not {size!r}")
-
-
-def _domain(of: Function, argument: Fixed) -> tuple[int, int]:
-    """Raw inputs of the format at which the function is asked for."""
-    low, high = argument.min, argument.max
-    if of.low > -np.inf:
-        low = max(low, int(of.low * 2.0**argument.frac))
-    if of.high < np.inf:
-        high = min(high, int(of.high * 2.0**argument.frac))
-    return low, max(low, high)
-
-
-@dataclass(frozen=True)
-class _Bins:
-    """The bins of one step ``2**-frac`` over the raw inputs ``low..high`` of the format ``argument``."""
-
-    of: Function
-    argument: Fixed
-    low: int
-    high: int
-    frac: int
-    round: Round
-
-    @property
-    def shift(self) -> int:
-        return self.argument.frac - self.frac
-
-    @property
-    def half(self) -> int:
-        """What rounding to nearest adds to an input before its low bits go."""
-        return 1 << (self.shift - 1) if self.round is Round.RND and self.shift else 0
-
-    def index(self, raw: int) -> int:
-        return (raw + self.half) >> self.shift
-
-    def ends(self, first: int, last: int) -> tuple[Array, Array]:
-        """The function at both ends of each bin first..last, where the outer bins reach to the end of the inputs."""
-        index = np.arange(first, last + 1).astype(np.float64)
-        left = np.ldexp(index, self.shift) - self.half
-        right = left + float((1 << self.shift) - 1)
-        left[0], right[-1] = self.low, self.high
-        return self.at(np.clip(left, self.low, self.high)), self.at(np.clip(right, self.low, self.high))
-
-    def at(self, raw: Array) -> Array:
-        return self.of.value(np.ldexp(raw, -self.argument.frac))
-
-    def tail(self, index: int, right: bool) -> float:
-        """Half the function's range over the bin ``index`` and everything beyond it."""
-        edge = (index << self.shift) - self.half + (0 if right else (1 << self.shift) - 1)
-        ends = self.at(np.clip(np.array([edge, self.high if right else self.low], np.float64), self.low, self.high))
-        return float(abs(ends[0] - ends[1])) / 2
-
-    def window(self, size: int) -> tuple[int, int]:
-        """First and last index: all bins, or those ``size`` that make the worse of both tails best."""
-        first, last = self.index(self.low), self.index(self.high)
-        if last - first < size:
-            return first, max(last, first + 1)
-        # The left tail's error grows with the window's place, the right one's falls: bisect for where they meet.
-        below, above = first, last - size + 1
-        while below < above:
-            middle = (below + above) // 2
-            if self.tail(middle, False) >= self.tail(middle + size - 1, True) * (1 - 1e-9):
-                above = middle
-            else:
-                below = middle + 1
-        # The best place is this one or the one before; alike to a billionth they count as equal on every machine.
-        if below > first and self.worse(below - 1, size) < self.worse(below, size) * (1 - 1e-9):
-            below -= 1
-        return below, below + size - 1
-
-    def worse(self, place: int, size: int) -> float:
-        """The worse tail of the window at ``place``."""
-        return max(self.tail(place, False), self.tail(place + size - 1, True))
 
 
 @lru_cache(512)
@@ -176,13 +45,13 @@ def best_table(name: str, argument: Fixed, values: Fixed, size: int, round: Roun
     """
     check_size(size)
     of = function(name)
-    low, high = _domain(of, argument)
+    low, high = domain(of, argument)
     nearest = Fixed(values.width, values.frac, values.signed, Round.RND, Overflow.SAT)
     best: tuple[tuple[int, int], Table] | None = None
     # From one bin for everything to one bin an input; steps finer than that would only leave bins empty.
     widest = max(abs(low), abs(high), 1).bit_length()
     for frac in range(argument.frac - widest, argument.frac + 1):
-        bins = _Bins(of, argument, low, high, frac, round)
+        bins = Bins(of, argument, low, high, frac, round)
         first, last = bins.window(size)
         one, two = bins.ends(first, last)
         middle = (one + two) / 2
@@ -205,23 +74,57 @@ def best_table(name: str, argument: Fixed, values: Fixed, size: int, round: Roun
 def bound(table: Table, argument: Fixed) -> float:
     """Bound of :func:`largest_error` from the function's largest slope alone; ``docs/arithmetic.md`` derives it."""
     of = function(table.name)
-    bins = _Bins(of, argument, *_domain(of, argument), table.frac, table.round)
+    bins = Bins(of, argument, *domain(of, argument), table.frac, table.round)
     lsb, type = table.values.type.lsb, table.values.type
     # With a bin for each input the middle of a bin is the function itself.
     inside = of.slope * 2.0**-table.frac / 2 if bins.shift else 0.0
     tails = (bins.tail(table.first, False) * (2 if of.ends_low else 1), bins.tail(table.last, True))
-    ends = bins.at(np.array([bins.low, bins.high], np.float64))
-    beyond = max(float(ends.max()) - type.max * lsb, type.min * lsb - float(ends.min()))
-    return max(inside, *tails) + max(lsb / 2, beyond)
+    return max(inside, *tails) + max(lsb / 2, beyond(bins, type))
 
 
 def largest_error(table: Table, argument: Fixed) -> float:
     """Largest difference between table and function over all inputs of the format ``argument`` that are asked for."""
     of = function(table.name)
-    bins = _Bins(of, argument, *_domain(of, argument), table.frac, table.round)
+    bins = Bins(of, argument, *domain(of, argument), table.frac, table.round)
     one, two = bins.ends(table.first, table.last)
     entry = to_float(table.values.data, table.values.type)
     return float(np.maximum(np.abs(entry - one), np.abs(entry - two)).max())
+
+
+@lru_cache(512)
+def choose(
+    name: str, argument: Fixed, values: Fixed, size: int | None, places: int, round: Round = Round.RND
+) -> Table | Lines:
+    """The table of function ``name``: the best of ``size`` entries; None: the smallest that serves so many places.
+
+    Such a table errs by at most ``2**-places`` times the function's ``steps``, and a step of ``values``. Where neither
+    a plain nor an interpolated one does, it is the better of the largest ones.
+    """
+    if size is not None:
+        return best_table(name, argument, values, size, round)
+    of = function(name)
+    error = of.steps * 2.0**-places
+    low, high = extremes(name, argument)
+    first, last = domain(of, argument)
+    for size in PLAIN:
+        # Fewer values than inputs leave at least the error of values that are spread evenly.
+        if last - first < size or (high - low) / (2 * size) <= error + values.lsb:
+            table = best_table(name, argument, values, size, round)
+            if largest_error(table, argument) <= error + values.lsb:
+                return table
+    lines = best_lines(name, argument, values, error)
+    return lines or _best(name, argument, values, error, round)
+
+
+def _best(name: str, argument: Fixed, values: Fixed, error: float, round: Round) -> Table | Lines:
+    """The better one of the largest tables, plain and interpolated, where none has the error asked for."""
+    table = best_table(name, argument, values, PLAIN[-1], round)
+    least = largest_error(table, argument)
+    lines = None
+    while lines is None and error < least:
+        error *= 2
+        lines = best_lines(name, argument, values, error)
+    return lines if lines and exact_lines.largest_error(lines, argument) < least else table
 
 
 @dataclass(frozen=True)
@@ -246,27 +149,40 @@ class TableReport:
 
 
 def table_report(graph: Graph) -> list[TableReport]:
-    """Every table of a graph of the exact preset with its largest error; raises ``FxsimError`` for other tables."""
+    """Every table of a graph of the exact preset with its largest error; raises ``FxsimError`` for other tables.
+
+    Both tables of an interpolated one have its error.
+    """
     return [
         _report(prefix, program, op)
         for layer in graph.layers
         for prefix, program in layer.programs.items()
-        for op in _lookups(program)
+        for op in program.ops
+        if isinstance(op, Lookup)
     ]
 
 
-def _lookups(program: Program) -> Iterator[Lookup]:
-    return (op for op in program.ops if isinstance(op, Lookup))
-
-
 def _report(layer: str, program: Program, op: Lookup) -> TableReport:
-    table, argument = op.table, program[op.arg].type
+    table, argument, lines = op.table, program[op.arg].type, _lines(program, op)
     type = table.values.type
     if table.scale != 1 or table.round not in (Round.RND, Round.TRN):
         raise FxsimError(f"layer {layer!r}: op {op.name!r} has a table that is not of the exact preset")
+    if lines is None:
+        error, limit = largest_error(table, argument), bound(table, argument)
+    else:
+        error, limit = exact_lines.largest_error(lines, argument), exact_lines.bound(lines, argument)
+        type = lines.result
     step = 2.0**-table.frac
-    error = largest_error(table, argument)
     return TableReport(
-        layer, op.name, table.name, table.values.shape[0], str(type.plain),
-        table.first * step, table.last * step, step, error, error / type.lsb, bound(table, argument),
+        layer, op.name, table.name, table.values.shape[0], str(table.values.type.plain),
+        table.first * step, table.last * step, step, error, error / type.lsb, limit,
     )  # fmt: skip
+
+
+def _lines(program: Program, op: Lookup) -> Lines | None:
+    """The interpolated table that a lookup is part of."""
+    for other in program.ops:
+        parts = interpolated(program, other)
+        if parts is not None and op in (parts.values, parts.slopes):
+            return Lines(parts.values.table, parts.slopes.table, parts.rest.type, other.type.plain)
+    return None

@@ -107,6 +107,8 @@ class Table:
 
 @lru_cache(maxsize=256)
 def _entries(values: Const, to: Fixed) -> IntArray:
+    if to.frac == values.type.frac and to.min <= int(values.data.min()) and int(values.data.max()) <= to.max:
+        return values.data  # read only, too
     entries = np.array([cast(int(v), values.type.frac, to) for v in values.data], np.int64)
     entries.flags.writeable = False
     return entries

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .errors import FxsimError, show
-from .fixed import Fixed
+from .fixed import MAX_WIDTH, Fixed
 from .integers import Const, Table
 
 
@@ -201,6 +201,20 @@ class Cast(_Unary):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remainder(_Unary):
+    """``cast(arg - floor(arg * 2**frac) * 2**-frac)``, element by element: what rounding down to a grid drops."""
+
+    frac: int
+    kind: ClassVar[str] = "remainder"
+
+    def size(self, *sizes: int) -> int:
+        """The operand's size."""
+        if type(self.frac) is not int or abs(self.frac) > MAX_WIDTH:
+            raise FxsimError(f"op {self.name!r}: frac must be from -{MAX_WIDTH} to {MAX_WIDTH}, not {show(self.frac)}")
+        return sizes[0]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lookup(_Unary):
     """``cast(table[arg])``, element by element."""
 
@@ -301,6 +315,7 @@ OPS: dict[str, type[Op]] = {
         Min,
         Select,
         Cast,
+        Remainder,
         Lookup,
         Total,
         Largest,

@@ -29,6 +29,7 @@ from .program import (
     OneHot,
     Op,
     Program,
+    Remainder,
     Select,
     Slice,
     State,
@@ -44,7 +45,7 @@ _REDUCTIONS: dict[type[Op], Callable[[Vectors, Any], None]] = {
     Largest: reductions.largest,
     OneHot: reductions.one_hot,
 }
-_ELEMENTWISE = Add | Sub | Mul | Max | Min | Select | Cast | Lookup
+_ELEMENTWISE = Add | Sub | Mul | Max | Min | Select | Cast | Remainder | Lookup
 #: An op, or elementwise ops of one size that are one loop.
 Stage = Op | list[Op]
 

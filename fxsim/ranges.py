@@ -16,6 +16,7 @@ from itertools import permutations, product
 import numpy as np
 
 from .fixed import Fixed, Overflow, Round, cast, round_shift, round_shifts, smallest
+from .interpolation import interpolated, limits
 from .program import (
     Add,
     Cast,
@@ -31,6 +32,7 @@ from .program import (
     OneHot,
     Op,
     Program,
+    Remainder,
     Select,
     Slice,
     State,
@@ -156,6 +158,8 @@ def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str,
         return _casts([interval for part in args for interval in part], to.frac, to)
     if isinstance(op, Cast):
         return _casts(args[0], fracs[0], to)
+    if isinstance(op, Remainder):
+        return _casts([_remainder(low, high, fracs[0] - op.frac) for low, high in args[0]], fracs[0], to)
     if isinstance(op, Lookup):
         return _lookup(op, args[0], fracs[0])
     if isinstance(op, Total):
@@ -183,7 +187,7 @@ def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str,
         return _casts([(a[0] - b[1], a[1] - b[0]) for a, b in pairs], frac, to)
     sums = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
     assert isinstance(op, Add)
-    return _casts(_between(op, program, found, frac) or sums, frac, to)
+    return _casts(_between(op, program, found, frac) or _on_lines(op, program, found, frac) or sums, frac, to)
 
 
 def _between(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> Intervals | None:
@@ -193,16 +197,13 @@ def _between(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> 
     never leaves the range of candidates, where a sum of intervals would grow with every step.
     """
 
-    def exact(name: str) -> bool:
-        return not found[name].overflows and program[name].type.frac >= found[name].exact_frac
-
     products = [program[name] for name in op.args]
-    if not all(isinstance(one, Mul) and exact(one.name) for one in products):
+    if not all(isinstance(one, Mul) and _exact(one, found) for one in products):
         return None
     for kept, fresh in permutations(products):
         for (z, p), (rest, q) in product(permutations(kept.args), permutations(fresh.args)):
             less = program[rest]
-            if isinstance(less, Sub) and less.b == z and exact(rest) and program.sizes[less.a] == 1:
+            if isinstance(less, Sub) and less.b == z and _exact(less, found) and program.sizes[less.a] == 1:
                 limit, left = found[less.a], frac - program[less.a].type.frac
                 shifts = [left - program[name].type.frac for name in (p, q)]
                 size = program.sizes[op.name]
@@ -211,6 +212,25 @@ def _between(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> 
                     ends = [_scaled(found[n], limit.low << s, size) for n, s in zip((p, q), shifts, strict=True)]
                     return _union(*ends)
     return None
+
+
+def _exact(op: Op, found: dict[str, Bounds]) -> bool:
+    """Whether an op keeps its exact result."""
+    return not found[op.name].overflows and op.type.frac >= found[op.name].exact_frac
+
+
+def _on_lines(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> Intervals | None:
+    """Bounds, on the grid of ``frac``, of an interpolated table: piece by piece; None for any other sum."""
+    parts = interpolated(program, op)
+    if parts is None or not _exact(parts.rise, found):
+        return None
+    pieces = limits(parts, (found[parts.rest.name].low, found[parts.rest.name].high), frac)
+    if pieces is None:
+        return None
+    arg = found[parts.values.arg].result
+    spans = _spans(parts.values, arg, program[parts.values.arg].type.frac)
+    ends = {(a, b): (int(pieces[0][a : b + 1].min()), int(pieces[1][a : b + 1].max())) for a, b in set(spans.values())}
+    return [ends[spans[interval]] for interval in arg]
 
 
 def _within(value: Bounds, type: Fixed, limit: int, its: Fixed) -> bool:
@@ -225,19 +245,33 @@ def _scaled(value: Bounds, factor: int, size: int) -> Intervals:
     return [(low * factor, high * factor) for low, high in result]
 
 
+def _remainder(low: int, high: int, bits: int) -> Interval:
+    """The low bits of everything in ``low..high``."""
+    if bits <= 0:
+        return 0, 0
+    if low >> bits == high >> bits:
+        return low & ((1 << bits) - 1), high & ((1 << bits) - 1)
+    return 0, (1 << bits) - 1
+
+
 def _lookup(op: Lookup, arg: Intervals, frac: int) -> Bounds:
     entries = op.table.entries(op.type)
     raw = op.table.values
-    each, table = set(arg), op.table
-    scaled = ((low * table.scale, high * table.scale) for low, high in each)
-    indices = _rounded(scaled, frac - table.frac, table.round)
-    spans = {of: (table.place(a), table.place(b)) for of, (a, b) in zip(each, indices, strict=True)}
+    spans = _spans(op, arg, frac)
     read = set(spans.values())
     ends = {(a, b): (int(entries[a : b + 1].min()), int(entries[a : b + 1].max())) for a, b in read}
     result = [ends[spans[interval]] for interval in arg]
     used = np.concatenate([raw.data[a : b + 1] for a, b in read])
     exact = (int(used.min()), int(used.max()))
     return Bounds(result, exact, raw.type.frac, _casts([exact], raw.type.frac, op.type).overflows)
+
+
+def _spans(op: Lookup, arg: Intervals, frac: int) -> dict[Interval, Interval]:
+    """First and last place in the table that each interval of the operand reads."""
+    each, table = set(arg), op.table
+    scaled = ((low * table.scale, high * table.scale) for low, high in each)
+    indices = _rounded(scaled, frac - table.frac, table.round)
+    return {of: (table.place(a), table.place(b)) for of, (a, b) in zip(each, indices, strict=True)}
 
 
 def _total(op: Total, arg: Intervals, frac: int) -> Bounds:

@@ -22,6 +22,7 @@ from .program import (
     OneHot,
     Op,
     Program,
+    Remainder,
     Select,
     Slice,
     State,
@@ -106,6 +107,9 @@ def evaluate(
         return [v for part in args for v in part]
     if isinstance(op, Cast):
         return [cast(v, fracs[0]) for v in args[0]]
+    if isinstance(op, Remainder):
+        step = 1 << max(fracs[0] - op.frac, 0)
+        return [cast(v % step, fracs[0]) for v in args[0]]
     if isinstance(op, Lookup):
         table = op.table
         # The table is cast once, when it is built: nothing leaves a format at run time.

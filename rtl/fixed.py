@@ -39,6 +39,14 @@ def added(parts: list[Value]) -> Value:
     return parts[0]
 
 
+def low_bits(value: Value, count: int) -> Value:
+    """``value`` modulo ``2**count``: that many of its bits, as a number that is not negative."""
+    if count <= 0:
+        return Const(0, 1)
+    sign = value[-1] if value.shape().signed else Const(0, 1)
+    return Cat(value, sign.replicate(max(count - len(value), 0)))[:count]
+
+
 def rounded(value: Value, shift: int, mode: Round) -> Value:
     """``value * 2**-shift`` rounded to an integer, at full width."""
     if shift <= 0:

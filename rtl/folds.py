@@ -10,6 +10,7 @@ from math import ceil
 
 from fxsim.errors import FxsimError
 from fxsim.fixed import Overflow
+from fxsim.interpolation import pieces
 from fxsim.program import (
     Add,
     Cast,
@@ -25,20 +26,25 @@ from fxsim.program import (
     OneHot,
     Op,
     Program,
+    Remainder,
     Select,
     Slice,
     State,
     Sub,
+    Table,
     Total,
 )
 from fxsim.ranges import Bounds, bounds
 
 from .constants import digit_counts, most_digits
 
-LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Lookup)
+LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Remainder, Lookup)
 REDUCTIONS = (Total, Largest, OneHot)
 #: Words from which on a memory of weights may be block RAM.
 BLOCK_ROM = 64
+#: Bits from which on a read-only memory is block RAM, and one of an interpolated table: behind the sum that is looked
+#: up, synthesis makes four times as many LUTs of a table as it would need.
+BLOCK_BITS, PIECES_BITS = 4096, 1024
 #: Most cycles that a beat may take; a counter of the gateware counts them.
 MOST_CYCLES = 1 << 24
 
@@ -78,6 +84,11 @@ def lane_products(program: Program, op: Mul, fold: Fold) -> int:
 def lane_multipliers(program: Program, fold: Fold) -> int:
     """Multipliers of all element-wise products."""
     return sum(lane_products(program, op, fold) for op in program.ops if isinstance(op, Mul))
+
+
+def least_bits(program: Program, table: Table) -> int:
+    """Bits from which on the memory of a program's table is block RAM."""
+    return PIECES_BITS if table in pieces(program) else BLOCK_BITS
 
 
 def power_of_two(op: Op) -> bool:

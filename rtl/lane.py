@@ -6,10 +6,10 @@ from __future__ import annotations
 from amaranth.hdl import Module, Mux, Signal, Value
 
 from fxsim.fixed import smallest
-from fxsim.program import Add, Cast, Max, Min, Mul, Op, Select, Sub
+from fxsim.program import Add, Cast, Max, Min, Mul, Op, Remainder, Select, Sub
 
 from .constants import LOGIC
-from .fixed import logic_product, shape, shifted
+from .fixed import logic_product, low_bits, shape, shifted
 from .folds import is_shift
 from .schedule import LayerSchedule
 
@@ -27,6 +27,8 @@ def exact(m: Module, plan: LayerSchedule, op: Op, args: list[Value], name: str) 
         value = logic_product(args[0], args[1]) if logic else args[0] * args[1]
     elif isinstance(op, Cast):
         value = args[0]
+    elif isinstance(op, Remainder):
+        value = low_bits(args[0], frac - op.frac)
     elif isinstance(op, Add):
         value = grid[0] + grid[1]
     elif isinstance(op, Sub):

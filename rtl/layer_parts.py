@@ -29,7 +29,7 @@ from fxsim.program import (
 
 from .constants import LOGIC
 from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
-from .folds import LANE, REDUCTIONS, is_shift
+from .folds import LANE, REDUCTIONS, is_shift, least_bits
 from .parts import Parts, bits, casts, multiplexer, read_only
 from .schedule import LayerSchedule, widths
 
@@ -215,8 +215,9 @@ class _Layer:
             readers[(op.table, op.type, type, slot.doubled)] += count
         for (table, _, type, doubled), count in readers.items():
             entries = len(table.values.data) << doubled
+            least = least_bits(self.program, table)
             for ports, number in ((2, count // 2), (1, count % 2)):
-                self.parts.include(read_only(entries, type.width, ports, "table"), number)
+                self.parts.include(read_only(entries, type.width, ports, "table", least), number)
 
     def reduction(self, op: Op) -> None:
         """Trees with a register behind every level."""

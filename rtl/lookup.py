@@ -12,6 +12,7 @@ from fxsim.program import Lookup, Table
 from .compress import with_constant
 from .control import Registers
 from .fixed import rounded, shifted, split
+from .folds import least_bits
 from .lookthrough import looked_through
 from .matvec import rom_style
 from .schedule import LayerSchedule
@@ -85,7 +86,7 @@ class Tables:
                 shape=type.width,
                 depth=len(entries),
                 init=[v & mask for v in entries],
-                attrs=rom_style(len(entries), type.width),
+                attrs=rom_style(len(entries), type.width, least_bits(self.plan.program, op.table)),
             )
             self.m.submodules[f"table_{op.name}{len(memories)}"] = memory
             memories.append(memory)

@@ -19,7 +19,7 @@ from .compress import fewer, row
 from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
 from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
-from .folds import Fold
+from .folds import BLOCK_BITS, Fold
 from .parts import in_blocks
 from .schedule import Engine
 from .stream import elements
@@ -337,6 +337,6 @@ class _Slots:
         return self._group(time)
 
 
-def rom_style(depth: int, width: int) -> dict[str, str]:
+def rom_style(depth: int, width: int, least: int = BLOCK_BITS) -> dict[str, str]:
     """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if in_blocks(depth, width) else {}
+    return {"rom_style": "block"} if in_blocks(depth, width, least) else {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from fxsim.fixed import Fixed, IntArray, Overflow, Round
 
-from .folds import BLOCK_ROM
+from .folds import BLOCK_BITS, BLOCK_ROM
 
 
 class Parts(defaultdict[str, float]):
@@ -50,9 +50,9 @@ def block_rams(depth: int, width: int, ports: int) -> float:
     return best
 
 
-def read_only(depth: int, width: int, ports: int, kind: str) -> Parts:
+def read_only(depth: int, width: int, ports: int, kind: str, least: int = BLOCK_BITS) -> Parts:
     """A memory with registered output: block RAM where it is asked for, else LUTs and registers."""
-    if in_blocks(depth, width):
+    if in_blocks(depth, width, least):
         return Parts({"bram": block_rams(depth, width, ports)})
     return in_logic(depth, width * ports, kind)
 
@@ -72,9 +72,9 @@ def distinct(depth: int, count: int) -> float:
     return max(0.0, all_of_them * (1 - (1 - 1 / all_of_them) ** count) - 2)
 
 
-def in_blocks(depth: int, width: int) -> bool:
-    """Whether a read-only memory is asked to be block RAM; small ones are left to synthesis."""
-    return depth >= BLOCK_ROM and depth * width >= 4096
+def in_blocks(depth: int, width: int, least: int = BLOCK_BITS) -> bool:
+    """Whether a read-only memory is asked to be block RAM; those of fewer bits than ``least`` are left to synthesis."""
+    return depth >= BLOCK_ROM and depth * width >= least
 
 
 def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -> Parts:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from networks import network
 from rtl_bench import rtl_run
-from test_random_plans import draw
+from test_random_plans import draw, interpolated
 
 import fxsim
 from fxsim import reference
@@ -98,6 +98,16 @@ def battle(plan: Plan, folder: Path, seed: int) -> int:
 @pytest.mark.parametrize("seed", range(200, 203))
 def test_some(seed, tmp_path):
     assert battle(draw(seed), tmp_path / "ip", seed) >= 8
+
+
+def test_interpolated_tables(tmp_path):
+    assert battle(draw(300, made=interpolated), tmp_path / "ip", 300) >= 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(301, 321))
+def test_many_interpolated_tables(seed, tmp_path):
+    assert battle(draw(seed, made=interpolated), tmp_path / "ip", seed) >= 8
 
 
 @pytest.mark.long

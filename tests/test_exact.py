@@ -12,12 +12,13 @@ from shared import SHARED, needs_shared
 from fxsim import exact, hls4ml, reference, words
 from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
 from fxsim.errors import FxsimError
-from fxsim.exact_activations import constant, softmax, threshold
+from fxsim.exact_activations import Tables, constant, softmax, threshold
 from fxsim.exact_formats import Formats, bias_const, lean, weight_const
-from fxsim.exact_tables import FUNCTIONS, best_table, bound, function, largest_error, table_report
+from fxsim.exact_functions import FUNCTIONS, function
+from fxsim.exact_tables import best_table, bound, largest_error, table_report
 from fxsim.fixed import Fixed, Overflow, Round, cast_float, round_shift, to_float
 from fxsim.floating import predict as predict_float
-from fxsim.graph import Graph
+from fxsim.graph import Graph, Layer
 from fxsim.importers import read_model
 from fxsim.importers.source import Source, SourceLayer
 from fxsim.program import Dot, Lookup, Program, State, Table
@@ -216,7 +217,7 @@ def test_a_wrong_index_is_seen():
 
 
 def test_table_report():
-    graph = exact.quantize(build("chain"), "ap_fixed<16,6>")
+    graph = exact.quantize(build("chain"), "ap_fixed<16,8>")
     rows = table_report(graph)
     assert [(row.layer, row.op, row.function) for row in rows] == [
         ("rnn", "i", "sigmoid"), ("rnn", "f", "sigmoid"), ("rnn", "g", "tanh"), ("rnn", "o", "sigmoid"),
@@ -229,6 +230,32 @@ def test_table_report():
     sigmoid, tanh = rows[0], rows[2]
     assert sigmoid.step == 2**-6 and sigmoid.error < 2**-9 + 2**-17
     assert tanh.step == 2**-7 and tanh.error < 2**-8 + 2**-17
+
+
+def test_table_report_of_interpolated_tables():
+    graph = exact.quantize(build("lstm"), "ap_fixed<16,4>")
+    rows = {row.op: row for row in table_report(graph)}
+    assert list(rows) == [f"{gate}_{part}" for gate in ("i", "f", "g", "o", "act_c") for part in ("value", "slope")]
+    assert (rows["g_value"].function, rows["g_slope"].function) == ("tanh", "tanh slope")
+    for gate, steps in (("i", 0.5), ("g", 1.0), ("act_c", 1.0)):
+        value, slope = rows[f"{gate}_value"], rows[f"{gate}_slope"]
+        assert (value.error, value.bound, value.step, value.entries) == (
+            slope.error, slope.bound, slope.step, slope.entries,
+        )  # fmt: skip
+        assert 0 < value.error <= value.bound
+        assert value.error <= steps * 2.0**-12 + graph.layers[0].program[gate].type.lsb
+        assert value.error_lsb == value.error / graph.layers[0].program[gate].type.lsb
+    with pytest.raises(FxsimError, match=r"^table must be of one of sigmoid"):
+        table_report(dataclasses.replace(graph, layers=(renamed(graph.layers[0]), *graph.layers[1:])))
+
+
+def renamed(layer: Layer) -> Layer:
+    """The layer, but for the names of its tables."""
+    ops = [
+        dataclasses.replace(op, table=dataclasses.replace(op.table, name="other")) if isinstance(op, Lookup) else op
+        for op in layer.program.ops
+    ]
+    return dataclasses.replace(layer, program=Program(tuple(ops), layer.program.output))
 
 
 def test_table_report_refuses_other_presets():
@@ -428,7 +455,7 @@ def test_a_dense_layer_is_within_its_bound():
     assert np.all(np.abs(predict(graph, x) - predict_float(source, x)) <= limit)
 
 
-@pytest.mark.parametrize("precision", ["ap_fixed<10,3>", "ap_fixed<16,3>"])
+@pytest.mark.parametrize("precision", ["ap_fixed<10,3>", "ap_fixed<13,3>", "ap_fixed<16,3>", "ap_fixed<24,3>"])
 def test_an_lstm_is_within_its_bound(precision):
     """Errors added up through the formulas, with |functions| <= 1 and slopes 1/4 and 1."""
     rng = rng_of("lstm bound")
@@ -436,7 +463,7 @@ def test_an_lstm_is_within_its_bound(precision):
     graph = exact.quantize(source, precision)
     program = graph.layers[0].program
     x = to_float(quantize_inputs(graph, rng.normal(0, 0.5, (300, 5, 3))), graph.input)
-    of_table = {row.op: row.bound for row in table_report(graph)}
+    of_table = {row.op.removesuffix("_value"): row.bound for row in table_report(graph)}
     wx, uh = program.dots
     recurrent = np.abs(source.layers[0].weights["recurrent_kernel"]).sum(axis=0).max()
     h = c = 0.0
@@ -450,32 +477,39 @@ def test_an_lstm_is_within_its_bound(precision):
         act = c + of_table["act_c"]
         h = o + act + o * act + program["h"].type.lsb
         assert difference[:, t].max() <= h + graph.output.lsb / 2
-    assert h < 0.6  # so that the test says something
+    assert h < 160 * graph.input.lsb  # so that the test says something
 
 
+@pytest.mark.parametrize("precision", ["ap_fixed<16,8>", "ap_fixed<16,6>", "ap_fixed<16,2>", "ap_fixed<22,4>"])
 @pytest.mark.parametrize("elements", [1, 2, 3, 4, 5, 10, 100])
-def test_softmax(elements):
+def test_softmax(elements, precision):
+    formats = Formats.of(precision)
     rng = rng_of(f"softmax{elements}")
-    input, result = Fixed(16, 11), Fixed(18, 17, False, Round.RND, Overflow.SAT)
-    program = lean(softmax(input, elements, result, 1024), 18)
+    input, result = Fixed(16, 11), Fixed(24, 23, False, Round.RND, Overflow.SAT)
+    program = lean(softmax(input, elements, result, Tables(formats)), formats.wide)
     assert program.elements == elements
     known = bounds(program)
     assert [op.name for op in program.ops if known[op.name].overflows] in ([], ["y"])
     x = np.concatenate([rng.normal(0, s, (40, elements)) for s in (0.01, 0.3, 3.0, 20.0)])
     raw = np.clip(np.rint(x * 2.0**11), input.min, input.max).astype(int)
-    got = np.array([reference.scan(program, [row.tolist()], {})[0][0]["y"] for row in raw]) * result.lsb
+    traces = [reference.scan(program, [row.tolist()], {})[0][0] for row in raw]
+    got = np.array([trace["y"] for trace in traces]) * result.lsb
     exp = np.exp((raw - raw.max(axis=1, keepdims=True)) / 2.0**11)
     want = exp / exp.sum(axis=1, keepdims=True)
-    # exp is off by 2**-8 except at the largest element, the inverse by 2**-11.
-    assert np.abs(got - want).max() < 2.0**-8 + 2.0**-10
-    assert np.abs(got.sum(axis=1) - 1).max() < 2.0**-7
+    # exp is off by a step of the precision except at the largest element, a share by half of that, and by all that
+    # ends in 0; the inverse by a quarter. Both are rounded, and the inverse once for each time that the sum is halved.
+    step, share = 2.0**-formats.places, 2.0 ** -(formats.gate - 2)
+    lost = max(row[np.array(trace["e"]) == 0].sum() for row, trace in zip(want, traces, strict=True))
+    assert lost < elements * step
+    assert np.abs(got - want).max() < step / 2 + step / 4 + lost + (2 + elements.bit_length()) * share
+    assert np.abs(got.sum(axis=1) - 1).max() < 2 * step + elements * share
     # The largest is the largest, even one step above the next.
     assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1))
 
 
 def test_softmax_keeps_the_order_of_the_two_largest():
     input, result = Fixed(16, 11), Fixed(16, 15, True, Round.RND, Overflow.SAT)
-    program = softmax(input, 3, result, 1024)
+    program = softmax(input, 3, result, Tables(Formats.of("ap_fixed<16,1>")))
     for gap in range(1, 40):
         (trace,), _ = reference.scan(program, [[100, 100 + gap, 100 - 7]], {})
         assert trace["y"][1] > trace["y"][0] > 0
@@ -540,7 +574,7 @@ def test_refuses_precision(precision, message):
         exact.quantize(build("lstm"), precision)
 
 
-@pytest.mark.parametrize("size", [15, 65537, 0, 1024.0, True, None])
+@pytest.mark.parametrize("size", [15, 65537, 0, 1024.0, True])
 def test_refuses_table_size(size):
     with refused(f"table_size must be an integer from 16 to 65536, not {size!r}"):
         exact.quantize(build("lstm"), "ap_fixed<16,6>", table_size=size)

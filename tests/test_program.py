@@ -21,6 +21,7 @@ from fxsim.program import (
     Lookup,
     Op,
     Program,
+    Remainder,
     Select,
     Slice,
     State,
@@ -45,6 +46,10 @@ def dot(**fields) -> Dot:
 
 def part(start: int, stop: int, type: Fixed = X) -> Slice:
     return Slice(name="p", type=type, arg="x", start=start, stop=stop)
+
+
+def remainder(frac: int) -> Remainder:
+    return Remainder(name="r", type=Y, arg="x", frac=frac)
 
 
 def state(**fields) -> State:
@@ -78,6 +83,8 @@ class Stranger(Op):
         ([INPUT, dot(weights=const(3))], r"^op 'd': weights must be \(\[steps,\] 3, outputs\), not \(3,\)$"),
         ([INPUT, dot(weights=const(0, 3, 2))], r"^op 'd': weights must be \(\[steps,\] 3, outputs\), not \(0, 3, 2\)$"),
         ([INPUT, dot(bias=const(3))], r"^op 'd': bias must be \(2,\), not \(3,\)$"),
+        ([INPUT, remainder(1025)], r"^op 'r': frac must be from -1024 to 1024, not 1025$"),
+        ([INPUT, remainder(True)], r"^op 'r': frac must be from -1024 to 1024, not True$"),
         ([INPUT, dot(stride=4)], r"^op 'd': stride must be from 1 to 3, not 4$"),
         ([INPUT, dot(stride=True)], r"^op 'd': stride must be from 1 to 3, not True$"),
         (

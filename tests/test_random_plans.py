@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from networks import network
 from rtl_bench import agrees
-from test_exact import cell, dense
+from test_exact import activation, cell, dense
 from test_exact import network as source
 
 from fxsim.errors import FxsimError
@@ -36,12 +36,22 @@ def exact(rng, steps: int, features: int) -> Graph:
     return quantize(source(*layers, shape=(steps, features)), precision=f"ap_fixed<{rng.integers(8, 17)},4>")
 
 
-def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup")) -> Plan:
-    """A plan; clocks and choices that do not go together are drawn again."""
+def interpolated(rng, steps: int, features: int) -> Graph:
+    """One of that preset whose precision asks for interpolated tables, a function's layer with one among them."""
+    kind, units = str(rng.choice(["lstm", "gru", "simple_rnn"])), int(rng.integers(2, 7))
+    integer = int(rng.integers(1, 4))
+    function = str(rng.choice(["elu", "selu", "softplus", "tanh", "softmax"]))
+    layers = cell(kind, rng, "cell", features, units), dense(rng, units, 3), activation(function)
+    precision = f"ap_fixed<{integer + rng.integers(11, 20)},{integer}>"
+    return quantize(source(*layers, shape=(steps, features)), precision=precision)
+
+
+def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup"), made=None) -> Plan:
+    """A plan; clocks and choices that do not go together are drawn again. ``made`` draws its network."""
     rng = np.random.default_rng(seed)
     while True:
         steps, features = int(rng.integers(2, 6)), int(rng.integers(1, 5))
-        graph = exact(rng, steps, features) if rng.random() < 0.3 else rough(rng, steps, features)
+        graph = (made or (exact if rng.random() < 0.3 else rough))(rng, steps, features)
         way = str(rng.choice(["alone", "interleave", "unroll"]))
         choice = str(rng.choice(["auto", "auto", "dsp", "lut"]))
         parallel, folds = rng.random() < 0.3, {}
@@ -97,6 +107,26 @@ def test_some_for_ecp5(seed):
 @pytest.mark.parametrize("seed", range(200, 203))
 def test_some_absorbed(seed):
     holds(draw_absorbed(seed))
+
+
+@pytest.mark.parametrize("seed", range(300, 304))
+def test_some_with_interpolated_tables(seed):
+    holds(draw(seed, made=interpolated))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(304, 340))
+def test_many_with_interpolated_tables(seed):
+    holds(draw(seed, made=interpolated))
+
+
+def test_interpolated_tables_are_drawn_in_every_way():
+    plans = [draw(seed, made=interpolated) for seed in range(300, 340)]
+    for plan in plans:
+        kinds = [op.kind for layer in plan.layers if layer.program for op in layer.program.ops]
+        assert "remainder" in kinds
+    assert any(plan.folding.interleave > 1 for plan in plans) and any(plan.folding.unroll > 1 for plan in plans)
+    assert {schedule.fold.beats > 1 for plan in plans for schedule in plan.schedules} == {True, False}
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from networks import network
 from fxsim import reference
 from fxsim.cells import add, mul, sub
 from fxsim.fixed import Fixed, Overflow, Round
-from fxsim.program import Builder, Cast, Const, Constant, Input, Program, Slice
+from fxsim.program import Builder, Cast, Const, Constant, Input, Max, Min, Program, Remainder, Slice
 from fxsim.ranges import bounds
 
 X = Fixed(3, 1)
@@ -79,3 +79,22 @@ def test_the_state_of_a_gru_is_in_the_range_of_its_candidates():
         assert known["h_old"].high <= max(0, known["hh"].high) * unit + room
         narrower += known["h_old"].high < program["h_old"].type.max
     assert narrower
+
+
+@pytest.mark.parametrize("frac", [-3, 0, 1, 2, 3, 5])
+@pytest.mark.parametrize("argument", [Fixed(6, 3), Fixed(4, 4, False), Fixed(3, -2)], ids=str)
+def test_remainders(argument, frac):
+    """Bounds of what rounding down drops, of a whole format and of the numbers between two neighbours."""
+    for low, high in itertools.combinations_with_replacement(range(argument.min, argument.max + 1), 2):
+        b = Builder()
+        b.add(Input(name="x", type=argument, elements=1))
+        b.scalar("low", low, argument)
+        b.scalar("high", high, argument)
+        b.add(Max(name="above", type=argument, a="x", b="low"))
+        b.add(Min(name="between", type=argument, a="above", b="high"))
+        b.add(Remainder(name="y", type=Fixed(12, argument.frac, False), arg="between", frac=frac))
+        program = b.build("y")
+        got = {reference.step(program, [x], {})[0]["y"][0] for x in range(argument.min, argument.max + 1)}
+        step = 2 ** max(argument.frac - frac, 0)
+        assert got == {x % step for x in range(low, high + 1)}
+        assert (bounds(program)["y"].low, bounds(program)["y"].high) == (min(got), max(got)), (low, high)

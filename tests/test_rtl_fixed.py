@@ -46,6 +46,25 @@ def test_equals_the_specification(source, rounding):
         assert results == [cast(value, source.frac, to) for to in targets(rounding)], value
 
 
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("count", [-1, 0, 1, 3, 5, 6, 9])
+def test_low_bits(signed, count):
+    """A number modulo a power of two, also one beyond its width."""
+    source, m = Fixed(5, 2, signed), Module()
+    x, y = Signal(gateware.shape(source)), Signal(12)
+    m.d.comb += y.eq(gateware.low_bits(x, count))
+
+    async def bench(ctx):
+        for value in range(source.min, source.max + 1):
+            ctx.set(x, value)
+            await ctx.delay(1e-9)
+            assert ctx.get(y) == value % 2 ** max(count, 0)
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
 def test_a_wrong_rounding_is_noticed(monkeypatch):
     right = gateware.rounded
     monkeypatch.setattr(gateware, "rounded", lambda v, s, mode: right(v, s, Round.TRN if mode is Round.RND else mode))
