@@ -91,7 +91,7 @@ class Task:
 
         own = dict.fromkeys(layers, precision)
         graph = quantize(self.source, precision=self.precision if own else precision, preset=preset, layers=own)
-        return predict(graph, self.x, threads=threads)
+        return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
         """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""

@@ -86,11 +86,15 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
 
 def predict(given: Namespace) -> None:
     """Write the outputs for a batch."""
+    from .overflows import describe
     from .simulation import simulate  # late: it brings a compiler
 
     graph, x = _load(given), files.load_array(given.inputs)
     with progress("simulate") as update:
-        run = simulate(graph, x, overflows=False, progress=update)
+        run = simulate(graph, x, progress=update)
+    told = describe(graph, np.asarray(x), run)
+    if told:
+        print(f"fxsim: {told}", file=sys.stderr)
     out = run.raw if given.raw else run.values
     files.save_array(given.output, out)
     print(f"{given.output}: {out.dtype} {out.shape}, {graph.output}")
