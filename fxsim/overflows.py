@@ -44,7 +44,8 @@ def door(graph: Graph) -> frozenset[str]:
         for prefix, program in programs:
             known = bounds(program)
             names = [base(program, program.output)] if program.states else known
-            found |= {f"{prefix}.{name}" for name in names if known[name].overflows}
+            may = [name for name in names if known[name].overflows and not isinstance(program[name], Lookup)]
+            found |= {f"{prefix}.{name}" for name in may}
         if kinds & {Dot, State}:
             break
     return frozenset(found)
