@@ -131,8 +131,7 @@ def profile(
         run = simulate(graph, part, trace=True)
         floats = floating.trace(source, part) if source else {}
         for prefix, program in _programs(graph):
-            known = {f"{prefix}.{program.input.name}": part} if prefix in first else {}
-            real = _by_op(prefix, program, {**floats, **known})
+            real = _by_op(prefix, program, floats)
             for op in program.ops:
                 name = f"{prefix}.{op.name}"
                 entered = prefix in first and op is program.input

@@ -127,10 +127,11 @@ def profile(given: Namespace) -> None:
     data = {
         "profile.csv": report.to_csv(found.tensors),
         "profile.json": _json(dataclasses.asdict(found)),
-        "weights.csv": report.to_csv(found.weights),
     }
     if draws:
         data["profile.png"] = report.png(boxes.activation_figure(found))
+    data["weights.csv"] = report.to_csv(found.weights)
+    if draws:
         data["weights.png"] = report.png(boxes.weight_figure(found))
     if found.layers:
         data["errors.csv"] = report.to_csv(found.layers)
