@@ -40,8 +40,9 @@ def quantize(
     what hls4ml's emulator does: from its configuration, a dictionary or the path of a JSON or YAML file (``config``
     implies this preset), or with ``precision`` for everything.
 
-    ``table_size``: entries of every function table; preset ``exact`` takes it as the most that a table has, from 16 to
-    65536, preset ``hls4ml`` as its ``TableSize``, from 2 to 1048576.
+    ``table_size``: entries of every function table. Preset ``exact`` takes it as the most that a table has, from 16 to
+    65536; without it tables are as large as the precision asks for, and interpolated where they would be too large.
+    Preset ``hls4ml`` takes it as its ``TableSize``, from 2 to 1048576; without it that is 1024.
 
     ``layers`` gives layers that have formats (all but Flatten) a precision of their own, by name; with a ``config``,
     that is its LayerName.

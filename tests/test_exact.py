@@ -11,6 +11,7 @@ from shared import SHARED, needs_shared
 
 from fxsim import exact, hls4ml, reference, words
 from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
+from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
 from fxsim.exact_activations import Tables, constant, softmax, threshold
 from fxsim.exact_formats import Formats, bias_const, lean, weight_const
@@ -442,6 +443,36 @@ def test_more_bits_and_entries_come_nearer_to_float(name):
         assert fine.mean() < 1e-3
         assert coarse.max() < 0.6
     assert fine.mean() <= coarse.mean()
+
+
+WIDTHS = (12, 16, 20, 24)
+
+
+def falling(source: Source, x, integer: int, table_size: int | None = None):
+    """Mean and largest errors of a network at each width."""
+    want = predict_float(source, x)
+    graphs = (exact.quantize(source, f"ap_fixed<{width},{integer}>", table_size=table_size) for width in WIDTHS)
+    errors = [np.abs(predict(graph, x, warn=False) - want) for graph in graphs]
+    return np.array([error.mean() for error in errors]), np.array([error.max() for error in errors])
+
+
+@pytest.mark.parametrize("name", ["digits", "lstm", "gru", "stack"])
+def test_more_bits_help_to_the_last(name):
+    """Every four bits make the errors at most a fifth of what they were, up to 24."""
+    if name == "digits":
+        source, x, integer = read_model(MODEL), np.load(DATA)["x"][:120].astype(float), 3
+    else:
+        rng = rng_of(name)
+        one = cell("gru" if name == "gru" else "lstm", rng, units=8, return_sequences=name == "stack")
+        two = (cell("gru", rng, "two", 8, 8),) if name == "stack" else ()
+        source = network(one, *two, dense(rng, 8, 3), activation("elu"), dense(rng, 3, 3, "out"), shape=(12, 3))
+        x, integer = inputs(source, 100), 4
+    mean, largest = falling(source, x, integer)
+    assert np.all(mean[1:] < mean[:-1] / 5)
+    assert np.all(largest[1:] < largest[:-1] / 5)
+    if name in ("digits", "gru"):  # which tables of 1024 entries do not do
+        mean, largest = falling(source, x, integer, 1024)
+        assert mean[-1] > mean[1] / 2 and largest[-1] > largest[1] / 2
 
 
 def test_a_dense_layer_is_within_its_bound():
