@@ -25,6 +25,8 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
     """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes); False where that is not plain."""
     sequences, rows = x.shape
     lanes = out.shape[2]
+    if rows != out.shape[1] or sequences > out.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     raw = np.empty((lanes, rows), np.int64)
     plain = True
     for start in range(0, sequences, lanes):
@@ -110,6 +112,8 @@ def quantizer(to: Fixed) -> Quantizer | None:
 def spread(raw: Any, out: Any) -> None:
     """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
+    if raw.shape[1] != out.shape[1] or raw.shape[0] > out.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, raw.shape[0], lanes):
         _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
@@ -118,6 +122,8 @@ def spread(raw: Any, out: Any) -> None:
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
     rows, lanes = blocks.shape[1:]
+    if out.shape[1] != rows or out.shape[0] > blocks.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, out.shape[0], lanes):
         block = blocks[start // lanes]
         count = min(lanes, out.shape[0] - start)

@@ -43,7 +43,7 @@ ORDER = (
     ("errors", "engine"),
     ("fixed", "folder", "npy"),
     ("integers", "lanes"),
-    ("ops",),
+    ("ops", "guards"),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
