@@ -18,6 +18,10 @@ class KernelError(RuntimeError):
     """A compiled kernel reached beyond a tensor: a fault of fxsim, which its checked mode finds."""
 
 
+class OverflowWarning(RuntimeWarning):
+    """Values left their formats in a prediction: the message names tensors, shares and enough integer bits."""
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
