@@ -61,7 +61,7 @@ def _quantize(x: Any, out: Any, left: Any, scale: float, mode: int, over: int, l
     """
     sequences, rows = x.shape
     lanes = out.shape[2]
-    if rows != out.shape[1] or sequences > out.shape[0] * lanes:
+    if rows != out.shape[1] or sequences > out.shape[0] * lanes or sequences > left.shape[0]:
         raise ValueError("blocks of another shape")
     raw = np.empty((lanes, rows), np.int64)
     plain = True

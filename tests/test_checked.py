@@ -12,7 +12,7 @@ import pytest
 from networks import network
 from programs import by_reference
 
-from fxsim import arithmetic, frame, guards, kernels, lanes, passes, simulation
+from fxsim import arithmetic, blocks, frame, guards, kernels, lanes, passes, simulation
 from fxsim.engine import Host
 from fxsim.errors import FxsimError, KernelError
 from fxsim.fixed import Fixed, Overflow
@@ -199,6 +199,24 @@ def test_blocks_of_another_shape():
             simulation.stretches(graph, wanted, width, narrow)
     with pytest.raises(KernelError, match="behind one another"):
         kernel.run(np.zeros((4, rows, 2), np.int16).T.swapaxes(1, 1).reshape(2, rows, 4)[::-1])
+
+
+def test_batches_of_another_shape():
+    """Eight sequences of five rows are two blocks of four."""
+    raw, right = np.zeros((8, 5), np.int64), np.zeros((2, 5, 4), np.int16)
+    left = np.zeros(8, np.int64)
+    blocks.spread(raw, right)
+    blocks.gather(right, raw)
+    assert blocks._quantize(raw.astype(float), right, left, 1.0, 0, 0, -8, 7, 4) == 0
+    for wrong in (right[:1], np.ascontiguousarray(right[:, :4]), np.zeros((2, 6, 4), np.int16)):
+        with pytest.raises(ValueError, match="blocks of another shape"):
+            blocks.spread(raw, wrong)
+        with pytest.raises(ValueError, match="blocks of another shape"):
+            blocks.gather(wrong, raw)
+        with pytest.raises(ValueError, match="blocks of another shape"):
+            blocks._quantize(raw.astype(float), wrong, left, 1.0, 0, 0, -8, 7, 4)
+    with pytest.raises(ValueError, match="blocks of another shape"):
+        blocks._quantize(raw.astype(float), right, left[:7], 1.0, 0, 0, -8, 7, 4)
 
 
 # --- What kernels take for granted, and who sees to it
