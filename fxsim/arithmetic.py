@@ -101,11 +101,8 @@ def _entry(code: Code, op: Lookup, index: Vec) -> Vec:
     return code.resize(code.plus(code.clamp(index, first, last), -first), 32)
 
 
-def index_of_sum(code: Code, op: Lookup, upper: Vec, lower: Vec, split: int, other: Vec, left: int, shift: int) -> Vec:
-    """:func:`index` for ``upper * 2**split + lower + other * 2**left``, all of 32 bits, without wider words.
-
-    ``shift``, more than ``split``, takes the sum to the table's grid; rounding is toward minus infinity or to nearest.
-    """
+def upper_sum(code: Code, upper: Vec, lower: Vec, split: int, other: Vec, left: int) -> Vec:
+    """``upper * 2**split + lower + other * 2**left``, all of 32 bits, without its first ``split`` bits."""
     if left >= split:
         upper = code.add(upper, code.shift("shl", other, left - split))
     else:
@@ -113,5 +110,17 @@ def index_of_sum(code: Code, op: Lookup, upper: Vec, lower: Vec, split: int, oth
         rest = code.binary("and", other, code.constant((1 << (split - left)) - 1, 32))
         lower = code.add(lower, code.shift("shl", rest, left))
     # What is left of ``split`` bits under the floor is less than one and cannot change the floors after it.
-    total = code.add(upper, code.shift("ashr", lower, split))
-    return _entry(code, op, code.round(total, shift - split, ROUNDS[op.table.round], 31))
+    return code.add(upper, code.shift("ashr", lower, split))
+
+
+def upper_index(code: Code, op: Lookup, total: Vec, shift: int) -> Vec:
+    """:func:`index` for a sum without its first bits; ``shift`` more, at least one, take it to the table's grid.
+
+    Rounding is toward minus infinity or to nearest.
+    """
+    return _entry(code, op, code.round(total, shift, ROUNDS[op.table.round], 31))
+
+
+def bits(code: Code, value: Vec, first: int, count: int) -> Vec:
+    """``count`` bits of a number from ``first`` on, as a number that is not negative."""
+    return code.binary("and", code.shift("ashr", value, first), code.constant((1 << count) - 1, value.bits))

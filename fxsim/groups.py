@@ -11,7 +11,7 @@ from . import arithmetic
 from .fixed import Round
 from .frame import WORDS
 from .lanes import Var, Vec, fits, word
-from .program import Add, Lookup, Op
+from .program import Add, Lookup, Op, Remainder
 from .rows import Vectors
 
 
@@ -21,7 +21,7 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
     size = sizes[ops[0].name]
     for op in ops:
         if op.name in stored:
-            on.places[op.name] = on.frame.rows(size, on.bits(op.name))
+            on.places[op.name] = on.fresh(op.name, size, on.bits(op.name))
     counted = [op.name for op in ops if op.name in on.counters]
     spread = any(sizes[name] < size and on.number(name) is None for op in ops for name in op.args)
     sums = _split_sums(on, ops, stored)
@@ -31,8 +31,9 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
         for op in ops:
             if op.name in sums:
                 continue
-            if isinstance(op, Lookup) and op.arg in sums:
-                result = _read(on, op, _index_of_sum(on, op, sums[op.arg], at))
+            code.work = on.full(op.name)
+            if isinstance(op, Lookup | Remainder) and op.arg in sums:
+                result = _of_sum(on, op, sums[op.arg], at)
             else:
                 for name in op.args:
                     if name not in known:
@@ -63,54 +64,69 @@ def _read(on: Vectors, op: Lookup, index: Vec) -> Vec:
     """Entries of the op's table."""
     entries = op.table.entries(op.type)
     bits = word(int(entries.min()), int(entries.max()))
-    table = on.frame.constants(entries.astype(WORDS[bits]))
+    table = on.constants(op.name, entries.astype(WORDS[bits]), op.table.name)
     # LLVM 22 drops the mask of a lane whose neighbour it knows too much about. It cannot look through memory.
-    nothing = on.code.load(on.frame.constants(np.zeros(on.code.lanes, np.int32)), 32)
+    nothing = on.code.load(on.constants(op.name, np.zeros(on.code.lanes, np.int32), "zeros"), 32)
     index = on.code.binary("or", index, nothing)
     return on.code.resize(on.code.lookup(table, bits, index), max(32, bits))
 
 
 def _split_sums(on: Vectors, ops: list[Op], stored: set[str]) -> dict[str, str]:
-    """Sums of which only a table's index is wanted, with the operand that stands in memory in two parts.
+    """Sums of which only a table's index and the bits below it are wanted, with the operand that stands in two parts.
 
     The gates of a recurrent cell: their index needs no word that holds the sum.
     """
     found = {}
-    for op in ops:
-        add = on.program[op.arg] if isinstance(op, Lookup) else None
-        if not isinstance(op, Lookup) or not isinstance(add, Add) or add not in ops or add.name in stored:
+    for add in ops:
+        known = on.bounds[add.name]
+        if not isinstance(add, Add) or add.name in stored or known.overflows or known.exact_frac != add.type.frac:
             continue
         users = [one for one in on.program.ops if add.name in one.args]
-        plain = op.table.scale == 1 and op.table.round in (Round.TRN, Round.RND)
-        known = on.bounds[add.name]
-        if users == [op] and plain and not known.overflows and known.exact_frac == add.type.frac:
-            inside = {one.name for one in ops}
-            parts = [name for name in add.args if _is_part_of_sum(on, name, op, add, inside)]
+        inside = {one.name for one in ops}
+        if users and all(one.name in inside for one in users):
+            parts = [name for name in add.args if _is_part_of_sum(on, name, add, users, inside)]
             if parts:
                 found[add.name] = parts[0]
     return found
 
 
-def _is_part_of_sum(on: Vectors, name: str, op: Lookup, add: Add, inside: set[str]) -> bool:
-    """Whether an operand is in two parts, and 32-bit words hold all that the index of its sum takes."""
+def _is_part_of_sum(on: Vectors, name: str, add: Add, users: list[Op], inside: set[str]) -> bool:
+    """Whether an operand is in two parts, and 32-bit words hold all that the users of its sum take of it."""
     other = add.b if name == add.a else add.a
     sizes, known = on.program.sizes, on.bounds[add.name]
     outside = not {name, other} & inside and sizes[name] == sizes[other] and on.number(name) is None
-    if not outside or not on.place(name).split or on.program[name].type.frac != add.type.frac:
+    if not outside or not on.place(name).split or on.program[name].type.frac != add.type.frac or on.bits(other) > 32:
         return False
-    split, shift = on.place(name).split, add.type.frac - op.table.frac
-    if not split < shift < split + 30 or on.bits(other) > 32:
-        return False
-    half = 1 << (shift - split - 1)
-    return fits((known.low >> split) - half, (known.high >> split) + half, 32)
+    split = on.place(name).split
+    for op in users:
+        if isinstance(op, Lookup):
+            plain = op.table.scale == 1 and op.table.round in (Round.TRN, Round.RND)
+            shift = add.type.frac - op.table.frac
+            if not plain or not split < shift < split + 30 or not fits(op.table.first, op.table.last, 32):
+                return False
+            half = 1 << (shift - split - 1)
+            if not fits((known.low >> split) - half, (known.high >> split) + half, 32):
+                return False
+        elif not isinstance(op, Remainder) or not _is_above(op, add, split):
+            return False
+    return True
 
 
-def _index_of_sum(on: Vectors, op: Lookup, name: str, at: str) -> Vec:
-    """Index of a sum whose operand ``name`` is in two parts."""
+def _is_above(op: Remainder, add: Add, split: int) -> bool:
+    """Whether a remainder keeps only bits of a sum above the first ``split``, and 32-bit words hold them."""
+    low, high = add.type.frac - op.type.frac, add.type.frac - op.frac
+    exact = op.type.round is Round.TRN and not op.type.signed and op.type.width >= high - low
+    return exact and split <= low < high < split + 31
+
+
+def _of_sum(on: Vectors, op: Lookup | Remainder, name: str, at: str) -> Vec:
+    """What an op reads of a sum whose operand ``name`` is in two parts."""
     code, add, rows = on.code, on.program[op.arg], on.place(name)
     assert isinstance(add, Add)
     other = add.b if name == add.a else add.a
     upper, lower = (code.load(on.address(rows, at, behind), rows.bits) for behind in (0, rows.apart))
     left = add.type.frac - on.program[other].type.frac
-    shift = add.type.frac - op.table.frac
-    return arithmetic.index_of_sum(code, op, upper, lower, rows.split, on.argument(other, at), left, shift)
+    total = arithmetic.upper_sum(code, upper, lower, rows.split, on.argument(other, at), left)
+    if isinstance(op, Lookup):
+        return _read(on, op, arithmetic.upper_index(code, op, total, add.type.frac - op.table.frac - rows.split))
+    return arithmetic.bits(code, total, add.type.frac - op.type.frac - rows.split, op.type.frac - op.frac)
