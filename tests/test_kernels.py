@@ -16,6 +16,7 @@ from fxsim.graph import Graph, Layer
 from fxsim.program import (
     OPS,
     Add,
+    Builder,
     Cast,
     Const,
     Constant,
@@ -23,6 +24,7 @@ from fxsim.program import (
     Input,
     Lookup,
     Program,
+    Remainder,
     Slice,
     Table,
 )
@@ -568,12 +570,45 @@ def test_an_index_without_a_word_for_its_sum(seed):
         assert compare(graph_of(program), raw)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_an_index_and_the_bits_below_it_without_a_word_for_their_sum(seed):
+    """Such sums that an interpolated table reads, over grids and bits of the rest, some of which only the sum has."""
+    rng = np.random.default_rng(seed)
+    x, w = Fixed(16, 10), Fixed(16, 12)
+    for left, table_frac, rest in itertools.product((0, 3, 12), (-6, 2), (1, 6, 12, 18)):
+        other = Fixed(24, 22 - left)
+        inputs = int(rng.integers(3, 12))
+        weights = Const(rng.choice([w.min, w.max, 77, -1], (inputs, 6)), w)
+        values, slopes = (
+            Table("t", table_frac, Round.TRN, -40, Const(rng.integers(-500, 500, 81), Fixed(12, frac)))
+            for frac in (3, 6)
+        )
+        to = Fixed(rest, table_frac + rest, False)
+        b = Builder()
+        b.add(Input(name="x", type=x, elements=inputs))
+        b.add(Dot(name="wide", type=Fixed(44, 22), arg="x", weights=weights))
+        b.add(Constant(name="more", type=other, values=Const(rng.integers(other.min, other.max, 6), other)))
+        b.add(Add(name="sum", type=Fixed(60, 22), a="wide", b="more"))
+        b.add(Lookup(name="value", type=values.values.type, arg="sum", table=values))
+        b.add(Lookup(name="slope", type=slopes.values.type, arg="sum", table=slopes))
+        b.add(Remainder(name="rest", type=to, arg="sum", frac=table_frac))
+        rise = cells.mul(b, "rise", "slope", "rest")
+        cells.add(b, "y", "value", rise)
+        raw = rng.choice([x.min, x.max, 0, 1, -1, 50, -300], (30, STEPS, inputs))
+        assert compare(graph_of(b.build("y")), raw)
+
+
 def test_an_index_that_forgets_a_carry_is_caught(monkeypatch):
-    right = arithmetic.index_of_sum
-
-    def mistaken(code, op, upper, lower, split, other, left, shift):
-        return right(code, op, upper, code.constant(0, 32), split, other, left, shift)
-
-    monkeypatch.setattr(arithmetic, "index_of_sum", mistaken)
+    right = arithmetic.upper_sum
+    monkeypatch.setattr(
+        arithmetic, "upper_sum", lambda code, upper, lower, *rest: right(code, upper, code.constant(0, 32), *rest)
+    )
     with pytest.raises(AssertionError):
         test_an_index_without_a_word_for_its_sum(0)
+
+
+def test_a_rest_of_the_wrong_bits_is_caught(monkeypatch):
+    right = arithmetic.bits
+    monkeypatch.setattr(arithmetic, "bits", lambda code, value, first, count: right(code, value, first + 1, count))
+    with pytest.raises(AssertionError):
+        test_an_index_and_the_bits_below_it_without_a_word_for_their_sum(0)
