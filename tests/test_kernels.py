@@ -570,19 +570,16 @@ def test_an_index_without_a_word_for_its_sum(seed):
         assert compare(graph_of(program), raw)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_an_index_and_the_bits_below_it_without_a_word_for_their_sum(seed):
+def test_an_index_and_the_bits_below_it_without_a_word_for_their_sum():
     """Such sums that an interpolated table reads, over grids and bits of the rest, some of which only the sum has."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     x, w = Fixed(16, 10), Fixed(16, 12)
-    for left, table_frac, rest in itertools.product((0, 3, 12), (-6, 2), (1, 6, 12, 18)):
+    for left, table_frac, rest in itertools.product((0, 12), (-6, 2), (1, 6, 18)):
         other = Fixed(24, 22 - left)
         inputs = int(rng.integers(3, 12))
         weights = Const(rng.choice([w.min, w.max, 77, -1], (inputs, 6)), w)
-        values, slopes = (
-            Table("t", table_frac, Round.TRN, -40, Const(rng.integers(-500, 500, 81), Fixed(12, frac)))
-            for frac in (3, 6)
-        )
+        entries = (Const(rng.integers(-500, 500, 81), Fixed(12, frac)) for frac in (3, 6))
+        values, slopes = (Table("t", table_frac, Round.TRN, -40, one) for one in entries)
         to = Fixed(rest, table_frac + rest, False)
         b = Builder()
         b.add(Input(name="x", type=x, elements=inputs))
@@ -611,4 +608,4 @@ def test_a_rest_of_the_wrong_bits_is_caught(monkeypatch):
     right = arithmetic.bits
     monkeypatch.setattr(arithmetic, "bits", lambda code, value, first, count: right(code, value, first + 1, count))
     with pytest.raises(AssertionError):
-        test_an_index_and_the_bits_below_it_without_a_word_for_their_sum(0)
+        test_an_index_and_the_bits_below_it_without_a_word_for_their_sum()
