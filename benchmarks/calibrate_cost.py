@@ -90,8 +90,12 @@ def source(spec: dict[str, Any]) -> Source:
 
 
 def network(spec: dict[str, Any]) -> Graph:
-    """The network of a design, with tables of 1024 entries: those that all of them had when they were measured."""
-    return quantize(source(spec), precision=spec["precision"], preset=spec["preset"], table_size=1024)
+    """The network of a design; where it does not say how large tables are, they have 1024 entries.
+
+    That is what all tables had when the designs were measured.
+    """
+    size = spec.get("table_size", 1024)
+    return quantize(source(spec), precision=spec["precision"], preset=spec["preset"], table_size=size)
 
 
 def plan(spec: dict[str, Any]) -> Plan:

@@ -44,7 +44,7 @@ def test_a_changed_coefficient_is_noticed(monkeypatch):
         assert errors(unseen)[cell]["median"] > 1.3 * MEASURED["errors"]["xc7"]["held out"][cell]["median"]
 
 
-#: Two designs that are not among the measured ones.
+#: Designs that are not among the measured ones.
 TINY = {"seed": 5, "reset_after": True, "units": 4, "features": 2, "steps": 3, "activation": "relu"}
 
 
@@ -53,6 +53,8 @@ TINY = {"seed": 5, "reset_after": True, "units": 4, "features": 2, "steps": 3, "
     [
         ({"cell": "lstm", "dense": [3], "precision": "ap_fixed<10,4>", "preset": "hls4ml"}, 8),
         ({"cell": "gru", "dense": [], "precision": "ap_fixed<9,3>", "preset": "exact"}, 1),
+        # With interpolated tables.
+        ({"cell": "gru", "dense": [], "precision": "ap_fixed<13,2>", "preset": "exact", "table_size": None}, 2),
     ],
 )
 def test_tiny_designs_synthesized_now(more, reuse, tmp_path):
@@ -104,6 +106,9 @@ def test_memories_are_where_the_gateware_asks_for_them():
     for depth in (16, 63, 64, 100, 512):
         for width in (1, 8, 63, 64, 65, 300):
             assert in_blocks(depth, width) == bool(rom_style(depth, width))
+            assert in_blocks(depth, width, 1024) == bool(rom_style(depth, width, 1024))
+    assert in_blocks(64, 16, 1024)
+    assert not in_blocks(64, 16) and not in_blocks(63, 20, 1024)
 
 
 def test_different_functions():
