@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
+from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
 from .errors import FxsimError, show
 from .fixed import MAX_WIDTH, Fixed, IntArray, Round, cast, round_shift
+from .forks import cached_property
 
 _MOST_SCALE = 1 << 32
 

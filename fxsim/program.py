@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
 from .errors import FxsimError, show
 from .fixed import Fixed
+from .forks import cached_property
 from .integers import Const, Table
 from .ops import (
     OPS,

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from . import floating, metrics
 from .errors import FxsimError, show
 from .exact_formats import Formats
 from .fixed import Fixed
+from .forks import cached_property
 from .importers.source import Source
 from .quantization import DEFAULT, PRESETS, check_layers, check_table_size, quantize
 from .records import ScanRow, digest_arrays, digest_source, record

@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import floor, prod
 
 from fxsim.errors import FxsimError, show
+from fxsim.forks import cached_property
 from fxsim.graph import Graph
 from fxsim.program import Program
 

@@ -30,6 +30,14 @@ class CheckError(ValueError):
         super().__init__(message if log is None else f"{message} (log: {log})")
         self.log = log
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process gets it as it is: its arguments are not those of the constructor.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[CheckError], args: tuple[object, ...]) -> CheckError:
+    return kind.__new__(kind, *args)
+
 
 class Mismatch(CheckError):
     """The Verilog does not do what the manifest and the vectors say.

@@ -45,9 +45,9 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 }
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
-    ("errors", "engine"),
+    ("errors", "forks"),
     ("extras",),
-    ("fixed", "folder", "npy"),
+    ("fixed", "folder", "npy", "engine"),
     ("integers", "lanes"),
     ("ops", "guards"),
     ("program",),
