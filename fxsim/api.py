@@ -241,8 +241,8 @@ def export(
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
     top = top_name(_default_top(graph.name) if top is None else top)
     with whole_folder(folder) as temporary:
-        text, taps = to_verilog(planned, top)
-        facts = manifest(planned, top, [f"{top}.v"], taps)
+        text, inside = to_verilog(planned, top)
+        facts = manifest(planned, top, [f"{top}.v"], inside)
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
         graph.save(temporary / "graph.fx")
         (temporary / f"{top}.v").write_text(text, encoding="utf-8")

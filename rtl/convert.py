@@ -28,7 +28,7 @@ class Gather(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        number = Signal(range(self.count))
+        number, take = Signal(range(self.count)), Signal()
         parts = [Signal(self.bits, name=f"part{k}", reset_less=True) for k in range(self.count - 1)]
         ends = Signal()
         m.d.comb += [
@@ -38,13 +38,14 @@ class Gather(wiring.Component):
             self.o.payload.data.eq(Cat(*parts, self.i.payload.data)),
             self.o.payload.last.eq(self.i.payload.last),
             self.o.payload.abort.eq(self.i.payload.abort),
+            take.eq(self.i.valid & self.i.ready),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(take):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
-            with m.Switch(number):
-                for k, part in enumerate(parts):
-                    with m.Case(k):
-                        m.d.sync += part.eq(self.i.payload.data)
+        for k, part in enumerate(parts):
+            # One condition each: a switch over all of them would be written out for each of them.
+            with m.If(take & (number == k)):
+                m.d.sync += part.eq(self.i.payload.data)
         return m
 
 
@@ -79,5 +80,5 @@ class Spread(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [steps.eq(self.i.payload.data), broken.eq(self.i.payload.abort), left.eq(self.count)]
         with m.Elif(give):
-            m.d.sync += [steps.eq(steps >> self.bits), left.eq(left - 1)]
+            m.d.sync += [steps.eq(steps[self.bits :]), left.eq(left - 1)]
         return m

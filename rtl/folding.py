@@ -20,6 +20,7 @@ from .lower import HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
 from .timing import Source, Stage, Timing, timing
+from .widths import beats, check_widths
 
 #: Most sequences that take turns.
 MOST_WAYS = 64
@@ -234,6 +235,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
+    check_widths(graph, layers, graph.shape[-1] if folding.beat is None else folding.beat, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -264,7 +266,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
     elements, whole = graph.shape[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
-    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    legal = beats(graph)
     if type(beat) is not int or beat not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps

@@ -14,8 +14,9 @@ import fxsim
 from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed
 
-from .axi import AxiTop, stride
+from .axi import AxiTop
 from .folding import Plan
+from .widths import stride
 
 #: Key words of Verilog-2005 and SystemVerilog-2017, which cannot name a module.
 _RESERVED = frozenset(
@@ -51,8 +52,12 @@ def top_name(name: str) -> str:
     return name
 
 
-def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
-    """Verilog text of the design, and its taps as the manifest lists them.
+#: What testbenches may look at inside a design: entries of the manifest's lists ``taps`` and ``buffers``.
+Inside = dict[str, list[dict[str, object]]]
+
+
+def to_verilog(plan: Plan, top: str) -> tuple[str, Inside]:
+    """Verilog text of the design, and its taps and buffers as the manifest lists them.
 
     The text depends on the graph, the folding, the clock, the family and the versions of Amaranth and Yosys alone.
     """
@@ -66,7 +71,11 @@ def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
         text = verilog.convert(design, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
     # A wire inside that a port drives alone takes its attributes along; only ports are interfaces.
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
-    return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
+    inside = {
+        "taps": [tap.to_json(top) for tap in design.taps],
+        "buffers": [buffer.to_json(top) for buffer in design.buffers],
+    }
+    return _plain_module_names(text, top), inside
 
 
 def _plain_module_names(text: str, top: str) -> str:
@@ -78,7 +87,7 @@ def _plain_module_names(text: str, top: str) -> str:
     return re.sub(rf"\\({top}(?:\.\w+)+) ", lambda match: plain[match.group(1)] + " ", text)
 
 
-def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object]]) -> dict[str, Any]:
+def manifest(plan: Plan, top: str, files: list[str], inside: Inside) -> dict[str, Any]:
     """What a program or person outside Python needs to know of a design, as JSON values."""
     graph = plan.graph
     timing = plan.timing
@@ -117,5 +126,5 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
             "dsp": plan.dsp,
             **(plan.cost.to_json() if plan.cost is not None else {}),
         },
-        "taps": taps,
+        **inside,
     }

@@ -3,6 +3,8 @@
 //   FX_CLOCK FX_RESET FX_ERROR FX_S(port) FX_M(port)   the ports
 //   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
 //   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
+//   FX_BUFFERS FX_GROUP                                FX_BUFFER(push, pop, filled, depth, steps) for each buffer, or
+//                                                      empty; input beats of a vector
 // Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
 
 #include <fcntl.h>
@@ -23,6 +25,7 @@
 
 #include "Vdut.h"
 #include "fxsim_dut.h"
+#include "native_buffers.h"
 #include "verilated.h"
 #ifdef FX_COVERAGE
 #include "verilated_cov.h"
@@ -160,6 +163,7 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
             choose();
         }
     }
+    void finish() { sequences_ = sequence_ + 1; }  // the frame under way is the last
     void give_up() {  // the frame under way is not sent again
         if (beat_ != 0) sequence_ += right();
         choose();
@@ -175,7 +179,8 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
         else length_ = FX_IN_BEATS + 1 + random_.next() % (2 * FX_IN_BEATS);
     }
     Random& random_;
-    const uint64_t sequences_, stored_;
+    uint64_t sequences_;
+    const uint64_t stored_;
     const uint32_t faults_;
     uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
 };
@@ -240,6 +245,14 @@ int main(int argc, char** argv) {
     }
 #undef FX_TAP
 
+    std::vector<Buffer> buffers;
+#define FX_BUFFER(push, pop, filled, depth, steps) buffers.emplace_back(depth, steps);
+    FX_BUFFERS
+#undef FX_BUFFER
+    const bool filling = arguments.number("fill") != 0;
+    Fill fill(buffers, FX_IN_BEATS, FX_GROUP, arguments.number("patience"));
+    bool filled = !filling;
+
     uint32_t in_word[kInWords + 1] = {};
     const auto garbage = [&] {
         for (uint32_t index = 0; index < kInWords; ++index) in_word[index] = random.next();
@@ -275,7 +288,15 @@ int main(int argc, char** argv) {
         // a beat once offered stays until it is taken
         const bool waits = alone && source.first() && (!due.empty() || pause > 0);
         if (alone && due.empty() && pause > 0) --pause;
-        if (!offered && !source.done() && !waits) offered = !idle.now();
+        if (!filled) {
+            fill.decide(static_cast<int64_t>(cycle), sent, offered);
+            if (fill.over()) {
+                source.finish();
+                filled = true;
+            }
+        }
+        const bool may_offer = filled || fill.may_offer(sent);
+        if (!offered && !source.done() && !waits && may_offer) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
@@ -286,7 +307,7 @@ int main(int argc, char** argv) {
             put(dut->FX_S(tdata), in_word);
             dut->FX_S(tlast) = random.next() & 1;
         }
-        dut->FX_M(tready) = !backpressure.now();
+        dut->FX_M(tready) = filled ? !backpressure.now() : fill.ready();
         if (!source.done() && random.chance(resets)) {
             // one edge forgets everything: frames under way are neither finished nor answered
             dut->FX_RESET = 0;
@@ -332,6 +353,16 @@ int main(int argc, char** argv) {
                 break;
             }
         }
+        size_t number = 0;
+        bool sound = true;
+#define FX_BUFFER(push, pop, filled, depth, steps) sound = buffers[number++].see(filled, push, pop) && sound;
+        FX_BUFFERS
+#undef FX_BUFFER
+        if (!sound) {
+            fault = "overfull";
+            break;
+        }
+        if (!filled) fill.observe(static_cast<int64_t>(cycle), accepted, out_valid && dut->FX_M(tready));
 #define FX_TAP(valid, data, words)              \
     if (valid) {                                \
         uint32_t word[words + 1];               \
@@ -422,6 +453,8 @@ int main(int argc, char** argv) {
     print("first_in", first_in);
     print("first_last_in", first_last_in);
     print("last_in", last_in);
+    print("filled", filled);
+    for (size_t number = 0; number < buffers.size(); ++number) buffers[number].print(number);
     print("first_out", first_out);
     return 0;
 }

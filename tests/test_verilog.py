@@ -21,8 +21,8 @@ DEMO = "fxsim/demo/digits.keras"
 
 def write(plan, folder, top="dut"):
     """An exported folder's Verilog and manifest, without vectors."""
-    text, taps = to_verilog(plan, top)
-    facts = manifest(plan, top, [f"{top}.v"], taps)
+    text, inside = to_verilog(plan, top)
+    facts = manifest(plan, top, [f"{top}.v"], inside)
     (folder / f"{top}.v").write_text(text)
     (folder / "manifest.json").write_text(json.dumps(facts))
     return text, facts

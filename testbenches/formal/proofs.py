@@ -41,7 +41,10 @@ def _streams() -> Iterator[Proof]:
     for depth in (1, 2, 3, 5):
         for registered in (False, True):
             name = f"Buffer, {depth} beats, {'registered' if registered else 'passing'}"
-            yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered), 2)
+            yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered, True), 2)
+    for depth, registered in ((1, False), (2, False), (2, True)):
+        name = f"Buffer of results, {depth} beats, {'registered' if registered else 'passing'}"
+        yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered, False), 2)
     for count in (2, 3, 5):
         gather, spread = _of(streams.gather, Gather, 5, count), _of(streams.spread, Spread, 5, count)
         yield Proof(f"Gather, {count} beats", "keeps the stream rule; joins beats in order", gather, 2)
