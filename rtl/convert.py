@@ -52,15 +52,20 @@ class Gather(wiring.Component):
 class Spread(wiring.Component):
     """Gives the ``count`` steps of a sequence that comes in one beat, the low one first.
 
-    Latency: 1 edge from a sequence to its first step; the next is taken together with the last step.
+    Latency: 1 edge from a sequence to its first step; the next sequence is taken together with the last step if
+    ``eager``, else an edge later, which is soon enough for whoever takes no two steps in a row.
+
+    Parameters
+    ----------
+    bits: width of a step. count: steps of a sequence. eager: whether sequences follow each other without a gap.
 
     Members
     -------
     i : In(stream.Signature(Beat(count * bits))), o : Out(stream.Signature(Beat(bits)))
     """
 
-    def __init__(self, bits: int, count: int) -> None:
-        self.bits, self.count = bits, count
+    def __init__(self, bits: int, count: int, eager: bool) -> None:
+        self.bits, self.count, self.eager = bits, count, eager
         super().__init__({"i": In(stream.Signature(Beat(count * bits))), "o": Out(stream.Signature(Beat(bits)))})
 
     def elaborate(self, platform: object) -> Module:
@@ -72,7 +77,7 @@ class Spread(wiring.Component):
         m.d.comb += [
             self.o.valid.eq(left != 0),
             give.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq((left == 0) | ((left == 1) & give)),
+            self.i.ready.eq((left == 0) | ((left == 1) & give) if self.eager else left == 0),
             self.o.payload.data.eq(steps[: self.bits]),
             self.o.payload.last.eq(left == 1),
             self.o.payload.abort.eq((left == 1) & broken),

@@ -246,6 +246,9 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
             schedules.append(schedule(layer.program, fold, known, clock_mhz, folding.ways(layer.steps)))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    if source.spread:
+        # A layer that takes steps apart from each other need not have the next sequence at once.
+        source = replace(source, eager=source.ways > 1 or schedules[0] is None or schedules[0].interval == 1)
     stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):

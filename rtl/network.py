@@ -104,7 +104,7 @@ class Network(wiring.Component):
         if source.gather > 1:
             yield "gather", Gather(plan.beat * width, source.gather)
         if source.spread:
-            yield "spread", Spread(vector, source.steps)
+            yield "spread", Spread(vector, source.steps, source.eager)
         if source.ways > 1:
             yield "deal", Deal(vector, source.ways, source.steps)
 

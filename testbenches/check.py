@@ -156,6 +156,8 @@ def check_native(
         compare(first.timing, manifest.timing)
     runs = [first]
     for stall in stalls:
+        if harness.taps:
+            values += _look(harness, known, build_dir, stall, plusargs)
         runs.append(_run(harness, vectors, build_dir, len(vectors), stall, plusargs, progress))
     count = sum(run.sequences for run in runs)
     events = 0

@@ -80,10 +80,12 @@ class Stage:
     def run(self, harness: Harness, vectors: Vectors, work: Path, mutant: int) -> str | None:
         """None, or what was wrong: the kind of fault as :class:`testbenches.Mismatch` names it.
 
-        While buffers are filled, what the harness's taps see is compared, too.
+        With stalls and while buffers are filled, what the harness's taps see is compared, too.
         """
         manifest = harness.manifest
-        looking = self.fill and bool(harness.taps)
+        looking = bool(
+            harness.taps and (self.fill or self.idle or self.backpressure) and not (self.faults or self.resets)
+        )
         plain = not (self.idle or self.backpressure or self.faults or self.resets or self.fill)
         total = self.sequences if self.faults or self.resets or self.fill else min(self.sequences, len(vectors))
         run = harness.run(

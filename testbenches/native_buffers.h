@@ -69,7 +69,9 @@ class Fill {
         if (over_) return;
         if (cycle == fire_at_) allowed_ = sent + 1;
         if (cycle == open_at_) open_ = true;
-        if (cycle <= fire_at_ || cycle <= open_at_ || cycle - moved_ <= patience_) return;
+        if (cycle <= fire_at_ || cycle <= open_at_ || cycle - moved_ <= patience_ + linger_) return;
+        // what is held does not always stand for an even, or an odd, number of cycles
+        linger_ = static_cast<int64_t>((++acts_ * 2654435761u) >> 16 & 7);
         choose(cycle, sent, offered);
         moved_ = cycle;
     }
@@ -182,7 +184,8 @@ class Fill {
     std::vector<Push> pushes_;
     State fired_from_;
     uint64_t allowed_ = 0;
-    int64_t moved_ = 0, fire_at_ = -1, open_at_ = -1, fired_ = -1;
+    uint64_t acts_ = 0;
+    int64_t linger_ = 0, moved_ = 0, fire_at_ = -1, open_at_ = -1, fired_ = -1;
     bool open_ = false, draining_ = false, over_ = false;
 };
 

@@ -108,7 +108,7 @@ def _bench(name: str) -> Bench:
     if name == "gather":
         return streams.gather(convert.Gather(5, 3))
     if name == "spread":
-        return streams.spread(convert.Spread(5, 3))
+        return streams.spread(convert.Spread(5, 3, True))
     if name == "collect":
         return streams.collect(network.Collect(3, 5, 2, True))
     if name == "deal":
