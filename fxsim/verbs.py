@@ -317,6 +317,8 @@ def check(given: Namespace) -> None:
     if found.measured is not None:
         rows += [("sequences", found.sequences), ("values compared", found.values), ("different", found.differences)]
         rows += [("clock cycles", found.cycles)]
+        if found.events:
+            rows.append(("events of buffers, all seen", found.events))
         for name in ("latency", "latency_after_last", "interval"):
             measured, predicted = getattr(found.measured, name), getattr(found.predicted, name)
             rows.append((f"{name.replace('_', ' ')}, predicted = measured", f"{predicted} = {measured}"))
