@@ -83,11 +83,11 @@ class Stage:
         With stalls and while buffers are filled, what the harness's taps see is compared, too.
         """
         manifest = harness.manifest
-        looking = bool(
-            harness.taps and (self.fill or self.idle or self.backpressure) and not (self.faults or self.resets)
-        )
-        plain = not (self.idle or self.backpressure or self.faults or self.resets or self.fill)
-        total = self.sequences if self.faults or self.resets or self.fill else min(self.sequences, len(vectors))
+        broken = bool(self.faults or self.resets)
+        plain = not (self.idle or self.backpressure or broken or self.fill)
+        known = bool(harness.taps) and all(tap.name in vectors.taps for tap in harness.taps)
+        looking = known and not (plain or broken)
+        total = self.sequences if broken or self.fill else min(self.sequences, len(vectors))
         run = harness.run(
             vectors,
             work,
