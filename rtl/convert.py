@@ -28,7 +28,8 @@ class Gather(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        number, take = Signal(range(self.count)), Signal()
+        number = Signal(range(self.count))
+        take = Signal()
         parts = [Signal(self.bits, name=f"part{k}", reset_less=True) for k in range(self.count - 1)]
         ends = Signal()
         m.d.comb += [
