@@ -161,9 +161,9 @@ def check_native(
         compare(first.timing, manifest.timing)
     runs = [first]
     for stall in stalls:
+        runs.append(_run(harness, vectors, build_dir, len(vectors), stall, plusargs, progress))
         if harness.taps:
             values += _look(harness, known, build_dir, stall, plusargs)
-        runs.append(_run(harness, vectors, build_dir, len(vectors), stall, plusargs, progress))
     count = sum(run.sequences for run in runs)
     events = 0
     if manifest.buffers:
@@ -215,9 +215,10 @@ def _fill(harness: Harness, vectors: Vectors, build_dir: Path, plusargs: Sequenc
     run = harness.run(
         vectors, build_dir / "native_fill", sequences=most, fill=True, looking=bool(harness.taps), plusargs=plusargs
     )
-    earlier = at_taps(harness.manifest, vectors, run, harness.taps) if harness.taps else None
-    if earlier is not None:
-        raise earlier
+    if run.fault in (None, "value") and harness.taps:
+        earlier = at_taps(harness.manifest, vectors, run, harness.taps)
+        if earlier is not None:
+            raise earlier
     if run.fault is not None:
         raise at_output(harness.manifest, vectors, run)
     return run, sum(int(run.tap(order, tap).size) for order, tap in enumerate(harness.taps))
