@@ -49,7 +49,7 @@ ORDER = (
     ("extras",),
     ("fixed", "folder", "npy"),
     ("integers", "lanes"),
-    ("ops",),
+    ("ops", "guards"),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
