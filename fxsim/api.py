@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from . import vectors, verdicts
 from .checks import check as check
 from .errors import FxsimError, show
+from .exported import complete, exported, written
 from .fixed import Fixed
-from .folder import MANIFEST, read_text, whole_folder
+from .folder import MANIFEST, read_text
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
@@ -180,7 +180,8 @@ def export(
     graph : Graph
         What to build.
     folder : path
-        New, empty, or an earlier export, which is replaced whole.
+        New, empty, or an earlier export, whose files are replaced: only those that fxsim wrote. What the user put
+        there stays; a file that the user changed is kept under another name, with a ``UserWarning``.
     folding, reuse, multipliers, dsp, lut, latency, interval
         At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of DSP blocks, of LUTs
         (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
@@ -201,6 +202,7 @@ def export(
         How well the network does its work, for the folder's report.html.
     """
     from rtl.folding import Folding, by_reuse, from_json, make_plan
+    from rtl.names import default_top, top_name
 
     _check_graph(graph)
     budgets: dict[str, Any] = {
@@ -236,22 +238,23 @@ def export(
     try:
         from rtl.package import package
         from rtl.report import report
-        from rtl.verilog import manifest, to_verilog, top_name
+        from rtl.verilog import manifest, to_verilog
     except ImportError as error:
         raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
-    top = top_name(_default_top(graph.name) if top is None else top)
-    with whole_folder(folder) as temporary:
-        text, taps = to_verilog(planned, top)
-        facts = manifest(planned, top, [f"{top}.v"], taps)
+    top = default_top(graph.name) if top is None else top_name(top)
+    with exported(folder) as temporary:
+        design = to_verilog(planned, top)
+        facts = manifest(planned, top, [f"{top}.v"], design)
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
         graph.save(temporary / "graph.fx")
-        (temporary / f"{top}.v").write_text(text, encoding="utf-8")
+        (temporary / f"{top}.v").write_text(design.text, encoding="utf-8")
         for name, content in package(facts, golden["inputs"], golden["outputs"]).items():
             place = temporary / name
             place.parent.mkdir(exist_ok=True)
             place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
         (temporary / verdicts.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
+        facts["written"] = written(temporary)
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)
 
@@ -259,19 +262,6 @@ def export(
 def _check_graph(graph: object) -> None:
     if not isinstance(graph, Graph):
         raise FxsimError(f"graph must be a Graph, as fxsim.load gives it, not {type(graph).__name__}")
-
-
-def _default_top(name: str) -> str:
-    """A module name made from the graph's: other characters become ``_``, no double ones, a letter first."""
-    plain = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name))[:56].strip("_")
-    from rtl.verilog import top_name
-
-    for attempt in (plain, f"net_{plain}".rstrip("_")):
-        try:
-            return top_name(attempt)
-        except FxsimError:
-            continue
-    raise AssertionError(f"no module name for {name!r}")
 
 
 def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False) -> dict[str, Any]:
@@ -285,6 +275,7 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
     from rtl.synthesis import results, synthesize
 
     place, routed = Path(folder), None
+    complete(place)
     if route:
         if family not in (None, FAMILY):
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")

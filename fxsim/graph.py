@@ -123,6 +123,13 @@ class Graph:
                 raise FxsimError(f"layer names must have at most {LONGEST_NAME} printable characters, not {show(name)}")
             if not name or names.count(name) > 1:
                 raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
+        parts: dict[str, str] = {}
+        for layer in self.layers:
+            for part in layer.programs:
+                other = parts.setdefault(part, layer.name)
+                if other != layer.name:
+                    whole, same = (layer.name, other) if other == part else (other, layer.name)
+                    raise FxsimError(f"layer {same!r} must have another name: a part of layer {whole!r} is called so")
         for _ in self.flow():
             pass
 

@@ -225,7 +225,7 @@ def _show_stages(one: Plan) -> None:
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
-            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
+            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule, layer.labels)]
             show_table(heading(layer.name, schedule), ("cycle", "<operators of the first beat"), rows)
 
 
@@ -250,29 +250,34 @@ def _accuracy(given: Namespace) -> list[Part]:
 
 def export(given: Namespace) -> None:
     """Write a design."""
-    accuracy = _accuracy(given)
-    ip = api.export(
-        _load(given),
-        given.output,
-        folding=given.folding,
-        reuse=given.reuse,
-        multipliers=given.multipliers,
-        dsp=given.dsp,
-        lut=given.lut,
-        latency=given.latency,
-        interval=given.interval,
-        clock_mhz=given.clock_mhz,
-        family=given.family,
-        interleave=given.interleave,
-        unroll=given.unroll,
-        multiplier=given.multiplier,
-        input_beat=_beat(given.input_beat),
-        top=given.top,
-        accuracy=accuracy,
-    )
+    graph, accuracy = _load(given), _accuracy(given)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UserWarning)
+        ip = api.export(
+            graph,
+            given.output,
+            folding=given.folding,
+            reuse=given.reuse,
+            multipliers=given.multipliers,
+            dsp=given.dsp,
+            lut=given.lut,
+            latency=given.latency,
+            interval=given.interval,
+            clock_mhz=given.clock_mhz,
+            family=given.family,
+            interleave=given.interleave,
+            unroll=given.unroll,
+            multiplier=given.multiplier,
+            input_beat=_beat(given.input_beat),
+            top=given.top,
+            accuracy=accuracy,
+        )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
-    names = sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir())
+    written = (MANIFEST, *ip.manifest["written"])
+    names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written})
     print(f"{ip.folder}: {', '.join(names)}")
+    for note in notes:
+        print(note.message)
     print(
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "

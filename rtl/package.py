@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ipxact import FAMILIES, component, port_list, vlnv
+from .names import markdown
 from .verilog_bench import bench
 from .vivado import scripts
 
@@ -21,22 +22,22 @@ description: Recurrent network in fixed point, AXI4-Stream, latency $latency cyc
 
 filesets:
   rtl:
-    files: [$file]
+    files: ["$file"]
     file_type: verilogSource-2005
   bench:
     files:
-      - sim/${top}_tb.v: {file_type: verilogSource-2005}
+      - "sim/${top}_tb.v": {file_type: verilogSource-2005}
       - sim/inputs.hex: {file_type: user, copyto: inputs.hex}
       - sim/expected.hex: {file_type: user, copyto: expected.hex}
 
 targets:
   default:
     filesets: [rtl]
-    toplevel: $top
+    toplevel: "$top"
   sim:
     default_tool: icarus
     filesets: [rtl, bench]
-    toplevel: ${top}_tb
+    toplevel: "${top}_tb"
 """)
 
 _MAKEFILE = Template("""\
@@ -117,6 +118,12 @@ $uses
 `manifest.json` holds all of the above for programs, `vectors.npz` and `graph.fx` are for `fxsim check` and
 `fxsim predict`.
 
+## Where the layers are
+
+| layer | module |
+|---|---|
+$modules
+
 ## What is inferred, and how
 
 | | |
@@ -173,6 +180,7 @@ def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArra
         "dsp": facts["cost"]["dsp"],
         "ports": "\n".join(f"| `{name}` | {way} | {bits} |" for name, way, bits in ports),
         "instance": ",\n".join(f"    .{name}({name})" for name, _, _ in ports),
+        "modules": "\n".join(f"| {markdown(layer)} | `{module}` |" for layer, module in facts["modules"].items()),
         "uses": "\n".join(f"| {how} | {what} |" for how, what in _uses(top, xilinx)),
     }
     texts["README.md"] = _README.substitute(values)

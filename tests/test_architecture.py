@@ -42,6 +42,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 ORDER = (
     ("errors", "engine"),
     ("fixed", "folder", "npy"),
+    ("exported",),
     ("integers", "lanes"),
     ("ops",),
     ("program",),
