@@ -173,6 +173,7 @@ def export(
     interleave: int | None = None,
     unroll: int | None = None,
     input_beat: str | int | None = None,
+    framing: str = "tlast",
     top: str | None = None,
     accuracy: Sequence[Part] = (),
 ) -> Ip:
@@ -199,6 +200,10 @@ def export(
     input_beat : {"step", "sequence"} or int, optional
         What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
         or a step, by default.
+    framing : {"tlast", "count"}
+        What ends a sequence on the input: a beat with TLAST, which is an error anywhere else, or the number of its
+        beats. With "count" TLAST ends packets of any number of sequences, as DMA engines send them; the last result of
+        the sequence in which it came carries TLAST.
     top : str, optional
         Name of the top module; made from the graph's name by default.
     accuracy : sequence of fxsim.page.Part, optional
@@ -211,6 +216,7 @@ def export(
     _check_graph(graph)
     require("export", "rtl")
     with importing("export"):
+        from rtl.axi import check_framing
         from rtl.package import package
         from rtl.report import report
         from rtl.verilog import manifest, to_verilog
@@ -244,9 +250,10 @@ def export(
         beat=folding.beat if beat is None else beat,
     )
     planned = make_plan(graph, folding, clock_mhz, family)
+    check_framing(framing)
     top = default_top(graph.name) if top is None else top_name(top)
     with exported(folder) as temporary:
-        design = to_verilog(planned, top)
+        design = to_verilog(planned, top, framing)
         facts = manifest(planned, top, [f"{top}.v"], design)
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
         graph.save(temporary / "graph.fx")

@@ -286,6 +286,7 @@ def export(given: Namespace) -> None:
             unroll=given.unroll,
             multiplier=given.multiplier,
             input_beat=_beat(given.input_beat),
+            framing=given.framing,
             top=given.top,
             accuracy=accuracy,
         )

@@ -59,6 +59,7 @@ def _summary(plan: Plan, facts: Mapping[str, Any]) -> Iterator[tuple[object, obj
         side = facts[name]
         beats = side["beats_per_sequence"]
         yield name, f"{beats} beat{'s' * (beats > 1)} of {side['elements_per_beat']} x {side['element']}"
+    yield "a sequence ends", "after its beats" if facts["framing"] == "count" else "with TLAST"
     yield "latency", f"{timing['latency']} cycles, {_us(timing['latency'], mhz)} us"
     after = timing["latency_after_last"]
     yield "after the last beat", f"{after} cycles, {_us(after, mhz)} us"

@@ -36,15 +36,16 @@ class Design:
     text: str
     taps: list[dict[str, object]]
     modules: dict[str, str]
+    framing: str = "tlast"
 
 
-def to_verilog(plan: Plan, top: str) -> Design:
-    """The Verilog of a design.
+def to_verilog(plan: Plan, top: str, framing: str = "tlast") -> Design:
+    """The Verilog of a design; ``framing`` is that of :class:`rtl.axi.AxiTop`.
 
     The text depends on the graph, the folding, the clock, the family and the versions of Amaranth and Yosys alone.
     """
     top_name(top)
-    design = AxiTop(plan)
+    design = AxiTop(plan, framing)
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
@@ -53,7 +54,7 @@ def to_verilog(plan: Plan, top: str) -> Design:
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
     modules = _modules(text, top)
     layers = {layer.name: modules[f"{_TOP}.network.{layer.module}"] for layer in plan.layers}
-    return Design(_renamed(text, modules), [tap.to_json(top) for tap in design.taps], layers)
+    return Design(_renamed(text, modules), [tap.to_json(top) for tap in design.taps], layers, framing)
 
 
 _UNWANTED = " ".join(
@@ -128,6 +129,7 @@ def manifest(plan: Plan, top: str, files: list[str], design: Design) -> dict[str
         "clock_mhz": plan.clock_mhz,
         "family": plan.family.name,
         "longest_path_ns": round(plan.longest_path_ns, 2),
+        "framing": design.framing,
         "input": side("s_axis", graph.input, plan.beat, plan.source.beats),
         "output": side("m_axis", graph.output, out[-1], out[0] if len(out) == 2 else 1),
         "timing": {
