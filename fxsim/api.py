@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,8 @@ def export(
     framing: str = "tlast",
     top: str | None = None,
     accuracy: Sequence[Part] = (),
+    large: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ip:
     """Write a design with its manifest, graph and golden vectors into a folder, all of it or nothing.
 
@@ -208,6 +210,12 @@ def export(
         Name of the top module; made from the graph's name by default.
     accuracy : sequence of fxsim.page.Part, optional
         How well the network does its work, for the folder's report.html.
+    large : bool
+        Whether a design may have more than ``rtl.size.MOST_MULTIPLIERS`` multipliers or ``MOST_LUTS`` LUTs, which takes
+        minutes to write; without it, such a design is refused with its size, unless a budget of multipliers, DSP blocks
+        or LUTs has said how large it may be.
+    progress : callable, optional
+        Called with steps done and steps in all.
     """
     with importing("export", "rtl"):
         from rtl.folding import Folding, by_reuse, from_json, make_plan
@@ -219,6 +227,7 @@ def export(
         from rtl.axi import check_framing
         from rtl.package import package
         from rtl.report import report
+        from rtl.size import check_size
         from rtl.verilog import manifest, to_verilog
     budgets: dict[str, Any] = {
         "multipliers": multipliers,
@@ -251,11 +260,14 @@ def export(
     )
     planned = make_plan(graph, folding, clock_mhz, family)
     check_framing(framing)
+    check_size(planned, large or not {"multipliers", "dsp", "lut"}.isdisjoint(given))
+    done = _Steps(progress, 5)
     top = default_top(graph.name) if top is None else top_name(top)
     with exported(folder) as temporary:
-        design = to_verilog(planned, top, framing)
+        design = to_verilog(planned, top, framing, done)
         facts = manifest(planned, top, [f"{top}.v"], design)
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
+        done()
         graph.save(temporary / "graph.fx")
         (temporary / f"{top}.v").write_text(design.text, encoding="utf-8")
         for name, content in package(facts, golden["inputs"], golden["outputs"]).items():
@@ -264,9 +276,22 @@ def export(
             place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
         (temporary / verdicts.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
+        done()
         facts["written"] = written(temporary)
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)
+
+
+class _Steps:
+    """Counts the steps of an export; each call is one done."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
 def _check_graph(graph: object) -> None:

@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: made from the model's file name)")
     one.add_argument("--data", metavar="DATA.npz", help="x and perhaps y: accuracy and error, for report.html")
+    one.add_argument("--yes", action="store_true", help="write a design of any size: a large one takes minutes")
     one.set_defaults(run=verbs.export)
 
     one = _verb(verb, "check", "simulate the Verilog; compare outputs, inner ops and cycles")

@@ -11,6 +11,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,29 +268,38 @@ def _accuracy(given: Namespace) -> list[Part]:
 
 def export(given: Namespace) -> None:
     """Write a design."""
-    graph, accuracy = _load(given), _accuracy(given)
-    with warnings.catch_warnings(record=True) as notes:
+    from rtl.size import LargeDesign
+
+    write = partial(
+        api.export,
+        _load(given),
+        given.output,
+        folding=given.folding,
+        reuse=given.reuse,
+        multipliers=given.multipliers,
+        dsp=given.dsp,
+        lut=given.lut,
+        latency=given.latency,
+        interval=given.interval,
+        clock_mhz=given.clock_mhz,
+        family=given.family,
+        interleave=given.interleave,
+        unroll=given.unroll,
+        multiplier=given.multiplier,
+        input_beat=_beat(given.input_beat),
+        framing=given.framing,
+        top=given.top,
+        accuracy=_accuracy(given),
+    )
+    with warnings.catch_warnings(record=True) as notes, progress("export") as update:
         warnings.simplefilter("always", UserWarning)
-        ip = api.export(
-            graph,
-            given.output,
-            folding=given.folding,
-            reuse=given.reuse,
-            multipliers=given.multipliers,
-            dsp=given.dsp,
-            lut=given.lut,
-            latency=given.latency,
-            interval=given.interval,
-            clock_mhz=given.clock_mhz,
-            family=given.family,
-            interleave=given.interleave,
-            unroll=given.unroll,
-            multiplier=given.multiplier,
-            input_beat=_beat(given.input_beat),
-            framing=given.framing,
-            top=given.top,
-            accuracy=accuracy,
-        )
+        try:
+            ip = write(progress=update)
+        except LargeDesign as error:
+            if not given.yes:
+                raise
+            print(f"a large design: {error.size}", file=sys.stderr, flush=True)
+            ip = write(progress=update, large=True)
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
     written = (MANIFEST, *ip.manifest["written"])
     names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written})

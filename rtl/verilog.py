@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,17 +39,22 @@ class Design:
     framing: str = "tlast"
 
 
-def to_verilog(plan: Plan, top: str, framing: str = "tlast") -> Design:
+def to_verilog(plan: Plan, top: str, framing: str = "tlast", done: Callable[[], None] = lambda: None) -> Design:
     """The Verilog of a design; ``framing`` is that of :class:`rtl.axi.AxiTop`.
 
-    The text depends on the graph, the folding, the clock, the family and the versions of Amaranth and Yosys alone.
+    ``done`` is called after each of three steps. The text depends on the graph, the folding, the clock, the family and
+    the versions of Amaranth and Yosys alone.
     """
     top_name(top)
     design = AxiTop(plan, framing)
+    done()
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
-        text = _written(rtlil.convert(design, name=_TOP, ports=design.ports, emit_src=False))
+        elaborated = rtlil.convert(design, name=_TOP, ports=design.ports, emit_src=False)
+    done()
+    text = _written(elaborated)
+    done()
     # A wire inside that a port drives alone takes its attributes along; only ports are interfaces.
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
     modules = _modules(text, top)
