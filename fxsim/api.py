@@ -274,7 +274,7 @@ def export(
         done()
         graph.save(temporary / "graph.fx")
         (temporary / f"{top}.v").write_text(design.text, encoding="utf-8")
-        for name, content in package(facts, golden["inputs"], golden["outputs"]).items():
+        for name, content in package(facts, planned, golden["inputs"], golden["outputs"]).items():
             place = temporary / name
             place.parent.mkdir(exist_ok=True)
             place.write_text(content, encoding="utf-8")
