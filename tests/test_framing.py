@@ -15,13 +15,15 @@ from networks import network
 
 import fxsim
 from fxsim import vectors
+from fxsim.__main__ import main
 from rtl.axi import most_sequences
 from rtl.folding import Folding, make_plan
 from rtl.verilog import to_verilog
 from testbenches import CheckError, Mismatch, check_folder, lint_folder
 from testbenches.cocotb_run import COUNTED_TESTS, run_cocotb
+from testbenches.equivalence import Prover
 from testbenches.manifest import Manifest
-from testbenches.mutants import STAGES
+from testbenches.mutants import STAGES, draw, hunt
 from testbenches.native import build
 from testbenches.vectors import Vectors
 
@@ -196,3 +198,32 @@ def test_no_more_sequences_are_inside_than_there_is_room_for(shape, monkeypatch)
     # With room for many more, no more come in: it is the network that holds them back.
     monkeypatch.setattr(axi, "most_sequences", lambda plan: 4 * bound + 8)
     assert fullest(lambda cycle: cycle > 500) == stuck
+
+
+def test_the_command(tmp_path):
+    network("lstm", **SMALL).save(tmp_path / "net.fx")
+    assert main(["export", str(tmp_path / "net.fx"), "-o", str(tmp_path / "ip"), "--framing", "count"]) == 0
+    assert json.loads((tmp_path / "ip" / "manifest.json").read_text())["framing"] == "count"
+    text = (tmp_path / "ip" / "README.md").read_text()
+    assert "Every 3 beats are a sequence, whatever TLAST does" in text and "comes too soon" not in text
+    assert "input beats a sequence, counted, latency" in (tmp_path / "ip" / "component.xml").read_text()
+    assert "after its beats" in (tmp_path / "ip" / "report.html").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", ["a step a beat", "interleaved"])
+def test_planted_faults(shape, tmp_path):
+    """Faults that Yosys plants in what the framing adds: none that shows at the ports is missed."""
+    pytest.importorskip("pyosys")
+    ip, path = counted(tmp_path, shape)
+    manifest = Manifest.load(ip.folder)
+    known = Vectors.load(path, manifest)
+    drawn = [one for one in draw(manifest, tmp_path / "drawn", 2000) if "packets" in one.cell or "ended" in one.cell]
+    assert len(drawn) >= 10
+    found = hunt(manifest, known, drawn, tmp_path / "hunt")
+    missed = [one.mutant for one in found if one.stage is None]
+    assert len(missed) < len(drawn) / 4
+    if missed:
+        prover = Prover(manifest, missed, tmp_path / "prove")
+        # True, or None where no proof was found in that time.
+        assert [str(one) for one in missed if prover.compare(one, 60).equivalent is False] == []
