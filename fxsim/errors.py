@@ -14,6 +14,10 @@ class ModelError(FxsimError):
     """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""
 
 
+class OverflowWarning(RuntimeWarning):
+    """Values left their formats in a prediction: the message names tensors, shares and enough integer bits."""
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
