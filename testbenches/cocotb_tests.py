@@ -414,7 +414,8 @@ async def packets(dut: Any, packets: str, stall: str) -> None:
         "whole": [beat == beats - 1 for beat in range(beats)],
         "low": [False] * beats,
         "high": [True] * beats,
-        "random": [rng.random() < 1 / (2 * size) for _ in range(beats)],
+        # with the first beat of every third sequence, too
+        "random": [rng.random() < 1 / (2 * size) or beat % (3 * size) == size for beat in range(beats)],
     }[packets]
     tb = TB(dut, stall, stall, tlast)
     await tb.reset()
