@@ -284,6 +284,7 @@ def export(given: Namespace) -> None:
     with importing("export", "rtl"):
         from rtl.size import LargeDesign
 
+    accuracy = _accuracy(given)
     write = partial(
         api.export,
         _load(given),
@@ -303,7 +304,7 @@ def export(given: Namespace) -> None:
         input_beat=_beat(given.input_beat),
         framing=given.framing,
         top=given.top,
-        accuracy=_accuracy(given),
+        accuracy=accuracy,
     )
     with warnings.catch_warnings(record=True) as notes, progress("export") as update:
         warnings.simplefilter("always", UserWarning)
