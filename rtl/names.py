@@ -48,9 +48,9 @@ class Names:
         """The text as a word that is free, with a number if need be; from now on it is taken."""
         return self._free(identifier(text, kind, longest), "_", longest)
 
-    def distinct(self, text: str, longest: int | None = None) -> str:
+    def distinct(self, text: str) -> str:
         """The same without making it a word: a name for people, with a number if another has it."""
-        return self._free(text, " ", longest)
+        return self._free(text, " ", None)
 
     def _free(self, word: str, between: str, longest: int | None) -> str:
         found, number = word, 1
