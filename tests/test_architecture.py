@@ -50,7 +50,7 @@ ORDER = (
     ("fixed", "folder", "npy"),
     ("exported",),
     ("integers", "lanes"),
-    ("ops",),
+    ("ops", "guards"),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
