@@ -322,6 +322,6 @@ def test_traces_have_names_of_their_own():
     assert set(replace(graph, layers=(both,)).layers[0].programs) == {"bi.forward", "bi.backward"}
     other = replace(network("lstm", seed=0, features=4, units=2, return_sequences=True).layers[0], name="bi.forward")
     with pytest.raises(
-        FxsimError, match=r"layer 'bi\.forward' must have another name: a part of layer 'bi' is called so"
+    with pytest.raises(FxsimError, match=r"distinct, also from the directions of others: 'bi\.forward'$"):
     ):
         replace(graph, layers=(both, other))
