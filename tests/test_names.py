@@ -321,7 +321,5 @@ def test_traces_have_names_of_their_own():
     both = replace(one, name="bi", backward=one.program)
     assert set(replace(graph, layers=(both,)).layers[0].programs) == {"bi.forward", "bi.backward"}
     other = replace(network("lstm", seed=0, features=4, units=2, return_sequences=True).layers[0], name="bi.forward")
-    with pytest.raises(
     with pytest.raises(FxsimError, match=r"distinct, also from the directions of others: 'bi\.forward'$"):
-    ):
         replace(graph, layers=(both, other))
