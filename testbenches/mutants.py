@@ -83,6 +83,7 @@ class Stage:
         With stalls and while buffers are filled, what the harness's taps see is compared, too.
         """
         manifest = harness.manifest
+        faults = 0.0 if manifest.counted else self.faults
         broken = bool(self.faults or self.resets)
         plain = not (self.idle or self.backpressure or broken or self.fill)
         known = bool(harness.taps) and all(tap.name in vectors.taps for tap in harness.taps)
@@ -94,7 +95,7 @@ class Stage:
             sequences=max(total, manifest.settling if plain else 1),
             idle=self.idle,
             backpressure=self.backpressure,
-            faults=self.faults,
+            faults=faults,
             resets=self.resets,
             alone=self.alone,
             fill=self.fill,
