@@ -61,6 +61,8 @@ def _quantize(x: Any, out: Any, left: Any, scale: float, mode: int, over: int, l
     """
     sequences, rows = x.shape
     lanes = out.shape[2]
+    if rows != out.shape[1] or sequences > out.shape[0] * lanes or sequences > left.shape[0]:
+        raise ValueError("blocks of another shape")
     raw = np.empty((lanes, rows), np.int64)
     plain = True
     total = 0
@@ -169,6 +171,8 @@ def touches(blocks: Any, low: int, high: int) -> bool:
 def spread(raw: Any, out: Any) -> None:
     """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
+    if raw.shape[1] != out.shape[1] or raw.shape[0] > out.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, raw.shape[0], lanes):
         _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
@@ -177,6 +181,8 @@ def spread(raw: Any, out: Any) -> None:
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
     rows, lanes = blocks.shape[1:]
+    if out.shape[1] != rows or out.shape[0] > blocks.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, out.shape[0], lanes):
         block = blocks[start // lanes]
         count = min(lanes, out.shape[0] - start)
