@@ -17,9 +17,9 @@ from xml.etree import ElementTree
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
 from testbenches.packages import require
-from testbenches.tools import buildable, complaint
+from testbenches.tools import buildable, complaint, linked
 from testbenches.vectors import Vectors
-from testbenches.verilator import find_verilator
+from testbenches.verilator import Verilator, find_verilator
 
 __all__ = ["COCOTB", "SIMULATORS", "TESTS", "run_cocotb"]
 
@@ -77,26 +77,19 @@ def run_cocotb(
     require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
-    if simulator == "verilator":
-        env = find_verilator().environment()
-        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
-        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
-    else:
-        if shutil.which("iverilog") is None:
-            raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
-        env = dict(os.environ)
+    tool = find_verilator() if simulator == "verilator" else None
+    if tool is None and shutil.which("iverilog") is None:
+        raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
     keep = build_dir is not None
     where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
     work = where / f"cocotb_{simulator}"
     work.mkdir(parents=True, exist_ok=True)
-    # under pytest the runner would report to pytest and exit
-    env.pop("PYTEST_CURRENT_TEST", None)
-    package = str(Path(__file__).resolve().parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
-    env["FXSIM_MANIFEST"] = str(manifest.folder)
-    env["FXSIM_VECTORS"] = str(Path(vectors).resolve())
-    env["FXSIM_SEQUENCES"] = str(sequences)
-    env["FXSIM_TIMING"] = str(int(timing))
+    settings = {
+        "FXSIM_MANIFEST": str(manifest.folder),
+        "FXSIM_VECTORS": str(Path(vectors).resolve()),
+        "FXSIM_SEQUENCES": str(sequences),
+        "FXSIM_TIMING": str(int(timing)),
+    }
     order: dict[str, Any] = {
         "simulator": simulator,
         "sources": [str(path) for path in manifest.files],
@@ -112,7 +105,7 @@ def run_cocotb(
         with log.open("wb") as file, buildable(work) as place:
             status = subprocess.run(
                 [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})],
-                env=env,
+                env=_environment(tool, place) | settings,
                 cwd=place,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -126,6 +119,17 @@ def run_cocotb(
     finally:
         if not keep:
             shutil.rmtree(where, ignore_errors=True)
+
+
+def _environment(tool: Verilator | None, place: Path) -> dict[str, str]:
+    env = dict(os.environ) if tool is None else tool.environment(place)
+    if tool is not None:
+        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
+        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
+    # under pytest the runner would report to pytest and exit
+    env.pop("PYTEST_CURRENT_TEST", None)
+    package = str(Path(__file__).resolve().parent.parent)
+    return env | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])}
 
 
 def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
@@ -156,8 +160,13 @@ def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
 
 def _work(order: dict[str, Any]) -> None:
     """Build and run, in the process that :func:`run_cocotb` starts."""
+    from cocotb_tools import config
     from cocotb_tools.runner import get_runner
 
+    # It writes these into makefiles.
+    config.libs_dir, config.share_dir = (
+        linked(path, Path(order["work"])) for path in (config.libs_dir, config.share_dir)
+    )
     runner = get_runner(order["simulator"])
     icarus = order["simulator"] == "icarus"
     runner.build(

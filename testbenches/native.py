@@ -228,8 +228,8 @@ def build(
     folder.mkdir(parents=True)
     log = folder / "build.log"
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    env = tool.environment()
     with buildable(folder) as place:
+        env = tool.environment(place)
         (place / "fxsim_dut.h").write_text(header)
         (place / "fxsim_taps.vlt").write_text(_control(manifest, taps))
         for path in (_SOURCE, _HEADER):
