@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``fxsim`` and ``python -m fxsim``: exit status 0, or 2 with one line on standard error that says what is wrong."""
+"""``fxsim`` and ``python -m fxsim``: exit status 0, or 2 with one line on standard error that says what is wrong.
+
+After a signal the status is 128 and the signal's number: 130 for an interrupt.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from types import FrameType
+from contextlib import suppress
 
+from . import interrupts
 from .errors import FxsimError
 from .extras import complaint
+
+#: What shells add to the number of the signal that ended a program.
+_SIGNALLED = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has seen enough; without this, Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _refuse("standard output was closed")
-    except KeyboardInterrupt as error:
-        return _refuse(f"interrupted{f' by {error}' if str(error) else ''}")
+    except KeyboardInterrupt:
+        return _refuse("interrupted", _SIGNALLED + signal.SIGINT)
     except MemoryError as error:
         return _refuse(f"out of memory {error}")
     except ImportError as error:
@@ -54,26 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, status: int = 2) -> int:
+    if number := interrupts.received():
+        # Whatever else went wrong did because of it.
+        message, status = f"interrupted by {number.name}", _SIGNALLED + number
     print(f"fxsim: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    # What is half-written is removed on the way out, which a second signal must not interrupt.
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return status
 
 
 def run() -> None:
     """Entry point of the command ``fxsim``."""
-    for number in _SIGNALS:
-        signal.signal(number, _interrupted)
-    sys.exit(main())
+    interrupts.catch()
+    status = 0
+    try:
+        status = main()
+        interrupts.ignore()
+    except KeyboardInterrupt:  # in the last moment
+        status = 0
+    if interrupts.received():
+        from .processes import end_descendants
+
+        status = status or _refuse("interrupted")
+        end_descendants()
+        with suppress(OSError):
+            sys.stdout.flush()
+        # Threads may be in the middle of long work, which a regular exit waits for.
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -252,7 +253,7 @@ def _show_stages(one: Plan) -> None:
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
-            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
+            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule, layer.labels)]
             show_table(heading(layer.name, schedule), ("cycle", "<operators of the first beat"), rows)
 
 
@@ -280,8 +281,12 @@ def _accuracy(given: Namespace) -> list[Part]:
 
 def export(given: Namespace) -> None:
     """Write a design."""
+    with importing("export", "rtl"):
+        from rtl.size import LargeDesign
+
     accuracy = _accuracy(given)
-    ip = api.export(
+    write = partial(
+        api.export,
         _load(given),
         given.output,
         folding=given.folding,
@@ -297,12 +302,25 @@ def export(given: Namespace) -> None:
         unroll=given.unroll,
         multiplier=given.multiplier,
         input_beat=_beat(given.input_beat),
+        framing=given.framing,
         top=given.top,
         accuracy=accuracy,
     )
+    with warnings.catch_warnings(record=True) as notes, progress("export") as update:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            ip = write(progress=update)
+        except LargeDesign as error:
+            if not given.yes:
+                raise
+            print(f"a large design: {error.size}", file=sys.stderr, flush=True)
+            ip = write(progress=update, large=True)
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
-    names = sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir())
+    written = (MANIFEST, *ip.manifest["written"])
+    names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written})
     print(f"{ip.folder}: {', '.join(names)}")
+    for note in notes:
+        print(note.message)
     print(
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "
@@ -322,6 +340,8 @@ def check(given: Namespace) -> None:
     if found.measured is not None:
         rows += [("sequences", found.sequences), ("values compared", found.values), ("different", found.differences)]
         rows += [("clock cycles", found.cycles)]
+        if found.events:
+            rows.append(("events of buffers, all seen", found.events))
         for name in ("latency", "latency_after_last", "interval"):
             measured, predicted = getattr(found.measured, name), getattr(found.predicted, name)
             rows.append((f"{name.replace('_', ' ')}, predicted = measured", f"{predicted} = {measured}"))

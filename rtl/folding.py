@@ -17,10 +17,11 @@ from fxsim.program import Program
 from .cost import Cost, plan_cost
 from .delays import Family, family
 from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least_reuse, products
-from .lower import HardLayer, lower
+from .lower import WHOLE, HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
 from .timing import Source, Stage, Timing, timing
+from .widths import beats, check_widths
 
 #: Most sequences that take turns.
 MOST_WAYS = 64
@@ -49,7 +50,7 @@ class Folding:
             name: {key: value for key, value in asdict(fold).items() if value is not None}
             for name, fold in self.folds.items()
         }
-        whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
+        whole = {name: getattr(self, name) for name in WHOLE if getattr(self, name) != getattr(Folding, name)}
         return text | whole
 
 
@@ -96,10 +97,6 @@ class Plan:
 def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     """The hardware layers that have a folding."""
     return [layer for layer in lower(graph, unroll) if layer.program is not None]
-
-
-#: Fields of a folding file that are of the whole network.
-_WHOLE = ("interleave", "unroll", "beat")
 
 
 def by_reuse(
@@ -207,7 +204,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
-    whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
+    whole = {name: data.pop(name) for name in WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
     unroll = whole.get("unroll", 1)
@@ -235,6 +232,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
+    check_widths(graph, layers, graph.shape[-1] if folding.beat is None else folding.beat, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -245,6 +243,9 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
             schedules.append(schedule(layer.program, fold, known, clock_mhz, folding.ways(layer.steps)))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    if source.spread:
+        # A layer that takes steps apart from each other need not have the next sequence at once.
+        source = replace(source, eager=source.ways > 1 or schedules[0] is None or schedules[0].interval == 1)
     stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
@@ -265,7 +266,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
     elements, whole = graph.shape[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
-    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    legal = beats(graph)
     if type(beat) is not int or beat not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps

@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess
 
 from fxsim.errors import FxsimError
+from fxsim.processes import started
 
-Ended = subprocess.CompletedProcess[str]
+Ended = CompletedProcess[str]
 
 #: What says where a program keeps what it wants to find again.
 _PLACES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "YOWASP_CACHE_DIR")
@@ -65,15 +66,10 @@ def _temporary() -> str:
 
 def _run(command: Sequence[str], work: Path, given: str, env: Mapping[str, str]) -> Ended:
     try:
-        return subprocess.run(
-            command,
-            cwd=work,
-            env=env,
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        with started(
+            command, cwd=work, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, encoding="utf-8", errors="replace"
+        ) as process:
+            printed, said = process.communicate(given)
     except OSError as error:
         raise FxsimError(f"{command[0]} cannot be started: {error.strerror}") from None
+    return Ended(command, process.returncode, printed, said)

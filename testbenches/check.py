@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from testbenches.buffers import demand
 from testbenches.cocotb_run import COCOTB, SIMULATORS, run_cocotb
 from testbenches.errors import CheckError
 from testbenches.locate import at_output, at_taps
@@ -37,11 +38,14 @@ class CheckReport:
     measured: Timing | None  #: by the native harness, without stalls
     predicted: Timing | None  #: from the manifest
     tests: tuple[str, ...]  #: cocotb tests that passed
+    events: int = 0  #: all that the buffers behind layers can do, seen by the native harness
 
     def __str__(self) -> str:
         lines = [f"{self.top}: {self.sequences} sequences, {self.values} values, {self.differences} differences"]
         if self.inner:
             lines.append(f"{self.inner} results of inner ops compared")
+        if self.events:
+            lines.append(f"buffers behind layers: each of their {self.events} events seen")
         if self.measured is not None:
             lines.append(
                 f"latency {self.measured.latency}, after the last beat {self.measured.latency_after_last}, "
@@ -158,7 +162,14 @@ def check_native(
     runs = [first]
     for stall in stalls:
         runs.append(_run(harness, vectors, build_dir, len(vectors), stall, plusargs, progress))
+        if harness.taps:
+            values += _look(harness, known, build_dir, stall, plusargs)
     count = sum(run.sequences for run in runs)
+    events = 0
+    if manifest.buffers:
+        full, compared = _fill(harness, known, build_dir, plusargs)
+        events = demand(manifest.buffers, [*(run.buffers for run in runs), full.buffers])
+        values += compared
     return CheckReport(
         top=manifest.top,
         sequences=count,
@@ -169,6 +180,7 @@ def check_native(
         measured=first.timing,
         predicted=manifest.timing,
         tests=(),
+        events=events,
     )
 
 
@@ -193,6 +205,23 @@ def _run(
     if found.kind == "value" and vectors.taps:
         _look(harness, vectors, build_dir, stall, plusargs, sequences)
     raise found
+
+
+def _fill(harness: Harness, vectors: Vectors, build_dir: Path, plusargs: Sequence[str]) -> tuple[NativeRun, int]:
+    """A run that fills the buffers behind layers, and the number of results of inner ops compared in it."""
+    buffers = harness.manifest.buffers
+    # Few sequences bring a buffer to the next number of beats; what is not used of them is not sent.
+    most = 32 * (1 + sum(buffer.depth for buffer in buffers))
+    run = harness.run(
+        vectors, build_dir / "native_fill", sequences=most, fill=True, looking=bool(harness.taps), plusargs=plusargs
+    )
+    if run.fault in (None, "value") and harness.taps:
+        earlier = at_taps(harness.manifest, vectors, run, harness.taps)
+        if earlier is not None:
+            raise earlier
+    if run.fault is not None:
+        raise at_output(harness.manifest, vectors, run)
+    return run, sum(int(run.tap(order, tap).size) for order, tap in enumerate(harness.taps))
 
 
 def _look(

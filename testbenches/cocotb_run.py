@@ -17,23 +17,16 @@ from xml.etree import ElementTree
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
 from testbenches.packages import require
-from testbenches.tools import buildable, complaint
+from testbenches.tools import buildable, complaint, linked, started
 from testbenches.vectors import Vectors
-from testbenches.verilator import find_verilator
+from testbenches.verilator import Verilator, find_verilator
 
 __all__ = ["COCOTB", "SIMULATORS", "TESTS", "run_cocotb"]
 
-#: The tests by name; one with parameters stands for all of its values.
-TESTS = (
-    "x_free_after_reset",
-    "no_stalls",
-    "stalls",
-    "stable_while_stalled",
-    "early_tlast",
-    "missing_tlast",
-    "reset_in_flight",
-    "reset_anywhere",
-)
+#: The tests by name; one with parameters stands for all of its values. Those of TLAST fit designs of one framing each.
+_ALWAYS = ("x_free_after_reset", "no_stalls", "stalls", "stable_while_stalled", "reset_in_flight", "reset_anywhere")
+TESTS = (*_ALWAYS, "early_tlast", "missing_tlast")
+COUNTED_TESTS = (*_ALWAYS, "packets")
 #: Python packages that they need.
 COCOTB = ("cocotb", "cocotbext.axi")
 #: Simulators that the tests run on.
@@ -84,31 +77,24 @@ def run_cocotb(
     require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
-    if simulator == "verilator":
-        env = find_verilator().environment()
-        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
-        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
-    else:
-        if shutil.which("iverilog") is None:
-            raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
-        env = dict(os.environ)
+    tool = find_verilator() if simulator == "verilator" else None
+    if tool is None and shutil.which("iverilog") is None:
+        raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
     keep = build_dir is not None
     where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
     work = where / f"cocotb_{simulator}"
     work.mkdir(parents=True, exist_ok=True)
-    # under pytest the runner would report to pytest and exit
-    env.pop("PYTEST_CURRENT_TEST", None)
-    package = str(Path(__file__).resolve().parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
-    env["FXSIM_MANIFEST"] = str(manifest.folder)
-    env["FXSIM_VECTORS"] = str(Path(vectors).resolve())
-    env["FXSIM_SEQUENCES"] = str(sequences)
-    env["FXSIM_TIMING"] = str(int(timing))
+    settings = {
+        "FXSIM_MANIFEST": str(manifest.folder),
+        "FXSIM_VECTORS": str(Path(vectors).resolve()),
+        "FXSIM_SEQUENCES": str(sequences),
+        "FXSIM_TIMING": str(int(timing)),
+    }
     order: dict[str, Any] = {
         "simulator": simulator,
         "sources": [str(path) for path in manifest.files],
         "top": manifest.top,
-        "tests": list(tests),
+        "tests": list(tests or (COUNTED_TESTS if manifest.counted else TESTS)),
         "plusargs": [f"+{text}" for text in plusargs],
     }
     log = work / "run.log"
@@ -117,15 +103,10 @@ def run_cocotb(
     try:
         # The runner works through os.environ, sys.path and sys.exit, so it gets a process of its own.
         with log.open("wb") as file, buildable(work) as place:
-            status = subprocess.run(
-                [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})],
-                env=env,
-                cwd=place,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            command = [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})]
+            env = _environment(tool, place) | settings
+            with started(command, env=env, cwd=place, stdout=file, stderr=subprocess.STDOUT) as process:
+                status = process.wait()
         return _read(results, log, status)
     except CheckError as error:
         keep = keep or error.log is not None
@@ -133,6 +114,17 @@ def run_cocotb(
     finally:
         if not keep:
             shutil.rmtree(where, ignore_errors=True)
+
+
+def _environment(tool: Verilator | None, place: Path) -> dict[str, str]:
+    env = dict(os.environ) if tool is None else tool.environment(place)
+    if tool is not None:
+        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
+        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
+    # under pytest the runner would report to pytest and exit
+    env.pop("PYTEST_CURRENT_TEST", None)
+    package = str(Path(__file__).resolve().parent.parent)
+    return env | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])}
 
 
 def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
@@ -163,8 +155,13 @@ def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
 
 def _work(order: dict[str, Any]) -> None:
     """Build and run, in the process that :func:`run_cocotb` starts."""
+    from cocotb_tools import config
     from cocotb_tools.runner import get_runner
 
+    # It writes these into makefiles.
+    config.libs_dir, config.share_dir = (
+        linked(path, Path(order["work"])) for path in (config.libs_dir, config.share_dir)
+    )
     runner = get_runner(order["simulator"])
     icarus = order["simulator"] == "icarus"
     runner.build(
@@ -183,7 +180,7 @@ def _work(order: dict[str, Any]) -> None:
         build_dir=order["work"],
         test_dir=order["work"],
         # one name stands for all of its parameters
-        test_filter=rf"\.({'|'.join(order['tests'])})(/.*)?$" if order["tests"] else None,
+        test_filter=rf"\.({'|'.join(order['tests'])})(/.*)?$",
         plusargs=order["plusargs"],
         results_xml=str(Path(order["work"]) / "results.xml"),
         seed=1,

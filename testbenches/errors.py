@@ -47,7 +47,8 @@ class Mismatch(CheckError):
     kind : str
         ``value``, ``extension`` (padding bits), ``tlast``, ``unstable`` (tdata or tlast changed while stalled),
         ``dropped`` (tvalid fell while stalled), ``frame_error``, ``extra`` (more output than expected), ``timeout``,
-        ``timing``, ``lint`` or ``test`` (a cocotb test failed).
+        ``timing``, ``overfull`` (a buffer behind a layer), ``buffer`` (one never did what it can), ``lint`` or
+        ``test`` (a cocotb test failed).
     layer, op : str, optional
         The tap at which the first difference stands; None when it was seen at the output.
     sequence, step, element : int, optional

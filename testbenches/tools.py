@@ -10,12 +10,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from testbenches.errors import CheckError
 
-__all__ = ["Ended", "buildable", "call", "complaint", "ending", "temporary"]
+__all__ = ["Ended", "buildable", "call", "complaint", "ending", "linked", "started", "temporary"]
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -28,27 +29,39 @@ _PLAIN = re.compile(r"[\w./+-]+")
 _LONGEST = 300
 
 
+@contextmanager
+def started(command: Sequence[str], **given: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program without input in a group of its own, for the block.
+
+    An error or an interrupt in the block ends the whole group: the compiler that make waits for, too.
+    """
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace", "process_group": 0}
+    with subprocess.Popen(command, **options | given) as process:
+        try:
+            yield process
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
 def call(
     command: Sequence[str | Path],
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: Path | None = None,
+    seconds: float | None = None,
 ) -> Ended:
     """Run a program to its end; what it prints is also added to ``log``.
 
-    Raises :class:`CheckError` for one that cannot be started.
+    Raises :class:`CheckError` for one that cannot be started, and ``subprocess.TimeoutExpired`` if it, and all that it
+    has started, were ended after ``seconds``.
     """
+    words = list(map(str, command))
     try:
-        ended = subprocess.run(
-            list(map(str, command)),
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        with started(words, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            printed, said = process.communicate(timeout=seconds)
+        ended = Ended(words, process.returncode, printed, said)
     except OSError as error:
         raise CheckError(f"{command[0]} cannot be started: {error.strerror}") from None
     if log is not None:
@@ -88,6 +101,16 @@ def buildable(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fxsim_build_", dir=temporary()) as place:
         yield Path(place)
         shutil.copytree(place, folder, symlinks=True, dirs_exist_ok=True)
+
+
+def linked(path: Path, place: Path) -> Path:
+    """The path or, if it has blanks, a link to it in a folder whose path has none."""
+    if _PLAIN.fullmatch(str(path)):
+        return path
+    link = place / f"linked_{re.sub(r'[^A-Za-z0-9.]', '_', path.name)}"
+    if not link.is_symlink():
+        link.symlink_to(path)
+    return link
 
 
 def temporary() -> str:

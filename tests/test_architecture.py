@@ -28,7 +28,7 @@ LATE = {
 #: The part of rtl that builds gateware. The rest plans and describes it, without Amaranth.
 GATEWARE = {
     "axi", "compress", "control", "convert", "deal", "fixed", "lane", "layer", "lookup", "matvec", "network",
-    "operands", "reduction", "ring", "states", "stream", "verilog",
+    "operands", "packets", "reduction", "ring", "states", "stream", "verilog",
 }  # fmt: skip
 #: Modules of fxsim that may use the upper packages, inside functions.
 UPPER = {"fxsim.api", "fxsim.checks", "fxsim.verbs", "fxsim.demo.run"}
@@ -45,9 +45,10 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 }
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
-    ("errors", "forks"),
+    ("errors", "forks", "processes", "interrupts"),
     ("extras",),
     ("fixed", "folder", "npy", "engine"),
+    ("exported",),
     ("integers", "lanes"),
     ("ops", "guards"),
     ("program",),

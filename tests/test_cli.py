@@ -217,10 +217,10 @@ class TestRefuses:
         ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --dsp, --lut, --latency, --interval"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
         ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
-        ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top module", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top a__b", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top ../x", "top must be a Verilog identifier"),
+        ("export {}/tiny.fx -o ip --top 1st", "top must be an identifier"),
+        ("export {}/tiny.fx -o ip --top module", "a word of SystemVerilog"),
+        ("export {}/tiny.fx -o ip --top a__b", "top must be an identifier"),
+        ("export {}/tiny.fx -o ip --top ../x", "top must be an identifier"),
         # Places
         ("export {}/tiny.fx --output=", "the output folder must have a name"),
         ("export {}/tiny.fx -o {}/file", "file: is not a folder"),
@@ -296,7 +296,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Sig
         time.sleep(0.3)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, f"fxsim: interrupted by {number.name}\n")
+    assert (process.returncode, err) == (128 + number, f"fxsim: interrupted by {number.name}\n")
     assert list(tmp_path.iterdir()) == []
 
 

