@@ -124,7 +124,8 @@ def _environment(tool: Verilator | None, place: Path) -> dict[str, str]:
     # under pytest the runner would report to pytest and exit
     env.pop("PYTEST_CURRENT_TEST", None)
     package = str(Path(__file__).resolve().parent.parent)
-    return env | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])}
+    paths = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
+    return env | {"PYTHONPATH": paths, "TMPDIR": str(place)}
 
 
 def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ class Verilator:
         """
         env = dict(os.environ)
         env["PATH"] = os.pathsep.join([str(self.executable.parent), env.get("PATH", os.defpath)])
+        if place is not None:
+            # What compilers leave when they are ended goes with the folder.
+            env["TMPDIR"] = str(place)
         if self.root is not None:
             env["VERILATOR_ROOT"] = str(self.root if place is None else linked(self.root, place))
         # This also drops a parent make's job server, which is not ours to use.
