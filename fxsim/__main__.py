@@ -18,6 +18,7 @@ from .errors import FxsimError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     from .cli import parser
+    from .terminal import Output
 
     if not sys.warnoptions:
         # A library's warning is no word to the user; with -W they are seen again.
@@ -27,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         given = parser().parse_args(arguments)
-        given.run(given)
+        out = Output(given.form)
+        given.run(given, out)
+        out.finish()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; without this, Python would complain again at exit.

@@ -104,7 +104,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verb(verb: argparse._SubParsersAction[_Parser], name: str, text: str) -> argparse.ArgumentParser:
-    return verb.add_parser(name, help=text, description=text, allow_abbrev=False)
+    one = verb.add_parser(name, help=text, description=text, allow_abbrev=False)
+    form = one.add_argument_group("results").add_mutually_exclusive_group()
+    for name, text in (("json", "a JSON object"), ("csv", "CSV")):
+        form.add_argument(
+            f"--{name}", dest="form", action="store_const", const=name, default="text",
+            help=f"write all results to standard output as {text}, and nothing else there",
+        )  # fmt: skip
+    return one
 
 
 def _model(

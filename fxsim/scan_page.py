@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from .page import Facts, Part, Picture, Section, Table, Text, Verdict, render
+from .listing import Column, Listing
+from .page import Facts, Part, Picture, Section, Text, Verdict, render
 from .records import ScanRow
-from .report import short
 
 #: What the pictures show, by the names of their files; they stand in this order.
 PICTURES = {
@@ -18,18 +18,27 @@ PICTURES = {
 }
 
 
-def columns(rows: Sequence[ScanRow]) -> tuple[str, ...]:
-    """Names of the columns that :func:`cells` fills."""
+_COLUMNS = (
+    Column("preset", left=True), Column("layers", "layer", left=True), Column("width", "bits", rank=6),
+    Column("integer", rank=6), Column("precision", left=True), Column("accuracy", rank=1), Column("auc", "AUC", rank=3),
+    Column("auc_ratio", "ratio", rank=2),
+)  # fmt: skip
+_ERRORS = (Column("largest_error", rank=4), Column("mean_error", rank=5))
+
+
+def listing(rows: Sequence[ScanRow], title: str = "", marked: int | None = None) -> Listing:
+    """The rows of a scan; AUCs of single classes only where there are several."""
     classes = len(rows[0].class_aucs)
-    areas = (f"AUC {k}" for k in range(classes if classes > 1 else 0))
-    return ("bits", "integer", "<precision", "accuracy", "AUC", "ratio", *areas, "largest error", "mean error")
-
-
-def cells(row: ScanRow) -> list[str]:
-    """One row of a scan, as people read it; AUCs of single classes only where there are several."""
-    areas = row.class_aucs if len(row.class_aucs) > 1 else ()
-    head = (row.width, row.integer, row.precision, row.accuracy, row.auc, row.auc_ratio)
-    return short((*head, *areas, row.largest_error, row.mean_error))
+    classes = classes if classes > 1 else 0
+    areas = [Column(f"auc_{k}", f"AUC {k}", rank=8) for k in range(classes)]
+    cells = [
+        (
+            row.preset, row.layers or None, row.width, row.integer, row.precision, row.accuracy, row.auc, row.auc_ratio,
+            *row.class_aucs[:classes], row.largest_error, row.mean_error,
+        )
+        for row in rows
+    ]  # fmt: skip
+    return Listing("rows", title, (*_COLUMNS, *areas, *_ERRORS), cells, marked)
 
 
 def groups(rows: Sequence[ScanRow]) -> dict[tuple[str, str], list[ScanRow]]:
@@ -48,6 +57,19 @@ def verdict(key: tuple[str, str], hold: float, picked: Sequence[ScanRow]) -> tup
         if (row.preset, row.layers) == key:
             return True, f"{where}: {row.precision} holds {hold:g} of float's AUC ({row.auc_ratio:.5f} of it)"
     return False, f"{where}: none of these formats holds {hold:g} of float's AUC"
+
+
+def choice(key: tuple[str, str], hold: float, picked: Sequence[ScanRow]) -> dict[str, object]:
+    """The same for programs; ``precision`` is None where none holds it."""
+    preset, layers = key
+    found = next((row for row in picked if (row.preset, row.layers) == key), None)
+    return {
+        "preset": preset,
+        "layers": layers,
+        "hold": hold,
+        "precision": found.precision if found else None,
+        "auc_ratio": found.auc_ratio if found else None,
+    }
 
 
 def report(
@@ -93,4 +115,4 @@ def _tables(rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -> Iterator[Part
         lines = [rows[0], *some]
         marked = next((place for place, row in enumerate(lines) if row in picked), None)
         title = f"Preset {preset}{f', layer {layers}' if layers else ''}"
-        yield Table(columns(rows), [cells(row) for row in lines], title, marked)
+        yield listing(lines, title, marked).part("preset", "layers")
