@@ -27,10 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        given = parser().parse_args(arguments)
-        out = Output(given.form)
-        given.run(given, out)
-        out.finish()
+        words = sys.argv[1:] if arguments is None else arguments
+        if "--no-color" in words:
+            # For rich, for argparse from Python 3.14 on, and for the programs that a verb starts.
+            os.environ["NO_COLOR"] = "1"
+        whole = parser()
+        given = whole.parse_args(words)
+        if given.run is None:
+            whole.print_help()
+        else:
+            out = Output(given.form, given.quiet)
+            given.run(given, out)
+            out.finish()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; without this, Python would complain again at exit.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import vectors, verdicts
 from .checks import check as check
 from .errors import FxsimError, show
+from .families import canonical
 from .fixed import Fixed
 from .folder import MANIFEST, read_text, whole_folder
 from .graph import SUFFIX, Graph
@@ -186,7 +187,9 @@ def export(
         (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
         as it can be.
     clock_mhz, family
-        What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
+        What the pipeline registers are placed for: "xc7" (or "artix7", "kintex7", "spartan7", "virtex7", "zynq7000"),
+        "xcu" ("kintexu", "virtexu"), "xcup" ("artixup", "kintexup", "virtexup", "zynqup") or "ecp5". The delays are
+        those of speed grade -2 (``fxsim.families``), so a slower grade reaches a lower clock.
     multiplier : {"auto", "dsp", "lut"}
         How weights that never change are multiplied, as for :func:`plan`; a folding says it itself.
     interleave, unroll : int, optional
@@ -286,7 +289,7 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
 
     place, routed = Path(folder), None
     if route:
-        if family not in (None, FAMILY):
+        if family is not None and canonical(family) != FAMILY:
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")
         cells, routed = route_design(place)
     else:

@@ -65,6 +65,10 @@ class Output:
         """Say what was written where."""
         self.fact("files", f"{folder}: {', '.join(names)}", {"folder": str(folder), "names": names})
 
+    def warn(self, line: str) -> None:
+        """Show a warning on standard error, whatever else is asked for."""
+        print(f"fxsim: warning: {line}", file=sys.stderr)
+
     def note(self, line: str) -> None:
         """Show a line that is for people alone, folded at blanks."""
         if self.form == "text" and not self.quiet:

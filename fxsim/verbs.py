@@ -244,7 +244,7 @@ def check(given: Namespace, out: Output) -> None:
     facts = {**dataclasses.asdict(found), "simulator": given.simulator}
     out.fact("check", summaries.check(found, given.simulator), facts)
     for doubt in doubts:
-        out.note(f"but: {doubt.message}")
+        out.warn(str(doubt.message))
     out.records("doubts", [{"doubt": str(doubt.message)} for doubt in doubts])
 
 
@@ -270,6 +270,14 @@ def synth(given: Namespace, out: Output) -> None:
         out.fact("path", line, {"logic_ns": routed.logic_ns, "path": routed.path})
         written.append(f"route_{found['family']}.json")
     out.files(given.folder, written)
+
+
+def completion(given: Namespace, out: Output) -> None:
+    """Print the script that a shell reads."""
+    from .cli import parser
+    from .completion import script
+
+    print(script(parser(), given.shell), end="")
 
 
 def demo(given: Namespace, out: Output) -> None:

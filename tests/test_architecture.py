@@ -21,7 +21,7 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"distributed", "matplotlib", "rich", "yaml"},
+    "fxsim": {"distributed", "matplotlib", "rich", "shtab", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
@@ -41,6 +41,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
+    ("families",),
     ("fixed", "folder", "npy"),
     ("integers", "lanes"),
     ("ops",),
@@ -71,6 +72,7 @@ ORDER = (
     ("checks",),
     ("api",),
     ("demo",),
+    ("completion",),
     ("verbs",),
     ("cli",),
     ("__main__",),

@@ -20,7 +20,6 @@ from networks import network
 
 from fxsim.__main__ import main
 from fxsim.api import load, read_source
-from fxsim.cli import FAMILIES
 from fxsim.demo.run import DATA, MODEL
 from fxsim.fixed import Fixed
 from fxsim.floating import predict as predict_float
@@ -101,7 +100,6 @@ class TestRefuses:
     """Each row: arguments, where {} stands for the folder of inputs, and what the one line must say."""
 
     ROWS = (
-        ("", "the following arguments are required: VERB"),
         ("synthesise ip", "argument VERB: invalid choice: 'synthesise'"),
         ("info {}/tiny.fx --colour", "unrecognized arguments: --colour"),
         ("info {}/tiny.fx --prec x", "unrecognized arguments: --prec"),
@@ -202,7 +200,7 @@ class TestRefuses:
         ("export {}/tiny.fx -o ip --folding {}/zero.json", "reuse of layer 'lstm' must be an integer from 1"),
         ("export {}/tiny.fx -o ip --clock-mhz 0", "clock must be from 1 to 2000 MHz, not 0.0"),
         ("export {}/tiny.fx -o ip --clock-mhz nan", "clock must be from 1 to 2000 MHz, not nan"),
-        ("export {}/tiny.fx -o ip --family virtex", "argument --family: invalid choice: 'virtex'"),
+        ("export {}/tiny.fx -o ip --family virtex", "argument --family: family must be one of xc7 (artix7,"),
         ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --dsp, --lut, --latency, --interval"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
         ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
@@ -225,7 +223,7 @@ class TestRefuses:
         ("synth no", "no/manifest.json: cannot be read"),
         ("synth no --route", "no/manifest.json: cannot be read"),
         ("synth no --family xc7 --route", "family must be ecp5 to be routed, not 'xc7'"),
-        ("synth no --family spartan3", "argument --family: invalid choice: 'spartan3'"),
+        ("synth no --family spartan3", "argument --family: family must be one of xc7 (artix7,"),
     )
 
     @pytest.mark.parametrize(("arguments", "message"), ROWS, ids=[row[0] or "nothing" for row in ROWS])
@@ -297,10 +295,38 @@ class TestWorks:
             assert (status, err) == (0, "")
             assert out.startswith(f"usage: fxsim {verb}")
 
-    def test_families_are_those_of_the_gateware(self) -> None:
-        from rtl.delays import FAMILIES as known
+    def test_alone_it_shows_help(self, fx: Fx) -> None:
+        status, out, err = fx()
+        assert (status, err) == (0, "")
+        assert (status, out, err) == fx("--help")
+        assert out.startswith("usage: fxsim")
+        assert "Exit status: 0; 1 if check finds a difference; 2 for anything else" in " ".join(out.split())
 
-        assert tuple(known) == FAMILIES
+    @pytest.mark.parametrize("before", [True, False])
+    def test_quiet(self, fx: Fx, folder: Path, before: bool) -> None:
+        def quiet(verb: str, *more: object) -> tuple[int, str, str]:
+            return fx("-q", verb, *more) if before else fx(verb, *more, "--quiet")
+
+        assert quiet("info", folder / "tiny.fx") == (0, "", "")
+        assert quiet("predict", MODEL, folder / "x.npy", "-o", "y.npy") == (0, "", "")
+        assert np.load("y.npy").shape == (20, 10)
+        assert quiet("export", folder / "tiny.fx", "-o", "ip") == (0, "", "")
+        status, out, err = quiet("plan", folder / "tiny.fx", "--latency", 1)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        # What a program has asked for still comes.
+        assert json.loads(quiet("info", folder / "tiny.fx", "--json")[1])["network"]["name"]
+
+    def test_no_color_is_the_same_as_the_variable(self, fx: Fx, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        assert "\x1b[1m" in fx("info", folder / "tiny.fx")[1]
+        monkeypatch.setenv("NO_COLOR", "1")
+        plain = fx("info", folder / "tiny.fx")[1]
+        assert "\x1b" not in plain
+        for words in (("--no-color", "info", folder / "tiny.fx"), ("info", folder / "tiny.fx", "--no-color")):
+            monkeypatch.setenv("NO_COLOR", "")
+            assert fx(*words)[1] == plain
 
     def test_info(self, fx: Fx) -> None:
         status, out, err = fx("info", MODEL, "--precision", "ap_fixed<12,5>")
