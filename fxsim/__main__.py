@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``fxsim`` and ``python -m fxsim``: exit status 0, or 2 with one line on standard error that says what is wrong."""
+"""``fxsim`` and ``python -m fxsim``.
+
+Exit status 0; 1 where a check finds a difference; 2 for anything else, with one line on standard error that says what
+is wrong.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .errors import FxsimError
+
+#: Exit status where a check finds a difference, and for anything else that is wrong.
+DIFFERENT, REFUSED = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         if type(error).__module__.startswith("testbenches"):
-            return _refuse(str(error))
+            # A Mismatch has a kind: the check was done, and the design is wrong.
+            return _refuse(str(error), DIFFERENT if hasattr(error, "kind") else REFUSED)
         if os.environ.get("FXSIM_TRACEBACK"):
             traceback.print_exc()
         name = type(error).__name__
@@ -62,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, status: int = REFUSED) -> int:
     print(f"fxsim: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return status
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -164,9 +164,9 @@ def _verb(
 
 def _results(one: argparse.ArgumentParser) -> None:
     form = one.add_argument_group("results").add_mutually_exclusive_group()
-    for name, text in (("json", "a JSON object"), ("csv", "CSV")):
+    for option, text in (("--json", "a JSON object"), ("--csv", "CSV")):
         form.add_argument(
-            f"--{name}", dest="form", action="store_const", const=name, default=argparse.SUPPRESS,
+            option, dest="form", action="store_const", const=option.removeprefix("--"), default=argparse.SUPPRESS,
             help=f"print all results as {text}, and nothing else, on standard output",
         )  # fmt: skip
 

@@ -238,14 +238,25 @@ def check(given: Namespace, out: Output) -> None:
     inputs = None if given.inputs is None else np.asarray(files.load_array(given.inputs))
     with warnings.catch_warnings(record=True) as doubts, out.progress("check") as update:
         warnings.simplefilter("always", UserWarning)
-        found = api.check(
-            given.folder, sequences=given.sequences, inputs=inputs, simulator=given.simulator, progress=update
-        )
-    facts = {**dataclasses.asdict(found), "simulator": given.simulator}
+        try:
+            found = api.check(
+                given.folder, sequences=given.sequences, inputs=inputs, simulator=given.simulator, progress=update
+            )
+        except Exception as error:
+            if hasattr(error, "kind"):  # a Mismatch, which is a result, too
+                out.fact("check", None, {"agrees": False, **_where(error), "message": str(error)})
+                out.finish()
+            raise
+    facts = {"agrees": True, **dataclasses.asdict(found), "simulator": given.simulator}
     out.fact("check", summaries.check(found, given.simulator), facts)
     for doubt in doubts:
         out.warn(str(doubt.message))
     out.records("doubts", [{"doubt": str(doubt.message)} for doubt in doubts])
+
+
+def _where(error: Exception) -> dict[str, object]:
+    names = ("kind", "layer", "op", "sequence", "step", "element", "expected", "got")
+    return {name: getattr(error, name) for name in names}
 
 
 _SYNTH = (

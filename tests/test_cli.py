@@ -259,6 +259,25 @@ class TestRefuses:
         assert run.stderr == "fxsim: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_difference_is_status_1_and_a_missing_tool_2(
+    fx: Fx, folder: Path, monkeypatch: pytest.MonkeyPatch, form: tuple[str, ...]
+) -> None:
+    from testbenches import CheckError, Mismatch
+
+    assert fx("export", folder / "tiny.fx", "-o", "ip")[0] == 0
+    wrong = Mismatch("output, sequence 3, step 0, element 1: expected 5, got 6", "value", sequence=3, expected=5, got=6)
+    for error, status in ((wrong, 1), (CheckError("Verilator is not installed"), 2)):
+        monkeypatch.setattr("fxsim.api.check", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        found, out, err = fx("check", "ip", *form)
+        assert (found, err) == (status, f"fxsim: {error}\n")
+        if form and status == 1:
+            check = json.loads(out)["check"]
+            assert (check["agrees"], check["kind"], check["sequence"], check["got"]) == (False, "value", 3, 6)
+        else:
+            assert out == ""
+
+
 def test_a_pipe_or_device_is_not_replaced(fx: Fx, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -25,10 +25,10 @@ LEGAL = (
     ("name", "family"),
     [
         ("xc7", "xc7"), ("XC7", "xc7"), ("artix7", "xc7"), ("Kintex-7", "xc7"), ("virtex 7", "xc7"),
-        ("zynq7000", "xc7"),         ("Zynq-7000", "xc7"), ("zynq", "xc7"), ("spartan7", "xc7"), ("kintexu", "xcu"), ("Virtex UltraScale", "xcu"),
-        ("kintexup", "xcup"), ("kintexuplus", "xcup"), ("Kintex UltraScale+", "xcup"), ("virtexup", "xcup"),
-        ("zynquplus", "xcup"), ("zynqup", "xcup"), ("Zynq UltraScale+", "xcup"), ("virtexuplusHBM", "xcup"),
-        ("artix_ultrascale_plus", "xcup"), ("ecp5", "ecp5"), ("LFE5U", "ecp5"),
+        ("zynq7000", "xc7"), ("Zynq-7000", "xc7"), ("zynq", "xc7"), ("spartan7", "xc7"), ("kintexu", "xcu"),
+        ("Virtex UltraScale", "xcu"), ("kintexup", "xcup"), ("kintexuplus", "xcup"), ("Kintex UltraScale+", "xcup"),
+        ("virtexup", "xcup"), ("zynquplus", "xcup"), ("zynqup", "xcup"), ("Zynq UltraScale+", "xcup"),
+        ("virtexuplusHBM", "xcup"), ("artix_ultrascale_plus", "xcup"), ("ecp5", "ecp5"), ("LFE5U", "ecp5"),
     ],
 )  # fmt: skip
 def test_names(name: str, family: str) -> None:
