@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .errors import FxsimError
+from .extras import complaint
 
 #: Exit status where a check finds a difference, and for anything else that is wrong.
 DIFFERENT, REFUSED = 1, 2
@@ -24,9 +25,6 @@ DIFFERENT, REFUSED = 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    from .cli import parser
-    from .terminal import Output
-
     if not sys.warnoptions:
         # A library's warning is no word to the user; with -W they are seen again.
         warnings.simplefilter("ignore")
@@ -34,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        from .cli import parser
+        from .terminal import Output
+
         words = sys.argv[1:] if arguments is None else arguments
         if "--no-color" in words:
             # For rich, for argparse from Python 3.14 on, and for the programs that a verb starts.
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"interrupted{f' by {error}' if str(error) else ''}")
     except MemoryError as error:
         return _refuse(f"out of memory {error}")
+    except ImportError as error:
+        return _refuse(complaint(error, "fxsim"))
     except FxsimError as error:
         return _refuse(str(error))
     except OSError as error:

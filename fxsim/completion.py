@@ -7,7 +7,7 @@ import argparse
 import re
 from collections.abc import Iterator
 
-from .errors import FxsimError
+from .extras import importing
 from .families import FAMILIES
 
 SHELLS = ("bash", "zsh", "tcsh")
@@ -15,10 +15,8 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script for one of ``SHELLS``; raises ``FxsimError`` if shtab is not installed."""
-    try:
+    with importing("completion"):
         import shtab
-    except ImportError:
-        raise FxsimError("shtab is not installed; completion needs: pip install shtab") from None
     for action in _actions(parser):
         # What an argument takes is what its help calls it.
         name = action.metavar if isinstance(action.metavar, str) else ""

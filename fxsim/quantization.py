@@ -11,6 +11,7 @@ from typing import Any
 
 from . import exact, hls4ml
 from .errors import FxsimError, show
+from .extras import importing
 from .fixed import Fixed
 from .folder import read_text
 from .graph import Graph
@@ -105,10 +106,8 @@ def _json(file: Path, text: str) -> Any:
 
 
 def _yaml(file: Path, text: str) -> Any:
-    try:
+    with importing(f"reading {file}"):
         import yaml
-    except ImportError:
-        raise FxsimError(f"{file}: reading YAML needs the package pyyaml; or give the config as JSON") from None
     try:
         return yaml.safe_load(text)
     except Exception as error:  # KeyError for !!bool maybe, IndexError for an empty !!int, and more

@@ -75,5 +75,5 @@ def test_every_verb_is_in_it(shell: str) -> None:
 
 def test_without_shtab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
-    with pytest.raises(FxsimError, match=r"^shtab is not installed; completion needs: pip install shtab$"):
+    with pytest.raises(FxsimError, match=r"^shtab is not installed; completion needs: pip install \"shtab>=1.7\"$"):
         script(parser(), "bash")

