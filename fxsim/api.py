@@ -117,8 +117,10 @@ def plan(
     base = Folding({}, interleave, unroll, _beat(graph, input_beat))
     where: dict[str, Any] = {"multiplier": multiplier, "clock_mhz": clock_mhz, "family_name": family, "base": base}
     if reuse is not None:
-        return by_reuse(graph, reuse, **where)
-    return by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
+        found = by_reuse(graph, reuse, **where)
+    else:
+        found = by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
+    return replace(found, clock_mhz=clock_mhz, family=canonical(family), digest=graph.digest)
 
 
 def pareto(
@@ -168,9 +170,9 @@ def export(
     lut: int | None = None,
     latency: int | None = None,
     interval: int | None = None,
-    clock_mhz: float = 200.0,
-    family: str = "xc7",
-    multiplier: str = "auto",
+    clock_mhz: float | None = None,
+    family: str | None = None,
+    multiplier: str | None = None,
     interleave: int | None = None,
     unroll: int | None = None,
     input_beat: str | int | None = None,
@@ -192,12 +194,14 @@ def export(
     clock_mhz, family
         What the pipeline registers are placed for: "xc7" (or "artix7", "kintex7", "spartan7", "virtex7", "zynq7000"),
         "xcu" ("kintexu", "virtexu"), "xcup" ("artixup", "kintexup", "virtexup", "zynqup") or "ecp5". The delays are
-        those of speed grade -2 (``fxsim.families``), so a slower grade reaches a lower clock.
-    multiplier : {"auto", "dsp", "lut"}
-        How weights that never change are multiplied, as for :func:`plan`; a folding says it itself.
+        those of speed grade -2 (``fxsim.families``), so a slower grade reaches a lower clock. By default what the
+        folding was planned for, else 200 MHz and xc7.
+    multiplier : {"auto", "dsp", "lut"}, optional
+        How weights that never change are multiplied, as for :func:`plan`; "auto" by default. Not with a folding, which
+        says it itself.
     interleave, unroll : int, optional
         How many sequences take turns in the recurrent layers; how many copies of the cell there are, 1 or one for each
-        step. Those of the folding, or 1, by default. The folding keeps its cycles, which were found for its own.
+        step. Those of the folding, or 1, by default.
     input_beat : {"step", "sequence"} or int, optional
         What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
         or a step, by default.
@@ -205,9 +209,15 @@ def export(
         Name of the top module; made from the graph's name by default.
     accuracy : sequence of fxsim.page.Part, optional
         How well the network does its work, for the folder's report.html.
+
+    Raises
+    ------
+    FxsimError
+        An option is not legal, or contradicts the folding: another clock or family than it was planned for, another
+        graph, another interleave, unroll or beat than it has.
     """
     with importing("export", "rtl"):
-        from rtl.folding import Folding, by_reuse, from_json, make_plan
+        from rtl.folding import CLOCK_MHZ, FAMILY, Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
     require("export", "rtl")
@@ -230,20 +240,27 @@ def export(
         folding = from_json(graph, read_text(Path(folding)), str(folding))
     elif folding is not None and not isinstance(folding, Folding):
         raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
-    if folding is None:
-        if given:
-            where: dict[str, Any] = {"clock_mhz": clock_mhz, "family": family, "multiplier": multiplier}
-            where |= {"interleave": 1 if interleave is None else interleave, "unroll": 1 if unroll is None else unroll}
-            folding = plan(graph, reuse=reuse, input_beat=input_beat, **budgets, **where)
-        else:
-            folding = by_reuse(graph, {}, multiplier, base=Folding({}, unroll=1 if unroll is None else unroll))
     beat = _beat(graph, input_beat)
-    folding = replace(
-        folding,
-        interleave=folding.interleave if interleave is None else interleave,
-        unroll=folding.unroll if unroll is None else unroll,
-        beat=folding.beat if beat is None else beat,
-    )
+    whole: dict[str, Any] = {"interleave": interleave, "unroll": unroll, "beat": beat}
+    wanted = {name: value for name, value in whole.items() if value is not None}
+    if folding is not None:
+        if multiplier is not None:
+            raise FxsimError(
+                f"multiplier must be left out with a folding, which says it itself, not {show(multiplier)}"
+            )
+        for name, value in wanted.items():
+            if getattr(folding, name) not in (getattr(Folding, name), value):
+                raise FxsimError(f"{name} must be left out or {getattr(folding, name)}, as in the folding, not {value}")
+        folding = replace(folding, **wanted)
+    else:
+        base, multiplier = replace(Folding({}), **wanted), "auto" if multiplier is None else multiplier
+        if given:
+            where: dict[str, Any] = {"clock_mhz": CLOCK_MHZ if clock_mhz is None else clock_mhz}
+            where |= {"family": FAMILY if family is None else family, "multiplier": multiplier}
+            where |= {"interleave": base.interleave, "unroll": base.unroll, "input_beat": input_beat}
+            folding = plan(graph, reuse=reuse, **budgets, **where)
+        else:
+            folding = replace(by_reuse(graph, {}, multiplier, base=Folding({}, unroll=base.unroll)), **wanted)
     planned = make_plan(graph, folding, clock_mhz, family)
     top = top_name(_default_top(graph.name) if top is None else top)
     with whole_folder(folder) as temporary:

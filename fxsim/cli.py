@@ -207,14 +207,19 @@ def _design(one: argparse.ArgumentParser, file: bool = False) -> None:
     group.add_argument(
         "--interval", metavar="N", type=int, help="the smallest design that takes a sequence every N cycles"
     )
+    unless = " or that of --folding" * file
     whole.add_argument(
-        "--multiplier", choices=("auto", "dsp", "lut"), default="auto",
+        "--multiplier", choices=("auto", "dsp", "lut"), default=None if file else "auto",
         help="what multiplies by constant weights: DSP blocks, LUTs, or whichever is cheaper (default: auto)",
     )  # fmt: skip
-    whole.add_argument("--clock-mhz", metavar="F", type=float, default=200.0, help="clock to plan for (default: 200)")
     whole.add_argument(
-        "--family", metavar="FAMILY", type=_family, default="xc7", help="device family, see below (default: xc7)"
-    )
+        "--clock-mhz", metavar="F", type=float, default=None if file else 200.0,
+        help=f"clock to plan for (default: 200{unless})",
+    )  # fmt: skip
+    whole.add_argument(
+        "--family", metavar="FAMILY", type=_family, default=None if file else "xc7",
+        help=f"device family, see below (default: xc7{unless})",
+    )  # fmt: skip
 
 
 def _family(text: str) -> str:

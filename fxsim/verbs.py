@@ -170,7 +170,7 @@ def plan(given: Namespace, out: Output) -> None:
     where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = None
     if any(value is not None for value in wanted.values()):
-        chosen = make_plan(graph, api.plan(graph, **wanted, **where), given.clock_mhz, given.family)
+        chosen = make_plan(graph, api.plan(graph, **wanted, **where))
     for name in ("output", "stages"):
         if chosen is None and getattr(given, name):
             raise FxsimError(f"--{name} needs one of --{', --'.join(_BUDGETS[:-1])} and --{_BUDGETS[-1]}")
@@ -182,7 +182,7 @@ def plan(given: Namespace, out: Output) -> None:
     if chosen is not None and given.stages:
         _show_stages(chosen, out)
     if chosen is not None and given.output is not None:
-        write_whole(given.output, (json.dumps(chosen.folding.to_json(), indent=1) + "\n").encode())
+        write_whole(given.output, chosen.folding.to_file().encode())
     if picture is not None:
         plans.draw(front, chosen, picture)
         write_whole(given.plot, report.png(picture))

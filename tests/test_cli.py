@@ -490,11 +490,39 @@ class TestWorks:
         assert fx("export", folder / "tiny.fx", "-o", "a", "--folding", "f.json")[0] == 0
         assert fx("export", folder / "tiny.fx", "-o", "b", "--multipliers", 30)[0] == 0
         manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
-        assert manifest["folding"] == json.loads((tmp_path / "f.json").read_text())
+        assert manifest["folding"] == json.loads((tmp_path / "f.json").read_text())["layers"]
         cost = manifest["cost"]
         cells = [cost["multipliers"], cost["dsp"], cost["lut"], cost["ff"], cost["bram"], manifest["timing"]["latency"]]
         assert chosen[1:7] == [f"{number:g}" for number in cells]
         assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+    def test_a_folding_file_says_clock_and_family(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        tiny = folder / "tiny.fx"
+        options = ("--clock-mhz", 300, "--family", "virtexup")
+        assert fx("plan", tiny, "--latency", 90, "-o", "f.json", *options)[0] == 0
+        assert fx("export", tiny, "-o", "ip", "--folding", "f.json")[0] == 0
+        manifest = json.loads((tmp_path / "ip" / "manifest.json").read_text())
+        assert (manifest["clock_mhz"], manifest["family"]) == (300.0, "xcup")
+        assert fx("export", tiny, "-o", "ip", "--folding", "f.json", *options)[0] == 0
+        network("lstm", steps=3, features=2, units=4, seed=5).save(tmp_path / "other.fx")
+        for model, more, said in (
+            (tiny, ("--clock-mhz", 200), "clock_mhz must be 300.0, as the folding was planned for, not 200.0"),
+            (tiny, ("--family", "xc7"), "family must be xcup, as the folding was planned for, not 'xc7'"),
+            (tiny, ("--multiplier", "lut"), "multiplier must be left out with a folding, which has its own, not 'lut'"),
+            ("other.fx", (), "f.json: was planned for another network or other formats"),
+        ):
+            before = contents(tmp_path / "ip")
+            status, out, err = fx("export", model, "-o", "ip", "--folding", "f.json", *more)
+            assert (status, out) == (2, "")
+            assert said in err
+            assert contents(tmp_path / "ip") == before
+        # Interleaving is an option of export where the folding says nothing of it, and else the same.
+        assert fx("export", tiny, "-o", "ip", "--folding", "f.json", "--interleave", 2)[0] == 0
+        data = json.loads((tmp_path / "f.json").read_text()) | {"interleave": 3}
+        (tmp_path / "g.json").write_text(json.dumps(data))
+        assert fx("export", tiny, "-o", "ip", "--folding", "g.json", "--interleave", 3)[0] == 0
+        refused = fx("export", tiny, "-o", "ip", "--folding", "g.json", "--interleave", 2)
+        assert refused[2] == "fxsim: interleave must be left out or 3, as in the folding, not 2\n"
 
     def test_plans_beside_each_other(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         status, out, err = fx("plan", folder / "tiny.fx", "--latency", 60, "--plot", "front.png")
