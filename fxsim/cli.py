@@ -187,6 +187,7 @@ def _model(
     numerics.add_argument(
         "--preset", choices=presets, help="how the formats inside follow from the precision (default: exact)"
     )
+    numerics.add_argument("--table-size", metavar="N", type=int, help="entries of every function table")
     return one
 
 
