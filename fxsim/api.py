@@ -25,7 +25,9 @@ from .folder import MANIFEST, read_text, whole_folder
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
+from .listing import Summary
 from .page import Part
+from .plans import Plans
 from .quantization import quantize
 
 if TYPE_CHECKING:
@@ -129,16 +131,17 @@ def plan(
 
 def pareto(
     graph: Graph, *, clock_mhz: float = 200.0, family: str = "xc7", multiplier: str = "auto", count: int = 24
-) -> list[Plan]:
+) -> Plans:
     """Plans of which none beats another in cycles and multipliers, about ``count`` from the fastest to the smallest.
 
-    Each has ``folding``, ``timing`` and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
+    A list with a picture and a table (:class:`fxsim.plans.Plans`). Each plan has ``folding``, ``timing`` and ``cost``
+    (estimated cells; None for ecp5). Options as for :func:`plan`.
     """
     with importing("plan", "rtl"):
         from rtl.search import pareto as front
 
     _check_graph(graph)
-    return front(graph, clock_mhz, family, multiplier, count)
+    return Plans(front(graph, clock_mhz, family, multiplier, count))
 
 
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
@@ -149,7 +152,7 @@ def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     return beats[input_beat] if isinstance(input_beat, str) else input_beat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ip:
     """An exported design: its folder, what its manifest says, and the plan it was built from."""
 
@@ -161,6 +164,25 @@ class Ip:
     def latency_us(self) -> float:
         """Microseconds from the first input beat to the first output beat."""
         return float(self.manifest["timing"]["latency"] / self.manifest["clock_mhz"])
+
+    @property
+    def page(self) -> Path:
+        """The folder's report.html; check and synth add what they find to it."""
+        return self.folder / verdicts.REPORT
+
+    def summary(self) -> Summary:
+        """The plan it was built from, for people, notebooks and programs."""
+        return replace(self.plan.summary(), heading=repr(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest, and beside it the folder."""
+        return {"folder": str(self.folder), **self.manifest}
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Ip {self.manifest['top']} in {self.folder}: {self.plan.told()}"
 
 
 def export(

@@ -55,12 +55,16 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"fxsim {__version__}")
-    top.set_defaults(run=None, form="text", quiet=False)
+    top.set_defaults(run=None, form="text", quiet=False, float=None)
     _common(top)
     verb = top.add_subparsers(metavar="VERB", title="verbs", parser_class=_Parser)
 
     one = _model(verb, "info", "show layers, parameters, formats and proven ranges")
     one.set_defaults(run=verbs.info)
+
+    one = _model(verb, "quantize", "write the quantised network as a .fx file, which all verbs take as MODEL")
+    one.add_argument("-o", "--output", metavar="NET.fx", required=True, help="the file to write")
+    one.set_defaults(run=verbs.quantize)
 
     one = _model(verb, "predict", "compute the outputs for a batch of sequences, with the bits of the gateware")
     one.add_argument("inputs", metavar="X.npy", help="inputs (batch, time, features)")
@@ -71,15 +75,21 @@ def parser() -> argparse.ArgumentParser:
     one = _model(verb, "profile", "show ranges, overflows and errors of every tensor on your data")
     one.add_argument("inputs", metavar="X.npy", help="inputs (batch, time, features)")
     one.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for tables (CSV, JSON) and plots")
+    _float(one)
     one.set_defaults(run=verbs.profile)
 
-    one = _model(verb, "scan", "show accuracy, AUC and error against bits", presets=("exact", "hls4ml", "both"))
+    one = _model(verb, "scan", "show accuracy, AUC, R² and error against bits", presets=("exact", "hls4ml", "both"))
     one.add_argument("data", metavar="DATA.npz", help="x (batch, time, features) and, optionally, labels y")
     one.add_argument(
         "-o", "--output", metavar="DIR", required=True,
         help="folder for tables and plots; a scan that was interrupted continues there",
     )  # fmt: skip
-    one.add_argument("--width", metavar="A:B", type=_widths, required=True, help="widths A to B, or a list: 8,12,16")
+    one.add_argument(
+        "--width",
+        metavar="A:B",
+        type=_widths,
+        help="widths A to B, or a list: 8,12,16; required, unless MODEL is a .fx graph",
+    )
     one.add_argument(
         "--integer",
         metavar="A:B",
@@ -92,8 +102,13 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument(
         "--hold", metavar="RATIO", type=float,
-        help="choose the narrowest format that keeps this share of float's AUC (default: 0.99)",
+        help="choose the narrowest format that keeps this share of float's AUC or R² (default: 0.99)",
     )  # fmt: skip
+    one.add_argument(
+        "--regression", action="store_true",
+        help="labels are real numbers, even if they look like classes: show R² and errors against them",
+    )  # fmt: skip
+    _float(one)
     one.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this Dask scheduler")
     one.set_defaults(run=verbs.scan)
 
@@ -112,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--input-beat", metavar="BEAT", help="step (default), sequence, or a number of elements")
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: from the name of the model file)")
     one.add_argument("--data", metavar="DATA.npz", help="x and, optionally, y: adds accuracy and error to report.html")
+    _float(one)
     one.set_defaults(run=verbs.export)
 
     one = _verb(verb, "check", "simulate the Verilog and compare outputs, inner operations and cycles")
@@ -189,6 +205,12 @@ def _model(
     )
     numerics.add_argument("--table-size", metavar="N", type=int, help="entries of every function table")
     return one
+
+
+def _float(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--float", metavar="MODEL", help="the trained model that MODEL was quantised from, if MODEL is a .fx graph"
+    )
 
 
 def _design(one: argparse.ArgumentParser, file: bool = False) -> None:

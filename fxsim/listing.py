@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any
 
-from .page import Table
+from .page import Table, Text, fragment
 
 #: Rank of a column that the screen never shows.
 HIDDEN = 99
@@ -89,6 +89,35 @@ class Listing:
         heads = ["<" * self.columns[n].left + self.columns[n].name for n in columns]
         cells = [[self.columns[n].text(self.rows[row][n]) for n in columns] for row in rows]
         return Table(heads, cells, self.title, None if self.marked is None else rows.index(self.marked))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Something told for people, notebooks and programs: a heading, facts by name, and tables.
+
+    Its ``repr`` is the text that the command line shows; a notebook shows it as HTML.
+    """
+
+    heading: str
+    facts: Mapping[str, Mapping[str, object]]
+    listings: Sequence[Listing]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values (text, numbers, lists, dictionaries), as ``--json`` prints it."""
+        found: dict[str, Any] = {name: plain(values) for name, values in self.facts.items()}
+        for listing in self.listings:
+            found.setdefault(listing.key, []).extend(listing.records())
+        return found
+
+    def __str__(self) -> str:
+        from .terminal import render, screen_width
+
+        return "\n\n".join([self.heading, *(render(listing, screen_width()) for listing in self.listings)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return fragment([Text(self.heading), *(listing.part() for listing in self.listings)])
 
 
 def of_records(

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .listing import HIDDEN, Column, Listing
+from .listing import HIDDEN, Column, Listing, Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +25,35 @@ STAGES = (
     Column("layer", left=True, rank=HIDDEN), Column("cycle"),
     Column("operators", "operators of the first beat", left=True, prose=True),
 )  # fmt: skip
+
+
+class Plans(list["Plan"]):
+    """Plans from fast to small, of which none beats another, with a picture and a table."""
+
+    def plot(self, chosen: Plan | None = None) -> Figure:
+        """Latency against DSP blocks and LUTs, which notebooks show; ``chosen`` is marked."""
+        from .report import figure
+
+        picture = figure(9, 4)
+        draw(self, chosen, picture)
+        return picture
+
+    def summary(self) -> Summary:
+        """All plans as a table, for people, notebooks and programs."""
+        return Summary(repr(self), {}, [listing(self, None)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no plans"
+        ends = f"from {self[0].told()} to {self[-1].told()}" if len(self) > 1 else self[0].told()
+        return f"{len(self)} plans of {self[0].graph.name}: {ends}"
 
 
 def listing(front: Sequence[Plan], chosen: Plan | None, title: str = "") -> Listing:

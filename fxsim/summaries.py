@@ -12,7 +12,7 @@ from .boxes import HIDDEN
 from .errors import FxsimError
 from .exact_tables import table_report
 from .graph import Graph
-from .listing import Column, Listing, of_records, pairs
+from .listing import Column, Listing, Summary, of_records, pairs
 from .profiles import Profile
 from .program import Lookup, Program
 from .ranges import bounds
@@ -54,9 +54,7 @@ _RESULTS = (
 
 def heading(graph: Graph) -> str:
     """A network in a line."""
-    layers = f"{len(graph.layers)} layer{'s' * (len(graph.layers) > 1)}"
-    shape = f"input {dimensions(graph.shape)} x {graph.input}, output {dimensions(graph.output_shape)} x {graph.output}"
-    return f"{graph.name}: {layers}, {graph.parameters} parameters; {shape}"
+    return repr(graph).removeprefix("Graph ")
 
 
 def facts(graph: Graph) -> dict[str, object]:
@@ -72,15 +70,25 @@ def facts(graph: Graph) -> dict[str, object]:
     }
 
 
-def network(graph: Graph) -> list[Listing]:
-    """Layers, tensors with proven ranges, and tables."""
-    layers = []
+def layers(graph: Graph) -> Listing:
+    """The layers of a network."""
+    rows = []
     for layer, _, _, out, type in graph.flow():
         parameters = sum(program.parameters for program in layer.programs.values())
-        layers.append((layer.name, layer.kind, dimensions(out), str(type), parameters))
+        rows.append((layer.name, layer.kind, dimensions(out), str(type), parameters))
+    return Listing("layers", "Layers", _LAYERS, rows)
+
+
+def brief(graph: Graph) -> Summary:
+    """The layers alone."""
+    return Summary(heading(graph), {"network": facts(graph)}, [layers(graph)])
+
+
+def network(graph: Graph) -> Summary:
+    """Layers, tensors with proven ranges, and tables."""
     programs = [item for layer in graph.layers for item in layer.programs.items()]
     found = [
-        Listing("layers", "Layers", _LAYERS, layers),
+        layers(graph),
         Listing(
             "tensors", "Tensors, with proven ranges", _TENSORS, [row for one in programs for row in _tensors(*one)]
         ),
@@ -92,7 +100,7 @@ def network(graph: Graph) -> list[Listing]:
             errors = [one.error for one in table_report(graph)]
         rows = [(*row, error) for row, error in zip(tables, errors, strict=True)]
         found.append(Listing("tables", "Tables", _TABLES, rows))
-    return found
+    return Summary(f"{heading(graph)}\ndigest {graph.digest}", {"network": facts(graph)}, found)
 
 
 def _tensors(prefix: str, program: Program) -> Iterator[Sequence[object]]:
@@ -110,7 +118,7 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
             yield f"{prefix}.{op.name}", table.name, len(table.values.data), *ends, str(table.values.type)
 
 
-def profile(found: Profile) -> list[Listing]:
+def profile(found: Profile) -> Summary:
     """Values by tensor, weights, and results against float where that is known; the screen leaves inner parts out."""
     values = of_records("tensors", f"Values of {found.sequences} sequences", _VALUES, found.tensors)
     inner = frozenset(n for n, row in enumerate(found.tensors) if row.kind in HIDDEN)
@@ -120,7 +128,8 @@ def profile(found: Profile) -> list[Listing]:
     ]
     if found.layers:
         listings.append(of_records("layers", "Results against float", _RESULTS, found.layers))
-    return listings
+    facts = {"name": found.name, "sequences": found.sequences}
+    return Summary(repr(found), {"profile": facts}, listings)
 
 
 def check(found: CheckReport, simulator: str) -> Listing:

@@ -4,33 +4,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import api, boxes, curves, files, plans, profiles, report, scan_page, scans, summaries
+from . import api, files, plans, profiles, report, scan_page, scan_tasks, scans, summaries
 from .errors import FxsimError
 from .extras import importing
-from .fixed import Fixed
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
 from .listing import Column, Listing
 from .page import Part, Text
 from .quantization import DEFAULT
-from .records import NAME, ScanRow
+from .records import NAME
 from .terminal import Output
-from .verdicts import CELLS, REPORT
+from .verdicts import CELLS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from rtl.folding import Plan
+
+    from .importers.source import Source
 
 
 #: What a folding is chosen by.
@@ -40,12 +37,27 @@ _BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval", "reuse")
 def _load(given: Namespace) -> Graph:
     return api.load(
         given.model,
-        weights=given.weights,
+        weights=None if given.float is not None else given.weights,  # of the float model then
         precision=given.precision,
         config=given.config,
         preset=given.preset,
         table_size=given.table_size,
     )
+
+
+def _is_graph(given: Namespace) -> bool:
+    return str(given.model).endswith(SUFFIX)
+
+
+def _source(given: Namespace, purpose: str) -> Source:
+    """The float network: MODEL itself, or --float beside a .fx graph."""
+    if not _is_graph(given):
+        if given.float is not None:
+            raise FxsimError(f"--float goes with a {SUFFIX} graph as MODEL; {given.model} is a float model itself")
+        return api.read_source(given.model, given.weights)
+    if given.float is None:
+        raise FxsimError(f"{given.model}: is a quantised graph; for {purpose}, give the trained model with --float")
+    return api.read_source(given.float, given.weights)
 
 
 def info(given: Namespace, out: Output) -> None:
@@ -54,8 +66,19 @@ def info(given: Namespace, out: Output) -> None:
     facts = summaries.facts(graph)
     out.fact("network", summaries.heading(graph), facts)
     out.note(f"digest {graph.digest}\n")
-    for listing in summaries.network(graph):
+    for listing in graph.summary().listings:
         out.table(listing)
+
+
+def quantize(given: Namespace, out: Output) -> None:
+    """Write the quantised network, which every verb takes as MODEL."""
+    if _is_graph(given):
+        raise FxsimError(f"{given.model}: is quantised already")
+    if not given.output.endswith(SUFFIX):
+        raise FxsimError(f"the output must be a {SUFFIX} file, not {given.output}")
+    graph = _load(given)
+    graph.save(given.output)
+    out.fact("network", f"{summaries.heading(graph)}\n{given.output}: digest {graph.digest}", summaries.facts(graph))
 
 
 def predict(given: Namespace, out: Output) -> None:
@@ -86,82 +109,47 @@ def profile(given: Namespace, out: Output) -> None:
     """Show and write ranges, overflows, errors, and formats that would be enough."""
     draws = _can_draw(out)
     graph, x = _load(given), files.load_array(given.inputs)
-    # A saved graph has no float network to compare with.
-    source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
+    # A saved graph has no float network to compare with, unless it is given.
+    source = None if _is_graph(given) and given.float is None else _source(given, "profile")
     with out.progress("profile") as update:
         found = profiles.profile(graph, x, source, update)
-    data = {
-        "profile.csv": report.to_csv(found.tensors),
-        "profile.json": _json(dataclasses.asdict(found)),
-        "weights.csv": report.to_csv(found.weights),
-    }
-    if draws:
-        data["profile.png"] = report.png(boxes.activation_figure(found))
-        data["weights.png"] = report.png(boxes.weight_figure(found))
-    if found.layers:
-        data["errors.csv"] = report.to_csv(found.layers)
-    _write(given.output, data)
+    names = files.write_files(given.output, found.files(draws))
     out.fact("profile", None, {"name": graph.name, "digest": graph.digest, "sequences": found.sequences})
-    for listing in summaries.profile(found):
+    for listing in found.summary().listings:
         out.table(listing)
-    out.files(given.output, list(data))
-
-
-def _json(data: object) -> bytes:
-    return (json.dumps(data, indent=1) + "\n").encode()
-
-
-def _write(folder: str, data: dict[str, bytes]) -> None:
-    place = files.make_folder(folder)
-    for name, content in data.items():
-        write_whole(place / name, content)
+    out.files(given.output, names)
 
 
 def scan(given: Namespace, out: Output) -> None:
-    """Show and write accuracy, AUC and error against formats, and the narrowest that holds a share of the AUC."""
+    """Show and write accuracy, AUC, R² and error against formats, and the narrowest that holds a share of float's."""
     if given.config is not None:
         raise FxsimError("a scan varies the precision, so it takes --precision and --preset but no --config")
     draws = _can_draw(out)
-    source = api.read_source(given.model, given.weights)
+    graph = Graph.load(given.model) if _is_graph(given) else None
+    if graph is None and given.width is None:
+        raise FxsimError("the following arguments are required: --width (or a .fx graph as MODEL, with --float)")
+    source = _source(given, "scan")
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
     precision = DEFAULT if given.precision is None else given.precision
-    options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}
-    jobs = scans.make_jobs(source, given.width, precision=precision, table_size=given.table_size, **options)
-    task = scans.make_task(source, arrays["x"], labels, precision, given.table_size)
-    hold, reference = given.hold, task.row(None, task.want)
-    if hold is not None or reference.auc is not None:
-        hold = scans.HOLD if hold is None else hold
-        scans.held([reference], hold)  # refused now, too
+    shared = {"precision": precision, "table_size": given.table_size}
+    jobs = []
+    if given.width is not None:
+        options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}
+        jobs = scan_tasks.make_jobs(source, given.width, **shared, **options)
+    task = scan_tasks.make_task(source, arrays["x"], labels, **shared, regression=given.regression or None)
+    hold = scans.Scan([task.row(None, task.want)], task).share(given.hold)  # refused now, not after the work
     with out.progress("scan") as update:
-        rows = scans.run(task, jobs, labels, folder=given.output, dask=given.dask, progress=update)
-    picked = [] if hold is None else scans.held(rows, hold)
-    figures = {"errors.png": curves.error_figure(rows)} if draws else {}
-    if draws and hold is not None:
-        figures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
-    pictures = {name: report.png(one) for name, one in figures.items()}
-    page = scan_page.report(source.name, len(task.x), rows, hold, picked, pictures)
-    data = {"scan.csv": report.to_csv(rows), **pictures, REPORT: page.encode()}
-    _write(given.output, data)
+        rows = scans.run(task, jobs, labels, graph=graph, folder=given.output, dask=given.dask, progress=update)
+    names = files.write_files(given.output, rows.files(hold, draws))
     out.fact("scan", None, {"name": source.name, "sequences": len(task.x), "precision": precision})
     out.table(scan_page.listing(rows, f"{source.name}, {len(task.x)} sequences"))
     if hold is not None:
-        for key in scan_page.groups(rows):
-            out.note(scan_page.verdict(key, hold, picked)[1])
-        out.records("held", [scan_page.choice(key, hold, picked) for key in scan_page.groups(rows)])
-    out.files(given.output, [NAME, *data])
-
-
-def _roc(task: scans.Task, rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -> Figure:
-    """ROC curves of the formats that were picked; where there are none, of the best."""
-    chosen = picked or [max(rows[1:], key=lambda row: row.auc_ratio or 0.0)]
-    assert task.truth is not None
-    outputs = {}
-    for row in chosen:
-        layers = tuple(row.layers.split(",")) if row.layers else ()
-        name = f"{row.preset}, {row.precision}{f' for {row.layers}' if row.layers else ''}"
-        outputs[name] = task.outputs(row.preset, layers, row.precision)
-    return curves.roc_figure(task.truth, task.want, outputs)
+        picked, groups = rows.held(hold), scan_page.groups(rows)
+        for key in groups:
+            out.note(scan_page.verdict(key, hold, picked, scan_page.score(rows))[1])
+        out.records("held", [scan_page.choice(key, hold, picked) for key in groups])
+    out.files(given.output, [NAME, *names])
 
 
 def plan(given: Namespace, out: Output) -> None:
@@ -207,28 +195,21 @@ def _beat(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def _accuracy(given: Namespace) -> list[Part]:
+def _accuracy(given: Namespace, graph: Graph) -> list[Part]:
     """How well a network does on data, for the page of its design."""
     if given.data is None:
         return []
-    if given.config is not None:
-        raise FxsimError("--data takes --precision and --preset but no --config")
-    source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
-    precision = DEFAULT if given.precision is None else given.precision
-    widths = [Fixed.parse(precision).width]
-    rows = scans.scan(
-        source, data["x"], data.get("y"), widths,
-        precision=precision, preset=given.preset, table_size=given.table_size,
-    )  # fmt: skip
-    table = scan_page.listing(rows).part("preset", "width", "integer")
+    source, data = _source(given, "--data"), files.load_arrays(given.data, "x")
+    task = scan_tasks.make_task(source, data["x"], data.get("y"))
+    table = scan_page.listing([task.row(None, task.want), task.of_graph(graph)]).part("preset")
     return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]
 
 
 def export(given: Namespace, out: Output) -> None:
     """Write a design."""
-    accuracy = _accuracy(given)
+    graph = _load(given)
     ip = api.export(
-        _load(given),
+        graph,
         given.output,
         folding=given.folding,
         reuse=given.reuse,
@@ -244,7 +225,7 @@ def export(given: Namespace, out: Output) -> None:
         multiplier=given.multiplier,
         input_beat=_beat(given.input_beat),
         top=given.top,
-        accuracy=accuracy,
+        accuracy=_accuracy(given, graph),
     )
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
     out.files(ip.folder, sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir()))

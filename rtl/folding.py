@@ -12,6 +12,7 @@ from typing import Any
 
 from fxsim.errors import FxsimError, show
 from fxsim.graph import Graph
+from fxsim.listing import Column, Listing, Summary
 from fxsim.program import Program
 
 from .cost import Cost, plan_cost
@@ -69,7 +70,13 @@ class Folding:
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Folding, name)}
 
 
-@dataclass(frozen=True)
+_COLUMNS = (
+    Column("layer", left=True), Column("reuse"), Column("beats", rank=3), Column("cycles", rank=3),
+    Column("multipliers"), Column("interval", rank=1), Column("latency", rank=2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A network with its folding: schedules, the timing model's stages, timing and cost."""
 
@@ -107,6 +114,47 @@ class Plan:
     def dsp(self) -> int:
         """DSP blocks of all layers."""
         return self.cost.dsp if self.cost is not None else sum(s.dsp for s in self.schedules if s is not None)
+
+    def told(self) -> str:
+        """Size and speed in a line."""
+        at = f"{self.timing.latency / self.clock_mhz:.3f} us at {self.clock_mhz:g} MHz, {self.family.name}"
+        return (
+            f"{self.multipliers} multipliers, latency {self.timing.latency} cycles ({at}), "
+            f"interval {self.timing.interval} cycles"
+        )
+
+    def summary(self) -> Summary:
+        """Cycles and cells, and the folding of each layer, for people, notebooks and programs."""
+        timing, cost = self.timing, {} if self.cost is None else self.cost.to_json()
+        facts = {
+            "name": self.graph.name,
+            "digest": self.graph.digest,
+            "clock_mhz": self.clock_mhz,
+            "family": self.family.name,
+            "latency": timing.latency,
+            "latency_after_last": timing.latency_after_last,
+            "interval": timing.interval,
+            "multipliers": self.multipliers,
+            **cost,
+            "dsp": self.dsp,
+            "folding": self.folding.to_json(),
+        }
+        rows = [
+            (layer.name, one.fold.reuse, one.fold.beats, one.fold.cycles, one.multipliers, one.interval, one.latency)
+            for layer, one in zip(self.layers, self.schedules, strict=True)
+            if one is not None
+        ]
+        return Summary(repr(self), {"plan": facts}, [Listing("layers", "Layers", _COLUMNS, rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Plan of {self.graph.name}: {self.told()}"
 
 
 def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:

@@ -158,6 +158,17 @@ class TestRefuses:
         ("profile {model} {}/nan.npy -o p", "every value must be finite"),
         ("profile {model} {}/x.npy -o {}/file/p", "file/p: cannot write"),
         ("scan {model} {}/data.npz -o s", "the following arguments are required: --width"),
+        ("scan {model} {}/data.npz -o s --width 8 --float {model}", "--float goes with a .fx graph as MODEL"),
+        ("profile {model} {}/x.npy -o p --float {model}", "--float goes with a .fx graph as MODEL"),
+        ("profile {}/digits.fx {}/x.npy -o p --float {}/digits.fx", "digits.fx: is a quantised graph; this needs the"),
+        ("scan {}/tiny.fx {}/data.npz -o s --float {model}", "input must have shape (batch, 3, 2), not (20, 8, 8)"),
+        ("profile {}/digits.fx {}/x.npy -o p --precision ap_fixed<8,4>", "has its weights, formats"),
+        ("scan {model} {}/bare.npz -o s --width 8 --regression", "regression must be left out without labels y"),
+        ("quantize {model} -o net.h5", "the output must be a .fx file, not net.h5"),
+        ("quantize {}/tiny.fx -o net.fx", "tiny.fx: is quantised already"),
+        ("quantize {model} -o nowhere/net.fx", "nowhere/net.fx: cannot write (No such file or directory)"),
+        ("quantize {model} -o net.fx --precision ap_fixed<99>", "precision must look like ap_fixed<W,I"),
+        ("quantize {model}", "the following arguments are required: -o/--output"),
         ("scan {model} {}/data.npz -o s --width x", "must be A:B or a list, for example 8:20 or 8,12,16, not 'x'"),
         ("scan {model} {}/data.npz -o s --width 8:9:10", "argument --width: must be A:B or a list"),
         ("scan {model} {}/data.npz -o s --width 8,,9", "argument --width: must be A:B or a list"),
@@ -182,10 +193,9 @@ class TestRefuses:
         ("scan {model} {}/data.npz -o s --width 8 --preset magic", "argument --preset: invalid choice: 'magic'"),
         ("profile {model} {}/x.npy -o p --preset both", "argument --preset: invalid choice: 'both'"),
         ("scan {model} {}/data.npz -o s --width 8:9 --config {}/list.json", "takes --precision and --preset"),
-        ("export {model} -o ip --data {}/data.npz --config {}/list.json", "takes --precision and --preset but no"),
-        ("export {}/tiny.fx -o ip --data {}/data.npz", "is a quantised graph; this needs the trained model"),
+        ("export {}/tiny.fx -o ip --data {}/data.npz", "is a quantised graph; for --data, give the trained model with"),
         ("export {model} -o ip --data {}/x.npy", "x.npy"),
-        ("scan {}/tiny.fx {}/data.npz -o s --width 8:9", "is a quantised graph; this needs the trained model"),
+        ("scan {}/tiny.fx {}/data.npz -o s --width 8:9", "is a quantised graph; for scan, give the trained model with"),
         ("scan {model} {}/no.npz -o s --width 8:9", "no.npz: cannot be read"),
         ("scan {model} {}/not.npz -o s --width 8:9", "not.npz: is not an .npz file"),
         ("scan {model} {}/x.npy -o s --width 8:9", "x.npy: is an .npy file, an .npz file with x is needed"),
@@ -320,7 +330,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path, number: signal.Sig
 class TestWorks:
     def test_version_and_help(self, fx: Fx) -> None:
         assert fx("--version") == (0, "fxsim 0.1.0\n", "")
-        for verb in ("info", "predict", "profile", "scan", "plan", "export", "check", "synth", "demo"):
+        for verb in ("info", "quantize", "predict", "profile", "scan", "plan", "export", "check", "synth", "demo"):
             status, out, err = fx(verb, "--help")
             assert (status, err) == (0, "")
             assert out.startswith(f"usage: fxsim {verb}")
@@ -394,6 +404,67 @@ class TestWorks:
         for name, model in (("a", MODEL), ("b", folder / "digits.fx")):
             assert fx("predict", model, folder / "x.npy", "-o", f"{name}.npy")[0] == 0
         assert np.array_equal(np.load("a.npy"), np.load("b.npy"))
+
+    def test_a_precision_is_given_once(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        """Whatever a verb does with a model and its numerics, it does with the .fx graph that they give."""
+        numerics = ("--preset", "hls4ml", "--precision", "ap_fixed<12,5>")
+        status, out, err = fx("quantize", MODEL, "-o", "net.fx", *numerics)
+        assert (status, err) == (0, "")
+        graph = Graph.load("net.fx")
+        assert graph.digest == load(MODEL, preset="hls4ml", precision="ap_fixed<12,5>").digest
+        assert out.splitlines()[-1] == f"net.fx: digest {graph.digest}"
+        (tmp_path / "net.fx").rename(tmp_path / "digits.fx")  # named as the model, which is the name of a design
+        beside = ("--float", MODEL)
+        for verb, more, apart in (
+            ("info", (), ()),
+            ("predict", (folder / "x.npy", "-o", "y.npy"), ()),
+            ("profile", (folder / "x.npy", "-o", "p"), beside),
+            ("plan", ("--multipliers", 100, "-o", "f.json"), ()),
+            ("export", ("-o", "ip", "--reuse", 64, "--data", folder / "data.npz"), beside),
+        ):
+            found = []
+            for model in ((MODEL, *more, *numerics), ("digits.fx", *more, *apart)):
+                shown = fx(verb, *model)
+                assert shown[0] == 0, shown
+                found.append((shown, contents(tmp_path)))
+            assert found[0] == found[1]
+
+    def test_weights_are_those_of_the_float_model(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        with zipfile.ZipFile(MODEL) as archive:
+            (tmp_path / "m.json").write_bytes(archive.read("config.json"))
+            (tmp_path / "w.h5").write_bytes(archive.read("model.weights.h5"))
+        beside = ("--float", "m.json", "--weights", "w.h5")
+        assert fx("profile", folder / "digits.fx", folder / "x.npy", "-o", "p", *beside)[0] == 0
+        assert (tmp_path / "p" / "errors.csv").exists()
+
+    def test_a_scan_beside_a_graph(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        graph = folder / "digits.fx"
+        status, out, err = fx("scan", graph, folder / "data.npz", "-o", "s", "--float", MODEL, "--json")
+        assert (status, err) == (0, "")
+        found = json.loads(out)
+        assert [row["preset"] for row in found["rows"]] == ["float", "graph"]
+        assert found["files"]["names"] == ["scan.json", "scan.csv", "report.html"]
+        status, out, err = fx(
+            "scan", graph, folder / "data.npz", "-o", "t", "--float", MODEL, "--width", "6,8", "--json"
+        )
+        rows = json.loads(out)["rows"]
+        assert [row["preset"] for row in rows] == ["float", "graph", "exact", "exact"]
+        assert rows[1] == found["rows"][1]
+
+    def test_a_scan_of_real_numbers(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        data = dict(np.load(folder / "data.npz"))
+        target = predict_float(read_source(MODEL), data["x"])
+        np.savez(tmp_path / "real.npz", x=data["x"], y=1.05 * target)
+        status, out, err = fx("scan", MODEL, "real.npz", "-o", "s", "--width", "6,10")
+        assert (status, err) == (0, "")
+        assert "R²" in out and "AUC" not in out
+        assert "exact: ap_fixed<10,6> holds 0.99 of float's R²" in out
+        row = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"][0]
+        assert row["label_mean_error"] == pytest.approx(0.05 * np.abs(target).mean())
+        assert row["label_largest_error"] == pytest.approx(0.05 * np.abs(target).max())
+        assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+            "errors.png", "report.html", "scan.csv", "scan.json", "scan.png",
+        ]  # fmt: skip
 
     def test_a_config_implies_hls4ml(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         config = {"Model": {"Precision": "ap_fixed<14,5>", "ReuseFactor": 1}}

@@ -46,10 +46,12 @@ VERBS = {
     "info": "info model.keras",
     "info of hls4ml": "info model.keras --preset hls4ml --precision ap_fixed<12,4>",
     "info of long names": "info long.fx",
+    "quantize": "quantize model.keras -o net.fx --precision ap_fixed<10,4>",
     "predict": "predict model.keras x.npy -o y.npy",
     "profile": "profile model.keras x.npy -o p --precision ap_fixed<8,3,AP_RND_CONV,AP_SAT_SYM>",
     "profile of a graph": "profile long.fx long.npy -o q",
     "scan": "scan model.keras data.npz -o s --width 6,8 --integer 3 --preset both",
+    "scan of real numbers": "scan model.keras real.npz -o r --width 6,8 --precision ap_fixed<16,4,AP_RND,AP_SAT>",
     "scan of layers": "scan model.keras data.npz -o t --width 6 --layer lstm dense,dense_softmax",
     "plan": "plan model.keras --multipliers 100 --stages",
     "plan without cells": "plan long.fx --family ecp5 --clock-mhz 50",
@@ -67,6 +69,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = np.load(DATA)
     np.save(where / "x.npy", data["x"][:40])
     np.savez(where / "data.npz", x=data["x"][:40], y=data["y"][:40])
+    np.savez(where / "real.npz", x=data["x"][:40], y=np.sin(np.arange(400.0)).reshape(40, 10))
     graph = network("lstm", steps=3, features=2, units=4)
     graph = replace(graph, layers=tuple(replace(layer, name=NAME) for layer in graph.layers))
     graph.save(where / "long.fx")
@@ -153,9 +156,11 @@ class TestForPrograms:
     #: Parts of each verb's result, and of some of them the number of rows.
     PARTS: ClassVar[dict[str, dict[str, int | None]]] = {
         "info": {"network": None, "layers": 3, "tensors": None, "tables": 7},
+        "quantize": {"network": None},
         "predict": {"output": None},
         "profile": {"profile": None, "tensors": None, "weights": 5, "layers": 3, "files": None},
         "scan": {"scan": None, "rows": 5, "held": 2, "files": None},
+        "scan of real numbers": "scan model.keras real.npz -o r --width 6,8 --precision ap_fixed<16,4,AP_RND,AP_SAT>",
         "scan of layers": {"scan": None, "rows": 3, "held": 2, "files": None},
         "plan": {"network": None, "plans": None, "stages": None},
         "export": {"files": None, "design": None},
