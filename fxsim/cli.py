@@ -134,8 +134,21 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("folder", metavar="DIR", help="an exported folder")
     what = one.add_mutually_exclusive_group()
     what.add_argument("--inputs", metavar="X.npy", help="inputs (batch, time, features)")
-    what.add_argument("--sequences", metavar="N", type=int, default=100, help="random sequences (default: 100)")
-    one.add_argument("--simulator", choices=("verilator", "icarus"), default="verilator")
+    what.add_argument(
+        "--sequences", metavar="N", type=int,
+        help="run exactly N random sequences, at full rate and with stalls (default: 100, or fewer of long ones)",
+    )  # fmt: skip
+    one.add_argument(
+        "--quick", action="store_true", help="leave out the cocotb tests and inner operations, and run few sequences"
+    )
+    one.add_argument(
+        "--waves", action="store_true",
+        help="write DIR/waves.fst, the waveforms of the first sequence, or of the one in which something is wrong",
+    )  # fmt: skip
+    one.add_argument(
+        "--simulator", choices=("verilator", "icarus"), default="verilator",
+        help="what the cocotb tests run on (default: verilator)",
+    )  # fmt: skip
     one.set_defaults(run=verbs.check)
 
     one = _verb(verb, "synth", "count cells with Yosys; find the clock on ECP5 with nextpnr", epilog=_FAMILIES)

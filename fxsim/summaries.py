@@ -132,14 +132,22 @@ def profile(found: Profile) -> Summary:
     return Summary(repr(found), {"profile": facts}, listings)
 
 
+#: The native runs of a check, in order.
+_RUNS = ("at full rate", "with stalls", "with wrong TLAST and resets")
+
+
 def check(found: CheckReport, simulator: str) -> Listing:
     """What a check that passed has compared."""
     rows: list[Sequence[object]] = []
     if found.measured is not None and found.predicted is not None:
-        rows += [("sequences", found.sequences), ("values compared", found.values), ("different", found.differences)]
-        rows += [("clock cycles", found.cycles)]
+        rows += [(f"sequences {name}", count) for name, count in zip(_RUNS, found.runs, strict=False)]
+        rows += [("values compared", found.values), ("different", found.differences), ("clock cycles", found.cycles)]
+        if found.inner:
+            rows.append(("results of inner operations compared", found.inner))
         for name in ("latency", "latency_after_last", "interval"):
             measured, predicted = getattr(found.measured, name), getattr(found.predicted, name)
-            rows.append((f"{name.replace('_', ' ')}, predicted = measured", f"{predicted} = {measured}"))
-    rows.append((f"cocotb tests passed ({simulator})", len(found.tests)))
+            told = f"{predicted}, not measured" if measured is None else f"{predicted} = {measured}"
+            rows.append((f"{name.replace('_', ' ')}, predicted = measured", told))
+    tests = (f"cocotb tests passed ({simulator})", len(found.tests))
+    rows.append(tests if found.tests else ("cocotb tests", "not run"))
     return pairs("check", f"{found.top}: the Verilog agrees", rows)

@@ -18,6 +18,7 @@ from .listing import Listing, csv_text, json_text, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
+    from rich.progress import Progress as RichProgress
     from rich.table import Table
 
 #: Least width that a terminal is taken to have.
@@ -77,20 +78,24 @@ class Output:
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress | None]:
         """A callable (done, all) that draws a bar on standard error, or None where nobody would see it."""
+        with self.phases(label) as bars:
+            yield None if bars is None else bars.progress
+
+    @contextmanager
+    def phases(self, label: str) -> Iterator[Bars | None]:
+        """Bars for the phases of one task on standard error, or None where nobody would see them."""
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
+        from rich import progress as of
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(label, total=None)
-
-            def update(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            yield update
+        columns = (
+            of.TextColumn("{task.description}"), of.BarColumn(bar_width=20), of.MofNCompleteColumn(),
+            of.TimeElapsedColumn(), of.TextColumn("left"), of.TimeRemainingColumn(),
+        )  # fmt: skip
+        with of.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield Bars(bar, label)
 
     def finish(self) -> None:
         """Write what was kept."""
@@ -106,6 +111,23 @@ def fold(text: str, width: int | None) -> str:
         return text
     lines = (textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
     return "\n".join("\n".join(some) for some in lines)
+
+
+class Bars:
+    """A bar for each phase: what is done of it and how much there is, for how long it has run and how long it will."""
+
+    def __init__(self, bar: RichProgress, label: str) -> None:
+        self._bar, self._label = bar, label
+        self._task = bar.add_task(label, total=None)
+
+    def phase(self, name: str) -> None:
+        """A phase begins; the one before is done."""
+        self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(f"{self._label}: {name}", total=None)
+
+    def progress(self, done: int, total: int) -> None:
+        """So much of the phase is done, of so much."""
+        self._bar.update(self._task, completed=done, total=total)
 
 
 def show(listing: Listing) -> None:

@@ -241,11 +241,18 @@ def export(given: Namespace, out: Output) -> None:
 def check(given: Namespace, out: Output) -> None:
     """Hold a design's Verilog against the simulator."""
     inputs = None if given.inputs is None else np.asarray(files.load_array(given.inputs))
-    with warnings.catch_warnings(record=True) as doubts, out.progress("check") as update:
+    with warnings.catch_warnings(record=True) as doubts, out.phases("check") as bars:
         warnings.simplefilter("always", UserWarning)
         try:
             found = api.check(
-                given.folder, sequences=given.sequences, inputs=inputs, simulator=given.simulator, progress=update
+                given.folder,
+                sequences=given.sequences,
+                inputs=inputs,
+                simulator=given.simulator,
+                quick=given.quick,
+                waves=given.waves,
+                phase=None if bars is None else bars.phase,
+                progress=None if bars is None else bars.progress,
             )
         except Exception as error:
             if hasattr(error, "kind"):  # a Mismatch, which is a result, too
@@ -254,6 +261,8 @@ def check(given: Namespace, out: Output) -> None:
             raise
     facts = {"agrees": True, **dataclasses.asdict(found), "simulator": given.simulator}
     out.fact("check", summaries.check(found, given.simulator), facts)
+    for remark in found.remarks:
+        out.note(remark)
     for doubt in doubts:
         out.warn(str(doubt.message))
     out.records("doubts", [{"doubt": str(doubt.message)} for doubt in doubts])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
+from typing import Any
 
 __all__ = ["CheckError", "Mismatch", "show"]
 
@@ -46,6 +47,10 @@ class Mismatch(CheckError):
         Where. At the output a step is a beat.
     expected, got : int, optional
         Raw integers.
+    drive : dict, optional
+        Arguments of :meth:`testbenches.native.Harness.run` with which it shows again.
+    test : str, optional
+        The cocotb test that failed.
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Mismatch(CheckError):
         expected: int | None = None,
         got: int | None = None,
         log: Path | None = None,
+        drive: dict[str, Any] | None = None,
+        test: str | None = None,
     ) -> None:
         super().__init__(message, log=log)
         self.kind = kind
@@ -71,3 +78,5 @@ class Mismatch(CheckError):
         self.element = element
         self.expected = expected
         self.got = got
+        self.drive = drive
+        self.test = test

@@ -105,11 +105,22 @@ class Manifest:
     timing: Timing | None
     taps: tuple[Tap, ...]
     interleave: int = 1
+    clock_mhz: float = 200.0
+
+    @property
+    def period_ps(self) -> int:
+        """Length of a clock cycle."""
+        return max(2, round(1e6 / self.clock_mhz))
 
     @property
     def settling(self) -> int:
         """Sequences that show a steady state: enough for several bursts of an interleaved design after its warm-up."""
         return max(64, 8 * self.interleave)
+
+    @property
+    def steady(self) -> int:
+        """Sequences from which on a run without stalls shows the interval."""
+        return 16 if self.interleave == 1 else self.settling
 
     @property
     def timeout(self) -> int:
@@ -175,6 +186,7 @@ class Manifest:
             timing=_timing(_get(data, "timing", dict)) if "timing" in data else None,
             taps=tuple(_tap(tap, top) for tap in (_get(data, "taps", list) if "taps" in data else [])),
             interleave=_positive(data, "interleave") if "interleave" in data else 1,
+            clock_mhz=_clock(data) if "clock_mhz" in data else 200.0,
         )
 
 
@@ -201,6 +213,13 @@ def _positive(data: Any, key: str) -> int:
     if value < 1:
         raise CheckError(f"{key!r} must be at least 1, not {show(value)}")
     return value
+
+
+def _clock(data: Any) -> float:
+    value = _get(data, "clock_mhz", object)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1e5:
+        raise CheckError(f"'clock_mhz' must be a number from 1 to 100000, not {show(value)}")
+    return float(value)
 
 
 def _stream(data: Any, key: str) -> Stream:

@@ -9,15 +9,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from testbenches.errors import CheckError
 
-__all__ = ["Ended", "buildable", "call", "complaint", "ending", "temporary"]
+__all__ = ["MOMENT", "Ended", "Progress", "buildable", "call", "compiling", "complaint", "ending", "temporary"]
 
 Ended = subprocess.CompletedProcess[str]
+Progress = Callable[[int, int], None]
 
 #: A line that names an error as compilers do, and not a count of them, an option or a file.
 _ERROR = re.compile(r"(^|[\s%*])((fatal|internal|system) )*error(-\w+)?\s*(:|\[|\d+:)|^ERROR\b", re.IGNORECASE)
@@ -26,6 +27,8 @@ _AROUND = re.compile(r"g?make(\[\d+\])?: |collect2: |compilation terminated|ninj
 #: Characters of paths that make, the shell and Yosys all take as they are.
 _PLAIN = re.compile(r"[\w./+-]+")
 _LONGEST = 300
+#: Seconds between two looks at a program that works, and files below which there is nothing to count.
+MOMENT, _COUNTED = 0.3, 6
 
 
 def call(
@@ -33,28 +36,56 @@ def call(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: Path | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Ended:
     """Run a program to its end; what it prints is also added to ``log``.
 
-    Raises :class:`CheckError` for one that cannot be started.
+    ``waiting`` is called now and then meanwhile. Raises :class:`CheckError` for a program that cannot be started.
     """
+    words = list(map(str, command))
     try:
-        ended = subprocess.run(
-            list(map(str, command)),
+        with subprocess.Popen(
+            words,
             env=env,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            check=False,
-        )
+        ) as process:
+            while True:
+                try:
+                    out, err = process.communicate(timeout=None if waiting is None else MOMENT)
+                    break
+                except subprocess.TimeoutExpired:
+                    assert waiting is not None
+                    waiting()
+                except BaseException:
+                    process.kill()
+                    raise
     except OSError as error:
         raise CheckError(f"{command[0]} cannot be started: {error.strerror}") from None
+    ended = Ended(words, process.returncode, out, err)
     if log is not None:
         with log.open("a", errors="replace") as file:
             file.write(f"$ {' '.join(map(str, command))}\n{ended.stdout}{ended.stderr}")
     return ended
+
+
+def compiling(folder: Path, progress: Progress | None) -> Callable[[], None] | None:
+    """What tells ``progress`` how many files of a Verilated design are compiled while make works in its folder."""
+    if progress is None:
+        return None
+
+    def look() -> None:
+        total = sum(1 for _ in folder.glob("*.cpp"))
+        done = sum(1 for _ in folder.glob("*.o"))
+        # A small design is compiled as one file, of which there is nothing to count.
+        if total > _COUNTED and not any(folder.glob("*__ALL.cpp")):
+            progress(min(done, total), total)
+
+    return look
 
 
 def ending(status: int) -> str:

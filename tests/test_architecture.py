@@ -54,7 +54,7 @@ ORDER = (
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
-    ("frame", "words", "blocks", "hls4ml_config"),
+    ("frame", "words", "blocks", "hls4ml_config", "shorten"),
     ("products",),
     ("arithmetic", "rows", "hls4ml_layers"),
     ("dots", "groups", "reductions"),
