@@ -135,10 +135,12 @@ class Profile:
         data = {
             "profile.csv": report.to_csv(self.tensors),
             "profile.json": (json.dumps(asdict(self), indent=1) + "\n").encode(),
-            "weights.csv": report.to_csv(self.weights),
         }
         if draws:
-            data["profile.png"], data["weights.png"] = (report.png(self.plot(what)) for what in ("values", "weights"))
+            data["profile.png"] = report.png(self.plot("values"))
+        data["weights.csv"] = report.to_csv(self.weights)
+        if draws:
+            data["weights.png"] = report.png(self.plot("weights"))
         if self.layers:
             data["errors.csv"] = report.to_csv(self.layers)
         return data

@@ -28,7 +28,7 @@ def shorten(graph: Graph, steps: int) -> Graph:
 
 
 def _layer(layer: Layer, whole: tuple[int, ...], shape: tuple[int, ...]) -> Layer:
-    if layer.program is None or (whole[1:] == shape[1:] and not _stepwise(layer.program)):
+    if layer.program is None or (whole[-1] == shape[-1] and not _stepwise(layer.program)):
         return layer
     return replace(layer, program=_program(layer.program, whole, shape))
 

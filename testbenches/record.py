@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from testbenches.cocotb_run import run_cocotb
@@ -62,7 +63,8 @@ def record(
             shutil.copy(made, whole)
             os.replace(whole, target)
         except OSError as problem:
-            whole.unlink(missing_ok=True)
+            with suppress(OSError):
+                whole.unlink()
             raise CheckError(f"{target}: cannot write ({problem.strerror})") from None
         return shown
     finally:
