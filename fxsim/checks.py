@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from . import vectors, verdicts
 from .errors import FxsimError
+from .exported import complete
 from .extras import importing, missing
 from .fixed import IntArray
 from .folder import MANIFEST, read_json
@@ -112,6 +113,7 @@ def check(
     if quick and simulator != "verilator":
         raise FxsimError(f"simulator must be verilator for a quick check, which has no cocotb tests, not {simulator}")
     place = Path(folder)
+    complete(place)
     facts = read_json(place / MANIFEST)
     graph = Graph.load(place / "graph.fx")
     if facts.get("digest") != graph.digest:
@@ -191,7 +193,7 @@ class _Check:
     def __post_init__(self) -> None:
         # The design and the vectors that cocotb runs on, and those in which something is wrong.
         self.protocol: tuple[Path, Path] | None = None
-        self.wrong = self.path
+        self.wrong = self.inner = self.path
 
     @property
     def path(self) -> Path:
@@ -213,22 +215,22 @@ class _Check:
             warnings.warn(self.doubts[0], stacklevel=4)
         self.path.write_bytes(vectors.encode(golden))
         taps = [asdict(tap) for tap in self.manifest.taps]
-        inner = self.path
         if not self.quick:
             # Traces of all ops are large, so the inner ops are compared on as many of the first sequences as fit.
-            inner = self.work / "inner.npz"
+            self.inner = self.work / "inner.npz"
             looked = max(1, min(len(self.raw), INNER_SEQUENCES, _TRACE_BYTES // (8 * self.graph.traced())))
-            inner.write_bytes(vectors.encode(vectors.golden(self.graph, self.raw[:looked], taps, beat)))
+            self.inner.write_bytes(vectors.encode(vectors.golden(self.graph, self.raw[:looked], taps, beat)))
         options: dict[str, Any] = {"cocotb": False} if self.quick else self._cocotb()
         long = _cycles(self.manifest) * self.manifest.settling > _CYCLES
         try:
             found = check_folder(
                 self.place,
                 self.path,
-                inner=inner,
+                inner=self.inner,
                 simulator=self.simulator,
-                faults=self.quick or bool(options.get("few")) or self.protocol is not None,
+                faults=not self.manifest.counted and (self.quick or len(options) > 1),
                 settle=settle and not long and not self.quick,
+                fill=not self.quick,
                 optimize=not self.quick,
                 build_dir=self.work,
                 progress=self.progress,
@@ -299,6 +301,7 @@ class _Check:
                 self.work / "short",
                 folding=from_json(graph, json.dumps(folding)),
                 clock_mhz=self.facts["clock_mhz"],
+                framing=self.facts.get("framing", "tlast"),
                 family=self.facts["family"],
                 top=self.manifest.top,
             )
@@ -323,7 +326,11 @@ class _Check:
         from testbenches.record import record
 
         path = self.place / WAVES
-        of = (self.place, self.wrong) if error.test is None or self.protocol is None else self.protocol
+        of = (self.place, self.wrong)
+        if error.inner and self.wrong == self.path:
+            of = (self.place, self.inner)
+        elif error.test is not None and self.protocol is not None:
+            of = self.protocol
         try:
             options: dict[str, Any] = {"simulator": self.simulator, "build_dir": self.work, "watch": self._watch()}
             shown = record(*of, path, error=error, **options)

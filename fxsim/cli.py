@@ -128,6 +128,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: from the name of the model file)")
     one.add_argument("--data", metavar="DATA.npz", help="x and, optionally, y: adds accuracy and error to report.html")
     _float(one)
+    one.add_argument("--yes", action="store_true", help="write a design of any size; a large one takes minutes")
     one.set_defaults(run=verbs.export)
 
     one = _verb(verb, "check", "simulate the Verilog and compare outputs, inner operations and cycles")
@@ -255,6 +256,11 @@ def _design(one: argparse.ArgumentParser, file: bool = False) -> None:
     whole.add_argument(
         "--family", metavar="FAMILY", type=_family, default=None if file else "xc7",
         help=f"device family, see below (default: xc7{unless})",
+    )  # fmt: skip
+    whole.add_argument(
+        "--framing", choices=("tlast", "count"),
+        help="a sequence ends with TLAST, or when its beats are counted, as for DMA engines "
+        f"(default: tlast{unless})",
     )  # fmt: skip
 
 

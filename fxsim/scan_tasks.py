@@ -100,7 +100,7 @@ class Task:
 
     def of_graph(self, graph: Graph) -> ScanRow:
         """The row of a graph as it is; raises ``FxsimError`` where it does not take the batch."""
-        got = graph.predict(self.x)
+        got = graph.predict(self.x, warn=False)
         if got.shape != self.want.shape:
             shapes = f"{got.shape}, the float network {self.want.shape}"
             raise FxsimError(f"the graph gives outputs of shape {shapes}: they are not of one model")
@@ -115,7 +115,7 @@ class Task:
         own = dict.fromkeys(layers, precision)
         base = self.precision if own else precision
         graph = quantize(self.source, precision=base, preset=preset, layers=own, table_size=self.table_size)
-        return predict(graph, self.x, threads=threads)
+        return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
         """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""

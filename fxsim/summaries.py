@@ -144,6 +144,8 @@ def check(found: CheckReport, simulator: str) -> Listing:
         rows += [("values compared", found.values), ("different", found.differences), ("clock cycles", found.cycles)]
         if found.inner:
             rows.append(("results of inner operations compared", found.inner))
+        if found.events:
+            rows.append(("events of buffers, all seen", found.events))
         for name in ("latency", "latency_after_last", "interval"):
             measured, predicted = getattr(found.measured, name), getattr(found.predicted, name)
             told = f"{predicted}, not measured" if measured is None else f"{predicted} = {measured}"

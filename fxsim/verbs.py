@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import warnings
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,11 +84,15 @@ def quantize(given: Namespace, out: Output) -> None:
 
 def predict(given: Namespace, out: Output) -> None:
     """Write the outputs for a batch."""
+    from .overflows import describe
     from .simulation import simulate  # late: it brings a compiler
 
     graph, x = _load(given), files.load_array(given.inputs)
     with out.progress("simulate") as update:
-        run = simulate(graph, x, overflows=False, progress=update)
+        run = simulate(graph, x, progress=update)
+    told = describe(graph, np.asarray(x), run)
+    if told:
+        out.warn(told)
     y = run.raw if given.raw else run.values
     files.save_array(given.output, y)
     facts = {"file": given.output, "type": str(y.dtype), "shape": y.shape, "format": str(graph.output)}
@@ -163,7 +168,7 @@ def plan(given: Namespace, out: Output) -> None:
     where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = None
     if any(value is not None for value in wanted.values()):
-        chosen = make_plan(graph, api.plan(graph, **wanted, **where))
+        chosen = make_plan(graph, api.plan(graph, **wanted, **where, framing=given.framing))
     for name in ("output", "stages"):
         if chosen is None and getattr(given, name):
             raise FxsimError(f"--{name} needs one of --{', --'.join(_BUDGETS[:-1])} and --{_BUDGETS[-1]}")
@@ -187,7 +192,7 @@ def _show_stages(one: Plan, out: Output) -> None:
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
-            rows = [(layer.name, stage.cycle, stage.operators) for stage in stages(schedule)]
+            rows = [(layer.name, stage.cycle, stage.operators) for stage in stages(schedule, layer.labels)]
             out.table(Listing("stages", heading(layer.name, schedule), plans.STAGES, rows))
 
 
@@ -207,8 +212,12 @@ def _accuracy(given: Namespace, graph: Graph) -> list[Part]:
 
 def export(given: Namespace, out: Output) -> None:
     """Write a design."""
+    with importing("export", "rtl"):
+        from rtl.size import LargeDesign
+
     graph = _load(given)
-    ip = api.export(
+    write = partial(
+        api.export,
         graph,
         given.output,
         folding=given.folding,
@@ -224,11 +233,24 @@ def export(given: Namespace, out: Output) -> None:
         unroll=given.unroll,
         multiplier=given.multiplier,
         input_beat=_beat(given.input_beat),
+        framing=given.framing,
         top=given.top,
         accuracy=_accuracy(given, graph),
     )
+    with warnings.catch_warnings(record=True) as notes, out.progress("export") as update:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            ip = write(progress=update)
+        except LargeDesign as error:
+            if not given.yes:
+                raise
+            out.warn(f"a large design: {error.size}")
+            ip = write(progress=update, large=True)
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
-    out.files(ip.folder, sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir()))
+    written = (MANIFEST, *ip.manifest["written"])
+    out.files(ip.folder, sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written}))
+    for note in notes:
+        out.warn(str(note.message))
     line = (
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "

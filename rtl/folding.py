@@ -18,13 +18,16 @@ from fxsim.program import Program
 from .cost import Cost, plan_cost
 from .delays import Family, family
 from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least_reuse, products
-from .lower import HardLayer, lower
+from .lower import WHOLE, HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
 from .timing import Source, Stage, Timing, timing
+from .widths import beats, check_widths
 
 #: Clock and family where neither an argument nor a folding says them.
 CLOCK_MHZ, FAMILY = 200.0, "xc7"
+#: What tells where a sequence ends.
+FRAMINGS = ("tlast", "count")
 #: Most sequences that take turns.
 MOST_WAYS = 64
 
@@ -36,8 +39,9 @@ class Folding:
     ``interleave``: how many sequences take turns in the recurrent layers. ``unroll``: 1, or the number of steps, each
     of which then has hardware of its own. ``beat``: elements of an input beat; those of a step by default.
 
-    ``clock_mhz``, ``family``, ``digest``: what it was planned for, the digest being that of the graph; None where it
-    was made by hand. They make no two foldings different, but :func:`make_plan` uses them, and refuses others.
+    ``clock_mhz``, ``family``, ``digest``, ``framing``: what it was planned for, the digest being that of the graph;
+    None where it was made by hand. They make no two foldings different, but :func:`make_plan` and an export use them,
+    and refuse others.
     """
 
     folds: Mapping[str, Fold]
@@ -47,6 +51,7 @@ class Folding:
     clock_mhz: float | None = field(default=None, compare=False)
     family: str | None = field(default=None, compare=False)
     digest: str | None = field(default=None, compare=False)
+    framing: str | None = field(default=None, compare=False)
 
     def ways(self, steps: int) -> int:
         """Sequences that take turns in a layer of so many steps."""
@@ -54,11 +59,11 @@ class Folding:
 
     def to_json(self) -> dict[str, object]:
         """As written to the manifest: the layers, and beside them what is of the whole network and not as usual."""
-        return {**self._layers(), **self._whole(_WHOLE)}
+        return {**self._layers(), **self._whole(WHOLE)}
 
     def to_file(self) -> str:
         """The text of a folding file, with what it was planned for; :func:`from_json` reads it."""
-        return json.dumps({**self._whole((*_PLANNED, *_WHOLE)), "layers": self._layers()}, indent=1) + "\n"
+        return json.dumps({**self._whole((*_PLANNED, *WHOLE)), "layers": self._layers()}, indent=1) + "\n"
 
     def _layers(self) -> dict[str, object]:
         return {
@@ -162,9 +167,8 @@ def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     return [layer for layer in lower(graph, unroll) if layer.program is not None]
 
 
-#: Fields of a folding that are of the whole network, and those that say what it was planned for.
-_WHOLE = ("interleave", "unroll", "beat")
-_PLANNED = ("digest", "clock_mhz", "family")
+#: Fields of a folding that say what it was planned for.
+_PLANNED = ("digest", "clock_mhz", "family", "framing")
 
 
 def by_reuse(
@@ -260,14 +264,21 @@ def check_clock(clock_mhz: float) -> None:
         raise FxsimError(f"clock must be from 1 to 2000 MHz, not {show(clock_mhz)}")
 
 
+def check_framing(framing: object) -> str:
+    """Give the framing back; raises ``FxsimError`` for one that there is not."""
+    if framing not in FRAMINGS:
+        raise FxsimError(f"framing must be one of {', '.join(FRAMINGS)}, not {show(framing)}")
+    return str(framing)
+
+
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     """A folding file: ``{"layers": {"name": {"beats": G, "cycles": B}}}`` or ``{"layers": {"name": {"reuse": R}}}``.
 
     Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut, and ``"input"``: cycles a step of the products
     of a recurrent layer's input. Beside the layers may stand ``"interleave"``, ``"unroll"`` and ``"beat"``, and what
-    the folding was planned for: ``"digest"`` (of the graph), ``"clock_mhz"`` and ``"family"``. Layers that are not
-    named are fully parallel. The layers may also stand by themselves, ``{"name": {"reuse": R}}``, with interleave,
-    unroll and beat beside them.
+    the folding was planned for: ``"digest"`` (of the graph), ``"clock_mhz"``, ``"family"`` and ``"framing"``. Layers
+    that are not named are fully parallel. The layers may also stand by themselves, ``{"name": {"reuse": R}}``, with
+    interleave, unroll and beat beside them.
 
     Raises ``FxsimError`` for anything else, and for a file that was planned for another graph.
     """
@@ -279,7 +290,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     if layers is None or not all(isinstance(v, dict) for v in layers.values()):
         raise FxsimError(
             f'{where}: must be {{"layers": {{"name": {{"beats": G, "cycles": B}}}}}}, or "reuse": R for beats and '
-            f"cycles; beside the layers may stand {', '.join((*_PLANNED, *_WHOLE))}"
+            f"cycles; beside the layers may stand {', '.join((*_PLANNED, *WHOLE))}"
         )
     whole = _planned(graph, whole, where)
     unroll = whole.get("unroll", 1)
@@ -307,8 +318,8 @@ def _parts(data: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     # A layer may be named "layers", too, but then it has a reuse, or beats and cycles.
     if isinstance(inner, dict) and all(isinstance(value, dict) for value in inner.values()):
         rest = {name: value for name, value in data.items() if name != "layers"}
-        return (inner if set(rest) <= {*_PLANNED, *_WHOLE} else None), rest
-    whole = {name: data[name] for name in _WHOLE if name in data and not isinstance(data[name], dict)}
+        return (inner if set(rest) <= {*_PLANNED, *WHOLE} else None), rest
+    whole = {name: data[name] for name in WHOLE if name in data and not isinstance(data[name], dict)}
     return {name: value for name, value in data.items() if name not in whole}, whole
 
 
@@ -319,6 +330,8 @@ def _planned(graph: Graph, whole: dict[str, Any], where: str) -> dict[str, Any]:
             check_clock(whole["clock_mhz"])
         if "family" in whole:
             whole = whole | {"family": family(whole["family"]).name}
+        if "framing" in whole:
+            check_framing(whole["framing"])
     except FxsimError as error:
         raise FxsimError(f"{where}: {error}") from None
     if whole.get("digest", graph.digest) != graph.digest:
@@ -335,8 +348,8 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, fa
     ``clock_mhz`` and ``family_name`` are those that the folding was planned for by default, else 200 MHz and xc7.
     Raises ``FxsimError`` for others than it was planned for, and for a folding that a layer does not allow.
     """
-    clock_mhz = _agreed("clock_mhz", clock_mhz, folding.clock_mhz, CLOCK_MHZ)
-    known = family(_agreed("family", family_name and family(family_name).name, folding.family, FAMILY))
+    clock_mhz = agreed("clock_mhz", clock_mhz, folding.clock_mhz, CLOCK_MHZ)
+    known = family(agreed("family", family_name and family(family_name).name, folding.family, FAMILY))
     if folding.digest not in (None, graph.digest):
         digests = f"digest {folding.digest:.12}, not {graph.digest:.12}"
         raise FxsimError(f"the folding was planned for another graph ({digests}): plan again")
@@ -345,6 +358,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, fa
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
+    check_widths(graph, layers, graph.shape[-1] if folding.beat is None else folding.beat, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -355,6 +369,9 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, fa
             schedules.append(schedule(layer.program, fold, known, clock_mhz, folding.ways(layer.steps)))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    if source.spread:
+        # A layer that takes steps apart from each other need not have the next sequence at once.
+        source = replace(source, eager=source.ways > 1 or schedules[0] is None or schedules[0].interval == 1)
     stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
@@ -371,7 +388,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, fa
     )
 
 
-def _agreed(name: str, given: Any, planned: Any, usual: Any) -> Any:
+def agreed(name: str, given: Any, planned: Any, usual: Any) -> Any:
     """What is given, what a folding was planned for, or the usual; raises ``FxsimError`` where the two differ."""
     if given is None:
         return usual if planned is None else planned
@@ -386,7 +403,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
     elements, whole = graph.shape[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
-    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    legal = beats(graph)
     if type(beat) is not int or beat not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps

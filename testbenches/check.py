@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from testbenches.buffers import demand
 from testbenches.cocotb_run import COCOTB, SIMULATORS, run_cocotb
 from testbenches.errors import CheckError
 from testbenches.locate import at_output, at_taps
@@ -38,6 +39,7 @@ class CheckReport:
     measured: Timing | None  #: by the native harness, without stalls
     predicted: Timing | None  #: from the manifest
     tests: tuple[str, ...]  #: cocotb tests that passed
+    events: int = 0  #: all that the buffers behind layers can do, seen by the native harness
     runs: tuple[int, ...] = ()  #: sequences of each native run: at full rate, with stalls, with wrong TLAST and resets
     remarks: tuple[str, ...] = ()  #: what was left out or done on less than the whole design, and why
     waves: Path | None = None  #: the waveforms that were asked for
@@ -46,6 +48,8 @@ class CheckReport:
         lines = [f"{self.top}: {self.sequences} sequences, {self.values} values, {self.differences} differences"]
         if self.inner:
             lines.append(f"{self.inner} results of inner ops compared")
+        if self.events:
+            lines.append(f"buffers behind layers: each of their {self.events} events seen")
         if self.measured is not None:
             lines.append(
                 f"latency {self.measured.latency}, after the last beat {self.measured.latency_after_last}, "
@@ -70,6 +74,7 @@ def check_folder(
     sequences: int = 20,
     stalls: Sequence[tuple[float, float]] = ((0.3, 0.3),),
     faults: bool = False,
+    fill: bool = True,
     settle: bool = True,
     timing: bool = True,
     optimize: bool = True,
@@ -100,6 +105,8 @@ def check_folder(
         One more native run for each pair of probabilities, after the run without stalls.
     faults : bool
         Whether to add a native run with frames of wrong length and resets, for a design with one output beat.
+    fill : bool
+        Whether to add a native run that fills the buffers behind layers.
     settle : bool
         Whether few vectors are run more than once without stalls, so that the interval can be measured.
     timing : bool
@@ -142,8 +149,8 @@ def check_folder(
         if native:
             looked = golden if inner is None else Vectors.load(inner, manifest)
             report = check_native(
-                manifest, golden, where, inner=looked, stalls=stalls, faults=faults, settle=settle, timing=timing,
-                optimize=optimize, watch=watch,
+                manifest, golden, where, inner=looked, stalls=stalls, faults=faults, fill=fill, settle=settle,
+                timing=timing, optimize=optimize, watch=watch,
             )  # fmt: skip
         if cocotb:
             at, of = (folder, vectors) if protocol is None else protocol
@@ -169,6 +176,7 @@ def check_native(
     inner: Vectors | None = None,
     stalls: Sequence[tuple[float, float]] = ((0.3, 0.3),),
     faults: bool = False,
+    fill: bool = True,
     settle: bool = True,
     timing: bool = True,
     optimize: bool = True,
@@ -198,11 +206,19 @@ def check_native(
     for idle, backpressure in stalls:
         watch.begin("run with stalls")
         runs.append(bench.run(vectors, sequences=len(vectors), idle=idle, backpressure=backpressure))
+        if harness.taps:
+            values += bench.look(known, idle=idle, backpressure=backpressure)
     if faults and manifest.output.beats_per_sequence == 1:
         watch.begin("run with wrong TLAST and resets")
         chances = {"idle": 0.1, "backpressure": 0.1, "faults": 0.25, "resets": 0.2 / manifest.drain}
         runs.append(bench.run(vectors, sequences=len(vectors), **chances))
     count = sum(run.sequences for run in runs)
+    events = 0
+    if manifest.buffers and fill:
+        watch.begin("fill the buffers")
+        full, compared = bench.fill(known)
+        events = demand(manifest.buffers, [*(run.buffers for run in runs), full.buffers])
+        values += compared
     return CheckReport(
         top=manifest.top,
         sequences=count,
@@ -213,6 +229,7 @@ def check_native(
         measured=measured,
         predicted=manifest.timing,
         tests=(),
+        events=events,
         runs=tuple(run.sequences for run in runs),
     )
 
@@ -239,6 +256,21 @@ class _Bench:
         found.drive = drive
         raise found
 
+    def fill(self, vectors: Vectors) -> tuple[NativeRun, int]:
+        """A run that fills the buffers behind layers, and the number of results of inner ops compared in it."""
+        manifest, taps = self.harness.manifest, self.harness.taps
+        # Few sequences bring a buffer to the next number of beats; what is not used of them is not sent.
+        drive: dict[str, Any] = {"sequences": 32 * (1 + sum(buffer.depth for buffer in manifest.buffers)), "fill": True}
+        work = self.build_dir / "native_fill"
+        run = self.harness.run(vectors, work, **drive, looking=bool(taps), plusargs=self.plusargs)
+        found = at_taps(manifest, vectors, run, taps) if run.fault in (None, "value") and taps else None
+        if found is None and run.fault is not None:
+            found = at_output(manifest, vectors, run)
+        if found is not None:
+            found.drive, found.inner = drive, True
+            raise found
+        return run, sum(int(run.tap(order, tap).size) for order, tap in enumerate(taps))
+
     def look(self, vectors: Vectors, **drive: Any) -> int:
         """Compare what the taps see: the number of values, or raises the first difference as :class:`Mismatch`."""
         work = self.build_dir / "native_taps"
@@ -247,6 +279,6 @@ class _Bench:
         )
         earlier = at_taps(self.harness.manifest, vectors, run, self.harness.taps)
         if earlier is not None:
-            earlier.drive = {"sequences": len(vectors), **drive}
+            earlier.drive, earlier.inner = {"sequences": len(vectors), **drive}, True
             raise earlier
         return sum(int(run.tap(order, tap).size) for order, tap in enumerate(self.harness.taps))

@@ -18,25 +18,18 @@ from xml.etree import ElementTree
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
 from testbenches.packages import require
-from testbenches.tools import MOMENT, buildable, compiling, complaint
+from testbenches.tools import MOMENT, buildable, compiling, complaint, linked
 from testbenches.vectors import Vectors
-from testbenches.verilator import find_verilator
+from testbenches.verilator import Verilator, find_verilator
 from testbenches.watch import SILENT, Watch
 from testbenches.waves import prepare, verilate
 
 __all__ = ["COCOTB", "FEW", "SIMULATORS", "TESTS", "run_cocotb"]
 
-#: The tests by name; one with parameters stands for all of its values.
-TESTS = (
-    "x_free_after_reset",
-    "no_stalls",
-    "stalls",
-    "stable_while_stalled",
-    "early_tlast",
-    "missing_tlast",
-    "reset_in_flight",
-    "reset_anywhere",
-)
+#: The tests by name; one with parameters stands for all of its values. Those of TLAST fit designs of one framing each.
+_ALWAYS = ("x_free_after_reset", "no_stalls", "stalls", "stable_while_stalled", "reset_in_flight", "reset_anywhere")
+TESTS = (*_ALWAYS, "early_tlast", "missing_tlast")
+COUNTED_TESTS = (*_ALWAYS, "packets")
 #: Python packages that they need.
 COCOTB = ("cocotb", "cocotbext.axi")
 #: Those that say most of a design whose sequences are too long for all of them.
@@ -107,32 +100,25 @@ def run_cocotb(
     require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
-    if simulator == "verilator":
-        env = find_verilator().environment()
-        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
-        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
-    else:
-        if shutil.which("iverilog") is None:
-            raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
-        env = dict(os.environ)
+    tool = find_verilator() if simulator == "verilator" else None
+    if tool is None and shutil.which("iverilog") is None:
+        raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
     keep = build_dir is not None
     where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
     work = where / f"cocotb_{simulator}{'_waves' if waves else ''}"
     work.mkdir(parents=True, exist_ok=True)
-    # under pytest the runner would report to pytest and exit
-    env.pop("PYTEST_CURRENT_TEST", None)
-    package = str(Path(__file__).resolve().parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
-    env["FXSIM_MANIFEST"] = str(manifest.folder)
-    env["FXSIM_VECTORS"] = str(Path(vectors).resolve())
-    env["FXSIM_SEQUENCES"] = str(sequences)
-    env["FXSIM_TIMING"] = str(int(timing))
-    env["FXSIM_FEW"] = str(int(few))
+    settings = {
+        "FXSIM_MANIFEST": str(manifest.folder),
+        "FXSIM_VECTORS": str(Path(vectors).resolve()),
+        "FXSIM_SEQUENCES": str(sequences),
+        "FXSIM_TIMING": str(int(timing)),
+        "FXSIM_FEW": str(int(few)),
+    }
     order: dict[str, Any] = {
         "simulator": simulator,
         "sources": [str(path) for path in manifest.files],
         "top": manifest.top,
-        "tests": list(tests or (FEW if few else ())),
+        "tests": list(tests or (FEW if few else COUNTED_TESTS if manifest.counted else TESTS)),
         "waves": waves is not None,
         "plusargs": [f"+{text}" for text in plusargs],
     }
@@ -147,7 +133,7 @@ def run_cocotb(
                 prepare(place)
             process = subprocess.Popen(
                 [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})],
-                env=env,
+                env=_environment(tool, place) | settings,
                 cwd=place,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -196,6 +182,17 @@ def _take(place: Path, waves: Path) -> None:
         shutil.copy(found[0], waves)
 
 
+def _environment(tool: Verilator | None, place: Path) -> dict[str, str]:
+    env = dict(os.environ) if tool is None else tool.environment(place)
+    if tool is not None:
+        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
+        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
+    # under pytest the runner would report to pytest and exit
+    env.pop("PYTEST_CURRENT_TEST", None)
+    package = str(Path(__file__).resolve().parent.parent)
+    return env | {"PYTHONPATH": os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])}
+
+
 def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
     if not results.is_file():
         text = log.read_text(errors="replace")
@@ -224,8 +221,13 @@ def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
 
 def _work(order: dict[str, Any]) -> None:
     """Build and run, in the process that :func:`run_cocotb` starts."""
+    from cocotb_tools import config
     from cocotb_tools.runner import get_runner
 
+    # It writes these into makefiles.
+    config.libs_dir, config.share_dir = (
+        linked(path, Path(order["work"])) for path in (config.libs_dir, config.share_dir)
+    )
     runner = get_runner(order["simulator"])
     icarus = order["simulator"] == "icarus"
     runner.build(
@@ -248,7 +250,7 @@ def _work(order: dict[str, Any]) -> None:
         build_dir=order["work"],
         test_dir=order["work"],
         # one name stands for all of its parameters
-        test_filter=rf"\.({'|'.join(map(re.escape, order['tests']))})(/.*)?$" if order["tests"] else None,
+        test_filter=rf"\.({'|'.join(map(re.escape, order['tests']))})(/.*)?$",
         waves=order["waves"],
         plusargs=order["plusargs"],
         results_xml=str(Path(order["work"]) / "results.xml"),

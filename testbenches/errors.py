@@ -40,7 +40,8 @@ class Mismatch(CheckError):
     kind : str
         ``value``, ``extension`` (padding bits), ``tlast``, ``unstable`` (tdata or tlast changed while stalled),
         ``dropped`` (tvalid fell while stalled), ``frame_error``, ``extra`` (more output than expected), ``timeout``,
-        ``timing``, ``lint`` or ``test`` (a cocotb test failed).
+        ``timing``, ``overfull`` (a buffer behind a layer), ``buffer`` (one never did what it can), ``lint`` or
+        ``test`` (a cocotb test failed).
     layer, op : str, optional
         The tap at which the first difference stands; None when it was seen at the output.
     sequence, step, element : int, optional
@@ -49,6 +50,8 @@ class Mismatch(CheckError):
         Raw integers.
     drive : dict, optional
         Arguments of :meth:`testbenches.native.Harness.run` with which it shows again.
+    inner : bool
+        Whether that was in a run of the vectors with taps, where these are others.
     test : str, optional
         The cocotb test that failed.
     """
@@ -67,6 +70,7 @@ class Mismatch(CheckError):
         got: int | None = None,
         log: Path | None = None,
         drive: dict[str, Any] | None = None,
+        inner: bool = False,
         test: str | None = None,
     ) -> None:
         super().__init__(message, log=log)
@@ -79,4 +83,5 @@ class Mismatch(CheckError):
         self.expected = expected
         self.got = got
         self.drive = drive
+        self.inner = inner
         self.test = test

@@ -23,6 +23,7 @@ _FAULTS = {
     "no_frame_error": "frame_error was not raised though the frame was broken",
     "timing": "a sequence that came alone was not taken at once, or not answered after the latency",
     "extra": "an output beat that belongs to no sequence",
+    "overfull": "a buffer behind a layer holds more beats than it has room for, or gets one when it is full",
     "timeout": "no beat moved for too long",
 }
 

@@ -2,7 +2,10 @@
 // Native AXI-Stream bench. All that depends on the design stands in the generated fxsim_dut.h:
 //   FX_CLOCK FX_RESET FX_ERROR FX_S(port) FX_M(port)   the ports
 //   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
+//   FX_COUNTED                                         1: a sequence ends with its last beat, TLAST ends a packet
 //   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
+//   FX_BUFFERS FX_GROUP                                FX_BUFFER(push, pop, filled, depth, steps) for each buffer, or
+//                                                      empty; input beats of a vector
 // Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
 
 #include <fcntl.h>
@@ -23,6 +26,7 @@
 
 #include "Vdut.h"
 #include "fxsim_dut.h"
+#include "native_buffers.h"
 #include "verilated.h"
 #ifdef FX_COVERAGE
 #include "verilated_cov.h"
@@ -144,9 +148,22 @@ class Writer {
 
 class Source {  // the frames to send: each stored sequence in turn, broken ones between them by chance
   public:
-    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults)
-        : random_(random), sequences_(sequences), stored_(stored), faults_(faults) {
+    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults, uint64_t seed)
+        : random_(random), sequences_(sequences), stored_(stored), faults_(faults), seed_(seed) {
         choose();
+    }
+    // TLAST of this beat, the same however often it is asked for
+    bool tlast() const {
+        if (!FX_COUNTED) return last();
+        // engines differ, and so do stretches of sequences here
+        const uint64_t count = sequence_ * FX_IN_BEATS + beat_;
+        switch (Random(seed_ + (sequence_ / 8) * 977).next() % 5) {
+            case 0: return last();
+            case 1: return false;
+            case 2: return true;
+            case 3: return last() && Random(seed_ + count * 31).next() % 4 == 0;
+            default: return Random(seed_ + count * 37).next() % (2 * FX_IN_BEATS) == 0;
+        }
     }
     bool done() const { return sequence_ == sequences_; }
     bool right() const { return length_ == FX_IN_BEATS; }
@@ -164,6 +181,7 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
             choose();
         }
     }
+    void finish() { sequences_ = sequence_ + 1; }  // the frame under way is the last
     void give_up() {  // the frame under way is not sent again
         if (beat_ != 0) sequence_ += right();
         choose();
@@ -179,8 +197,10 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
         else length_ = FX_IN_BEATS + 1 + random_.next() % (2 * FX_IN_BEATS);
     }
     Random& random_;
-    const uint64_t sequences_, stored_;
+    uint64_t sequences_;
+    const uint64_t stored_;
     const uint32_t faults_;
+    const uint64_t seed_;
     uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
 };
 
@@ -221,7 +241,8 @@ int main(int argc, char** argv) {
     const uint32_t burst = static_cast<uint32_t>(arguments.number("burst"));
     Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
     Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
-    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")));
+    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")),
+                  arguments.number("seed"));
     // each sequence alone in the design, after a pause: its latency is this one
     const bool alone = arguments.number("alone") != 0;
     const int64_t latency = static_cast<int64_t>(arguments.number("latency"));
@@ -265,6 +286,14 @@ int main(int argc, char** argv) {
     }
 #undef FX_TAP
 
+    std::vector<Buffer> buffers;
+#define FX_BUFFER(push, pop, filled, depth, steps) buffers.emplace_back(depth, steps);
+    FX_BUFFERS
+#undef FX_BUFFER
+    const bool filling = arguments.number("fill") != 0;
+    Fill fill(buffers, FX_IN_BEATS, FX_GROUP, arguments.number("patience"));
+    bool filled = !filling;
+
     uint32_t in_word[kInWords + 1] = {};
     const auto garbage = [&] {
         for (uint32_t index = 0; index < kInWords; ++index) in_word[index] = random.next();
@@ -288,6 +317,8 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 1;
 
     std::deque<uint64_t> due;  // sequences that the sink has not got in whole
+    std::deque<bool> ends;     // of those that are in: whether TLAST is to come with the last result
+    bool packet_ended = false;
     uint64_t sent = 0, received = 0, completed = 0, pause = 0;
     int64_t began = -1;  // edge that took the first beat of the latest sequence
     uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
@@ -302,18 +333,26 @@ int main(int argc, char** argv) {
         // a beat once offered stays until it is taken
         const bool waits = alone && source.first() && (!due.empty() || pause > 0);
         if (alone && due.empty() && pause > 0) --pause;
-        if (!offered && !source.done() && !waits) offered = !idle.now();
+        if (!filled) {
+            fill.decide(static_cast<int64_t>(cycle), sent, offered);
+            if (fill.over()) {
+                source.finish();
+                filled = true;
+            }
+        }
+        const bool may_offer = filled || fill.may_offer(sent);
+        if (!offered && !source.done() && !waits && may_offer) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
-            dut->FX_S(tlast) = source.last();
+            dut->FX_S(tlast) = source.tlast();
         } else {
             // without tvalid the other lines mean nothing; a design that reads them is wrong
             garbage();
             put(dut->FX_S(tdata), in_word);
             dut->FX_S(tlast) = random.next() & 1;
         }
-        dut->FX_M(tready) = !backpressure.now();
+        dut->FX_M(tready) = filled ? !backpressure.now() : fill.ready();
         if (!source.done() && random.chance(resets)) {
             // one edge forgets everything: frames under way are neither finished nor answered
             dut->FX_RESET = 0;
@@ -324,6 +363,8 @@ int main(int argc, char** argv) {
             dut->FX_RESET = 1;
             source.give_up();
             due.clear();
+            ends.clear();
+            packet_ended = false;
             offered = stalled = error_due = false;
             progress = cycle;
             continue;
@@ -363,6 +404,16 @@ int main(int argc, char** argv) {
                 break;
             }
         }
+        size_t number = 0;
+        bool sound = true;
+#define FX_BUFFER(push, pop, filled, depth, steps) sound = buffers[number++].see(filled, push, pop) && sound;
+        FX_BUFFERS
+#undef FX_BUFFER
+        if (!sound) {
+            fault = "overfull";
+            break;
+        }
+        if (!filled) fill.observe(static_cast<int64_t>(cycle), accepted, out_valid && dut->FX_M(tready));
 #define FX_TAP(valid, data, words)              \
     if (valid) {                                \
         uint32_t word[words + 1];               \
@@ -398,6 +449,11 @@ int main(int argc, char** argv) {
             last_in = static_cast<int64_t>(cycle);
             // a design that answers each step does so before the sequence has ended
             if (source.right() && (FX_OUT_BEATS > 1 ? source.first() : source.last())) due.push_back(source.sequence());
+            packet_ended = packet_ended || source.tlast();
+            if (source.last()) {
+                if (source.right()) ends.push_back(!FX_COUNTED || packet_ended);
+                packet_ended = false;
+            }
             source.accepted();
         }
         if (out_valid && !stalled) {
@@ -409,13 +465,15 @@ int main(int argc, char** argv) {
                 fault = "value";
                 break;
             }
-            if (out_last != (beat == FX_OUT_BEATS - 1)) {
+            const bool final = beat == FX_OUT_BEATS - 1;
+            if (out_last != (final && !ends.empty() && ends.front())) {
                 fault = "tlast";
                 break;
             }
             ++received;
-            if (beat == FX_OUT_BEATS - 1) {
+            if (final) {
                 due.pop_front();
+                if (!ends.empty()) ends.pop_front();
                 if (++completed == 1000) memory = anonymous_kb();
                 if (completed <= keep_completions) completions.write(&cycle, sizeof cycle);
             }
@@ -463,6 +521,8 @@ int main(int argc, char** argv) {
     print("first_in", first_in);
     print("first_last_in", first_last_in);
     print("last_in", last_in);
+    print("filled", filled);
+    for (size_t number = 0; number < buffers.size(); ++number) buffers[number].print(number);
     print("first_out", first_out);
     return 0;
 }

@@ -15,7 +15,18 @@ from pathlib import Path
 
 from testbenches.errors import CheckError
 
-__all__ = ["MOMENT", "Ended", "Progress", "buildable", "call", "compiling", "complaint", "ending", "temporary"]
+__all__ = [
+    "MOMENT",
+    "Ended",
+    "Progress",
+    "buildable",
+    "call",
+    "compiling",
+    "complaint",
+    "ending",
+    "linked",
+    "temporary",
+]
 
 Ended = subprocess.CompletedProcess[str]
 Progress = Callable[[int, int], None]
@@ -119,6 +130,16 @@ def buildable(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fxsim_build_", dir=temporary()) as place:
         yield Path(place)
         shutil.copytree(place, folder, symlinks=True, dirs_exist_ok=True)
+
+
+def linked(path: Path, place: Path) -> Path:
+    """The path or, if it has blanks, a link to it in a folder whose path has none."""
+    if _PLAIN.fullmatch(str(path)):
+        return path
+    link = place / f"linked_{re.sub(r'[^A-Za-z0-9.]', '_', path.name)}"
+    if not link.is_symlink():
+        link.symlink_to(path)
+    return link
 
 
 def temporary() -> str:
