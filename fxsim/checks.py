@@ -205,7 +205,8 @@ class _Check:
 
     def compare(self, settle: bool) -> CheckReport:
         """Everything but waveforms; ``settle`` as for :func:`testbenches.check_folder`."""
-        from testbenches import Mismatch, check_folder
+        with importing("check", "testbenches"):
+            from testbenches import Mismatch, check_folder
 
         self.begin("simulate in Python")
         beat = self.manifest.input.elements_per_beat
@@ -283,7 +284,8 @@ class _Check:
         """A design like this one with shorter sequences: folder, vectors, and steps; None if there is none."""
         if len(self.graph.shape) != 2 or steps >= self.graph.shape[0] or missing("rtl"):
             return None
-        from rtl.folding import from_json
+        with importing("check", "rtl"):
+            from rtl.folding import from_json
 
         from .api import export
 
@@ -314,7 +316,8 @@ class _Check:
 
     def show(self, found: CheckReport) -> CheckReport:
         """Waveforms of the first sequence."""
-        from testbenches.record import record
+        with importing("check", "testbenches"):
+            from testbenches.record import record
 
         path, watch = self.place / WAVES, self._watch()
         shown = record(self.place, self.path, path, simulator=self.simulator, build_dir=self.work, watch=watch)
@@ -322,8 +325,9 @@ class _Check:
 
     def show_fault(self, error: Mismatch) -> None:
         """Waveforms of what is wrong; the message says where they are, or why there are none."""
-        from testbenches import CheckError
-        from testbenches.record import record
+        with importing("check", "testbenches"):
+            from testbenches import CheckError
+            from testbenches.record import record
 
         path = self.place / WAVES
         of = (self.place, self.wrong)
@@ -340,6 +344,7 @@ class _Check:
             error.args = (f"{error}; {path}: waveforms of {shown}",)
 
     def _watch(self) -> Any:
-        from testbenches.watch import Watch
+        with importing("check", "testbenches"):
+            from testbenches.watch import Watch
 
         return Watch(self.phase, self.progress)
