@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``fxsim`` and ``python -m fxsim``: exit status 0, or 2 with one line on standard error that says what is wrong.
+"""``fxsim`` and ``python -m fxsim``.
 
-After a signal the status is 128 and the signal's number: 130 for an interrupt.
+Exit status 0; 1 where a check finds a difference; 2 for anything else, with one line on standard error that says what
+is wrong. After a signal it is 128 and the signal's number: 130 for an interrupt.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from . import interrupts
 from .errors import FxsimError
 from .extras import complaint
 
+#: Exit status where a check finds a difference, and for anything else that is wrong.
+DIFFERENT, REFUSED = 1, 2
 #: What shells add to the number of the signal that ended a program.
 _SIGNALLED = 128
 
@@ -33,9 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from .cli import parser
+        from .terminal import Output
 
-        given = parser().parse_args(arguments)
-        given.run(given)
+        words = sys.argv[1:] if arguments is None else arguments
+        if "--no-color" in words:
+            # For rich, for argparse from Python 3.14 on, and for the programs that a verb starts.
+            os.environ["NO_COLOR"] = "1"
+        whole = parser()
+        given = whole.parse_args(words)
+        if given.run is None:
+            whole.print_help()
+        else:
+            out = Output(given.form, given.quiet)
+            given.run(given, out)
+            out.finish()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; without this, Python would complain again at exit.
@@ -53,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         if type(error).__module__.startswith("testbenches"):
-            return _refuse(str(error))
+            # A Mismatch has a kind: the check was done, and the design is wrong.
+            return _refuse(str(error), DIFFERENT if hasattr(error, "kind") else REFUSED)
         if os.environ.get("FXSIM_TRACEBACK"):
             traceback.print_exc()
         name = type(error).__name__
@@ -61,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(message: str, status: int = 2) -> int:
+def _refuse(message: str, status: int = REFUSED) -> int:
     if number := interrupts.received():
         # Whatever else went wrong did because of it.
         message, status = f"interrupted by {number.name}", _SIGNALLED + number

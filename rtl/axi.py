@@ -7,17 +7,12 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
-from fxsim.errors import FxsimError, show
-
-from .folding import Plan
+from .folding import Plan, check_framing
 from .lower import HardLayer
 from .network import Network, NetworkTap
 from .packets import Packets
 from .stream import Buffer, elements
 from .widths import stride
-
-#: What tells where a sequence ends.
-FRAMINGS = ("tlast", "count")
 
 
 @dataclass(frozen=True)
@@ -201,13 +196,6 @@ class AxiTop(Elaboratable):
         with m.If(take):
             m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(~final & (ended | self.s_tlast))]
         return o.payload.last & packets.front
-
-
-def check_framing(framing: object) -> str:
-    """Give the framing back; raises ``FxsimError`` for one that there is not."""
-    if framing not in FRAMINGS:
-        raise FxsimError(f"framing must be one of {', '.join(FRAMINGS)}, not {show(framing)}")
-    return str(framing)
 
 
 def most_sequences(plan: Plan) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
+from typing import Any
 
 __all__ = ["CheckError", "Mismatch", "show"]
 
@@ -55,6 +56,12 @@ class Mismatch(CheckError):
         Where. At the output a step is a beat.
     expected, got : int, optional
         Raw integers.
+    drive : dict, optional
+        Arguments of :meth:`testbenches.native.Harness.run` with which it shows again.
+    inner : bool
+        Whether that was in a run of the vectors with taps, where these are others.
+    test : str, optional
+        The cocotb test that failed.
     """
 
     def __init__(
@@ -70,6 +77,9 @@ class Mismatch(CheckError):
         expected: int | None = None,
         got: int | None = None,
         log: Path | None = None,
+        drive: dict[str, Any] | None = None,
+        inner: bool = False,
+        test: str | None = None,
     ) -> None:
         super().__init__(message, log=log)
         self.kind = kind
@@ -80,3 +90,6 @@ class Mismatch(CheckError):
         self.element = element
         self.expected = expected
         self.got = got
+        self.drive = drive
+        self.inner = inner
+        self.test = test

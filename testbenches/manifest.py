@@ -123,11 +123,22 @@ class Manifest:
     buffers: tuple[Buffer, ...] = ()  #: in the order in which a sequence passes them
     #: whether sequences are counted by beats, so that TLAST only ends packets
     counted: bool = False
+    clock_mhz: float = 200.0
+
+    @property
+    def period_ps(self) -> int:
+        """Length of a clock cycle."""
+        return max(2, round(1e6 / self.clock_mhz))
 
     @property
     def settling(self) -> int:
         """Sequences that show a steady state: enough for several bursts of an interleaved design after its warm-up."""
         return max(64, 8 * self.interleave)
+
+    @property
+    def steady(self) -> int:
+        """Sequences from which on a run without stalls shows the interval."""
+        return 16 if self.interleave == 1 else self.settling
 
     @property
     def timeout(self) -> int:
@@ -206,6 +217,7 @@ class Manifest:
             buffers=tuple(_buffer(one, top) for one in (_get(data, "buffers", list) if "buffers" in data else [])),
             interleave=_positive(data, "interleave") if "interleave" in data else 1,
             counted=_framing(data) == "count" if "framing" in data else False,
+            clock_mhz=_clock(data) if "clock_mhz" in data else 200.0,
         )
 
 
@@ -239,6 +251,13 @@ def _positive(data: Any, key: str) -> int:
     if value < 1:
         raise CheckError(f"{key!r} must be at least 1, not {show(value)}")
     return value
+
+
+def _clock(data: Any) -> float:
+    value = _get(data, "clock_mhz", object)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1e5:
+        raise CheckError(f"'clock_mhz' must be a number from 1 to 100000, not {show(value)}")
+    return float(value)
 
 
 def _stream(data: Any, key: str) -> Stream:

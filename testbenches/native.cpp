@@ -31,11 +31,15 @@
 #ifdef FX_COVERAGE
 #include "verilated_cov.h"
 #endif
+#ifdef FX_WAVES
+#include "verilated_fst_c.h"
+#endif
 
 namespace {
 
 constexpr uint32_t kInWords = (FX_IN_BITS + 31) / 32;
 constexpr uint32_t kOutWords = FX_OUT_WORDS;
+constexpr uint32_t kResetCycles = 16;
 
 [[noreturn]] void die(const std::string& message) {
     std::fprintf(stderr, "error %s\n", message.c_str());
@@ -249,7 +253,28 @@ int main(int argc, char** argv) {
     // Registers without a reset start at random, so that a design which relies on zeros is caught.
     context->randReset(2);
     context->randSeed(static_cast<int>(arguments.number("seed") & 0x3fffffff) + 1);
+#ifdef FX_WAVES
+    context->traceEverOn(true);
+#endif
     const auto dut = std::make_unique<Vdut>(context.get());
+#ifdef FX_WAVES
+    // From the first beat of a sequence (of the first: from the reset) to its result, or to what is wrong.
+    VerilatedFstC waves;
+    waves.set_time_unit("1ps");
+    waves.set_time_resolution("1ps");
+    dut->trace(&waves, 99);
+    const uint64_t shown = arguments.number("shown"), period = arguments.number("period");
+    enum { kBefore, kShown, kAfter } showing = kBefore;
+    const auto show = [&](uint64_t cycle, bool high) {
+        if (showing != kShown) return;
+        if (!waves.isOpen()) waves.open(arguments.text("waves").c_str());
+        waves.dump(cycle * period + (high ? period / 2 : 0));
+    };
+    if (shown == 0) showing = kShown;
+#define FX_SHOW(cycle, high) show(cycle, high)
+#else
+#define FX_SHOW(cycle, high)
+#endif
 
     std::vector<std::unique_ptr<Writer>> taps;
     const std::string tap_prefix = arguments.text("taps");
@@ -278,14 +303,16 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 0;
     dut->FX_S(tvalid) = 0;
     dut->FX_M(tready) = 0;
-    for (int cycle = 0; cycle < 16; ++cycle) {
+    for (uint32_t cycle = 0; cycle < kResetCycles; ++cycle) {
         garbage();
         put(dut->FX_S(tdata), in_word);
         dut->FX_S(tlast) = random.next() & 1;
         dut->FX_CLOCK = 0;
         dut->eval();
+        FX_SHOW(cycle, false);
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle, true);
     }
     dut->FX_RESET = 1;
 
@@ -344,6 +371,10 @@ int main(int argc, char** argv) {
         }
         dut->FX_CLOCK = 0;
         dut->eval();
+#ifdef FX_WAVES
+        if (showing == kBefore && offered && source.first() && source.sequence() == shown) showing = kShown;
+#endif
+        FX_SHOW(cycle + kResetCycles, false);
 
         // what stands now is what the coming edge sees
         const bool accepted = offered && dut->FX_S(tready);
@@ -455,6 +486,10 @@ int main(int argc, char** argv) {
         }
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle + kResetCycles, true);
+#ifdef FX_WAVES
+        if (showing == kShown && completed > shown) showing = kAfter;
+#endif
 
         if (cycle % 4096 == 0) {
             const auto now = std::chrono::steady_clock::now();
@@ -465,6 +500,12 @@ int main(int argc, char** argv) {
         }
     }
     const long grown = anonymous_kb();
+#ifdef FX_WAVES
+    dut->FX_CLOCK = 1;  // the edge at which the run ended
+    dut->eval();
+    show(cycle + kResetCycles, true);
+    waves.close();
+#endif
     dut->final();
 #ifdef FX_COVERAGE
     context->coveragep()->write(arguments.text("coverage").c_str());

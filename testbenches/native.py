@@ -19,9 +19,10 @@ from testbenches.buffers import Counts, counts
 from testbenches.errors import CheckError
 from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
 from testbenches.timing import steady_interval
-from testbenches.tools import buildable, call, complaint, ending, started
+from testbenches.tools import Progress, buildable, call, compiling, complaint, ending, started
 from testbenches.vectors import Vectors
 from testbenches.verilator import Verilator, find_verilator
+from testbenches.waves import prepare, verilate
 
 __all__ = ["Harness", "NativeRun", "build"]
 
@@ -94,7 +95,8 @@ class Harness:
         seed: int = 1,
         looking: bool = False,
         plusargs: Sequence[str] = (),
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
+        waves: tuple[Path, int] | None = None,
     ) -> NativeRun:
         """Drive sequences and stop at the first deviation.
 
@@ -129,6 +131,8 @@ class Harness:
             Passed to the simulation, as ``+name=value``.
         progress : callable, optional
             Called with sequences done and sequences in all.
+        waves : (Path, int), optional
+            An FST file to write and the number of the sequence to show there, in a harness that was built for it.
         """
         manifest = self.manifest
         total = len(vectors) if sequences is None else sequences
@@ -171,6 +175,7 @@ class Harness:
             f"drain={manifest.drain}",
             f"burst={manifest.burst}",
             f"keep={_KEEP}",
+            *(() if waves is None else (f"waves={waves[0]}", f"shown={waves[1]}", f"period={manifest.period_ps}")),
             *(f"+{text}" for text in plusargs),
         ]
         facts = _execute(command, work / "result.txt", total, progress)
@@ -206,18 +211,24 @@ def build(
     taps: Sequence[Tap] = (),
     verilator: Verilator | None = None,
     coverage: bool = False,
+    waves: bool = False,
+    optimize: bool = True,
+    progress: Progress | None = None,
 ) -> Harness:
     """Build the harness in a folder, or take the one that stands there if nothing has changed since.
 
     With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage``
-    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
+    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads; with ``waves`` it can
+    write waveforms. ``optimize``: whether it will run for long, so that the compiler should take its time. ``progress``
+    is called with files compiled and files in all.
     """
     tool = verilator or find_verilator()
     taps = tuple(taps)
     folder = folder.resolve()
     executable = folder / "Vdut"
     header = _header(manifest, taps) + ("#define FX_COVERAGE\n" if coverage else "")
-    digest = hashlib.sha256(repr((tool.version, str(tool.executable))).encode())
+    header += "#define FX_WAVES\n" if waves else ""
+    digest = hashlib.sha256(repr((tool.version, str(tool.executable), optimize)).encode())
     digest.update(header.encode())
     for path in (_SOURCE, _HEADER, *manifest.files):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -239,15 +250,19 @@ def build(
             *("--Mdir", str(place), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
             *("--output-split", "20000", *_WARNINGS, str(place / "fxsim_taps.vlt")),
             *(("--coverage-line", "--coverage-toggle") if coverage else ()),
+            *(verilate() if waves else ()),
             *(str(path) for path in manifest.files),
             str(place / _SOURCE.name),
         ]
         _call(command, env, log, "Verilator does not accept the Verilog")
         _check_ports(manifest, (place / "Vdut.h").read_text())
         _check_inside(manifest, taps, place)
-        options = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+        if waves:
+            prepare(place)
+        fast, rest = ("-O2", "-O2") if optimize else ("-O1", "-O0")
+        options = (f"OPT_FAST={fast}", "OPT_SLOW=-O0", f"OPT_GLOBAL={rest}")
         command = ["make", "-C", str(place), "-f", "Vdut.mk", "-j", jobs, *options]
-        _call(command, env, log, "the Verilated design does not compile")
+        _call(command, env, log, "the Verilated design does not compile", compiling(place, progress))
     stamp.write_text(digest.hexdigest())
     return Harness(manifest, executable, taps)
 
@@ -321,8 +336,10 @@ def _check_inside(manifest: Manifest, taps: tuple[Tap, ...], folder: Path) -> No
             raise CheckError(f"module {manifest.top!r} has no signal {name!r} for {what}")
 
 
-def _call(command: list[str], env: dict[str, str], log: Path, failure: str) -> None:
-    ended = call(command, env, log=log)
+def _call(
+    command: list[str], env: dict[str, str], log: Path, failure: str, waiting: Callable[[], None] | None = None
+) -> None:
+    ended = call(command, env, log=log, waiting=waiting)
     if ended.returncode:
         raise CheckError(f"{failure}: {complaint(ended.returncode, ended.stderr, ended.stdout)}", log=log)
 
@@ -333,9 +350,7 @@ def _write(path: Path, values: NDArray[np.int64], stream: Stream) -> None:
             pack(values[start : start + _CHUNK], stream).tofile(file)
 
 
-def _execute(
-    command: list[str], result: Path, total: int, progress: Callable[[int, int], None] | None
-) -> dict[str, str]:
+def _execute(command: list[str], result: Path, total: int, progress: Progress | None) -> dict[str, str]:
     # The result goes to a file: a design that prints much would fill a pipe nobody reads.
     said = ""
     with result.open("wb") as out, started(command, stdout=out, stderr=subprocess.PIPE) as process:

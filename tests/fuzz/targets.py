@@ -430,9 +430,12 @@ def folding(rng: random.Random, place: Path) -> None:
     from rtl.folding import by_reuse, from_json, make_plan
 
     graph = seeds.graphs()[0]
-    value = json.loads(json.dumps(by_reuse(graph, 2).to_json())) | {"interleave": 1, "unroll": 1, "beat": 2}
+    value = json.loads(json.dumps(by_reuse(graph, 2).to_json()))
     if rng.random() < 0.5:
         value[rng.choice(list(value)[:2])] = {"reuse": 2}
+    if rng.random() < 0.5:
+        value = {"digest": graph.digest, "clock_mhz": 200.0, "family": "xc7", "layers": value}
+    value |= {"interleave": 1, "unroll": 1, "beat": 2}
     text = json_text(mutated(value, rng), rng)
     path = place / "f.json"
     path.write_bytes(text)
