@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from . import floating, metrics
 from .errors import FxsimError, show
 from .exact_formats import Formats
 from .fixed import Fixed
+from .forks import cached_property
 from .graph import Graph
 from .importers.source import Source
 from .quantization import DEFAULT, PRESETS, check_layers, check_table_size, quantize
