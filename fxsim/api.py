@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import vectors, verdicts
+from .arguments import index
 from .checks import check as check
 from .errors import FxsimError, show
 from .fixed import Fixed
@@ -134,9 +135,14 @@ def pareto(
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     """Elements of an input beat."""
     beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
-    if isinstance(input_beat, str) and input_beat not in beats:
+    if input_beat is None:
+        return None
+    if isinstance(input_beat, str) and input_beat in beats:
+        return beats[input_beat]
+    beat = index(input_beat)
+    if beat is None:
         raise FxsimError(f"input beat must be step, sequence or a number of elements, not {show(input_beat)}")
-    return beats[input_beat] if isinstance(input_beat, str) else input_beat
+    return beat
 
 
 @dataclass(frozen=True)

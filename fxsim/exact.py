@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cells
+from .arguments import integer, real
 from .cells import Activation, CellTypes, Kernel
 from .errors import FxsimError
 from .exact_activations import Exact, softmax
@@ -62,7 +63,7 @@ def quantize(
     own: for weights, for what they keep inside, and for their result; the network's input keeps ``precision``.
     ``table_size`` is the most entries that a table of a function has, from 16 to 65536.
     """
-    check_size(table_size)
+    table_size = check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
     flow = _Flow(whole, table_size, source.shape)
@@ -237,16 +238,11 @@ def _check(layer: SourceLayer) -> None:
         if key not in layer.options:
             raise FxsimError(f"{where}: option {key!r} is missing")
     for key in needed & {"alpha", "theta", "slope", "shift"}:
-        value = layer.options[key]
-        if not isinstance(value, float) or not np.isfinite(value):
-            raise FxsimError(f"{where}: option {key!r} must be a finite number, not {value!r}")
+        real(layer.options[key], f"{where}: option {key!r}")
 
 
 def _int(layer: SourceLayer, key: str) -> int:
-    value = layer.options[key]
-    if not isinstance(value, int) or value < 1:
-        raise FxsimError(f"layer {layer.name!r}: option {key!r} must be a positive integer, not {value!r}")
-    return value
+    return integer(layer.options[key], f"layer {layer.name!r}: option {key!r}", 1)
 
 
 def _flag(layer: SourceLayer, key: str) -> bool:

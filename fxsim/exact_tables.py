@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import integer
 from .errors import FxsimError
 from .fixed import Fixed, Overflow, Round, cast_floats, to_float
 from .graph import Graph
@@ -87,10 +88,9 @@ def extremes(name: str, argument: Fixed) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def check_size(size: int) -> None:
-    """Raise ``FxsimError`` unless ``size`` is a legal number of entries."""
-    if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
-        raise FxsimError(f"table_size must be an integer from {SIZES[0]} to {SIZES[1]}, not {size!r}")
+def check_size(size: int) -> int:
+    """A legal number of entries; raises ``FxsimError`` for another."""
+    return integer(size, "table_size", *SIZES)
 
 
 def _domain(of: Function, argument: Fixed) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import arguments
 from .errors import FxsimError
 from .importers.source import Source, SourceLayer
 
@@ -88,7 +89,7 @@ def _cell_trace(layer: SourceLayer, x: Array) -> dict[str, Array]:
 
 
 def _input(source: Source, x: ArrayLike) -> Array:
-    flow = np.asarray(x, dtype=np.float64)
+    flow = arguments.array(x, "input").astype(np.float64, copy=False)
     if flow.ndim != 1 + len(source.shape) or flow.shape[1:] != source.shape:
         raise FxsimError(f"input must have shape (batch, {', '.join(map(str, source.shape))}), not {flow.shape}")
     return flow

@@ -21,6 +21,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import flag, sizes
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
@@ -52,6 +53,11 @@ class Layer:
     program: Program | None
     return_sequences: bool = True
     backward: Program | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "return_sequences", flag(self.return_sequences, f"layer {self.name!r}: return_sequences")
+        )
 
     @property
     def recurrent(self) -> bool:
@@ -111,8 +117,7 @@ class Graph:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
-            raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
+        object.__setattr__(self, "shape", sizes(self.shape, "input shape", 1 << 20))
         if self.inputs > MOST_INPUTS:
             raise FxsimError(f"an input must have at most {MOST_INPUTS} elements, not {self.inputs}")
         if not self.layers:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .arguments import integer
 from .errors import FxsimError, show
 from .fixed import Fixed, Round
 
@@ -193,10 +194,7 @@ class Settings:
         return value
 
     def _number(self, key: str, default: int, least: int, most: int) -> int:
-        value = self._values.get(key, default)
-        if type(value) is not int or not least <= value <= most:
-            raise FxsimError(f"{self.where}: {key} must be an integer from {least} to {most}, not {show(value)}")
-        return value
+        return integer(self._values.get(key, default), f"{self.where}: {key}", least, most)
 
 
 class Config:

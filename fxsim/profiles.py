@@ -7,10 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from . import floating
+from . import arguments, floating
 from .errors import FxsimError
 from .fixed import Fixed, IntArray, round_shift, smallest, to_float
 from .graph import Graph
@@ -118,7 +117,7 @@ def profile(
     """
     from .simulation import simulate  # late: it brings a compiler
 
-    values = np.asarray(x)
+    values = arguments.array(x, "input")
     if not values.ndim or not len(values):
         raise FxsimError("profile needs at least one sequence")
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}

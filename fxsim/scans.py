@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import floating, metrics
+from . import arguments, floating, metrics
 from .errors import FxsimError, show
 from .exact_formats import Formats
 from .fixed import Fixed
@@ -103,9 +103,7 @@ class Task:
 
 def make_task(source: Source, x: ArrayLike, labels: ArrayLike | None, precision: str = DEFAULT) -> Task:
     """Check the batch and its labels, and run it in float; raises ``FxsimError`` for what does not fit."""
-    values = np.asarray(x)
-    if values.dtype.kind not in "fiub":
-        raise FxsimError(f"input must be numbers, not {values.dtype}")
+    values = arguments.array(x, "input")
     if not values.size:
         raise FxsimError("a scan needs at least one sequence")
     bad = np.argwhere(~np.isfinite(values))
@@ -113,7 +111,7 @@ def make_task(source: Source, x: ArrayLike, labels: ArrayLike | None, precision:
         where = tuple(map(int, bad[0]))
         raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
     want = floating.predict(source, values)
-    truth = None if labels is None else metrics.classes(np.asarray(labels), want)
+    truth = None if labels is None else metrics.classes(arguments.array(labels, "labels y"), want)
     return Task(source, values, truth, want, precision)
 
 
@@ -133,7 +131,10 @@ def make_jobs(
     groups = [tuple(group.split(",")) for group in layers] or [()]
     for group in groups:
         check_layers(source, group)
-    bits = [Fixed.parse(precision).integer] if integers is None else list(dict.fromkeys(integers))
+    bits = [Fixed.parse(precision).integer]
+    if integers is not None:
+        bits = list(dict.fromkeys(arguments.integer(bit, "integer bits") for bit in integers))
+    widths = [arguments.integer(width, "width") for width in widths]
     jobs = []
     for integer in bits:
         for width in dict.fromkeys(widths):
@@ -294,8 +295,7 @@ def held(rows: Sequence[ScanRow], ratio: float) -> list[ScanRow]:
     Of several equally narrow ones it is the best. Those that none holds are left out. Raises ``FxsimError`` for a
     ratio outside 0 to 2, or rows without an AUC.
     """
-    if not 0 < ratio <= 2:
-        raise FxsimError(f"the ratio to hold must be above 0 and at most 2, not {ratio}")
+    ratio = arguments.real(ratio, "the ratio to hold", 0, 2, above=True)
     if not rows[0].auc:
         raise FxsimError("a ratio can be held only with labels y, of more than one class")
     found: dict[tuple[str, str], ScanRow] = {}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from math import floor, prod
 
+from fxsim.arguments import index, integer, real, settle
 from fxsim.errors import FxsimError, show
 from fxsim.graph import Graph
 from fxsim.program import Program
@@ -37,6 +38,9 @@ class Folding:
     interleave: int = 1
     unroll: int = 1
     beat: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, *_WHOLE)
 
     def ways(self, steps: int) -> int:
         """Sequences that take turns in a layer of so many steps."""
@@ -119,7 +123,7 @@ def by_reuse(
     """
     base = base or Folding({})
     known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier, base.unroll).folds
-    check_clock(clock_mhz)
+    clock_mhz = check_clock(clock_mhz)
     check_interleave(lower(graph, base.unroll), base.interleave)
     folds = {}
     for layer in computing(graph, base.unroll):
@@ -159,16 +163,16 @@ def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "a
         wanted = {layer.name: reuse.get(layer.name, _least(layer)) for layer in layers}
     else:
         most = max(products(layer.program) for layer in layers if layer.program)
-        if type(reuse) is not int or not 1 <= reuse <= most:
-            raise FxsimError(f"reuse must be an integer from 1 to {most} (one multiplier), not {show(reuse)}")
-        wanted = {layer.name: reuse for layer in layers}
+        wanted = dict.fromkeys(
+            (layer.name for layer in layers), integer(reuse, "reuse", 1, most, note=" (one multiplier)")
+        )
     chosen = {}
     for layer in layers:
         assert layer.program is not None
         value = wanted[layer.name]
         most = products(layer.program)
-        if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
-            raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {show(value)}")
+        if isinstance(reuse, Mapping):
+            value = integer(value, f"reuse of layer {layer.name!r}", 1, most)
         try:
             chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))), multiplier)
         except FxsimError as error:
@@ -188,10 +192,9 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
             raise FxsimError(f"folding names layer {show(name)}; the hardware layers are {', '.join(names)}")
 
 
-def check_clock(clock_mhz: float) -> None:
-    """Raise ``FxsimError`` for a clock that no family has."""
-    if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
-        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {show(clock_mhz)}")
+def check_clock(clock_mhz: float) -> float:
+    """The clock in MHz; raises ``FxsimError`` for one that no family has."""
+    return real(clock_mhz, "clock", 1, 2000, unit=" MHz")
 
 
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
@@ -229,7 +232,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
 def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
     """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
     known = family(family_name)
-    check_clock(clock_mhz)
+    clock_mhz = check_clock(clock_mhz)
     layers = lower(graph, folding.unroll)
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
@@ -265,7 +268,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     elements, whole = graph.shape[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
     legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
-    if type(beat) is not int or beat not in legal:
+    if index(beat) not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps
     if beat > vector:
@@ -275,9 +278,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
 
 def check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
     """Raise ``FxsimError`` where so many sequences cannot take turns."""
-    if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
-        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {show(ways)}")
-    if ways == 1:
+    if integer(ways, "interleave", 1, MOST_WAYS) == 1:
         return
     if layers[0].steps == 1:
         raise FxsimError(f"interleave must be 1 for a network without sequences, not {ways}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fxsim.arguments import index
 from fxsim.errors import FxsimError, show
 from fxsim.fixed import Fixed
 from fxsim.fixed import cast as cast_integer
@@ -78,7 +79,7 @@ def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
 
 def _check_unroll(graph: Graph, unroll: int) -> None:
     steps = graph.shape[0] if len(graph.shape) == 2 else 1
-    if type(unroll) is not int or unroll not in (1, steps):
+    if index(unroll) not in (1, steps):
         legal = f"1 or {steps}, the steps of a sequence" if steps > 1 else "1 for a network without sequences"
         raise FxsimError(f"unroll must be {legal}, not {show(unroll)}")
     if unroll > 1 and len(graph.output_shape) == 2:

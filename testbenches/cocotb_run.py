@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from testbenches.errors import CheckError, Mismatch
+from testbenches.errors import CheckError, Mismatch, count
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
 from testbenches.verilator import INSTALL, find_verilator
@@ -77,8 +77,7 @@ def run_cocotb(
     """
     if simulator not in SIMULATORS:
         raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    if sequences < 1:
-        raise CheckError(f"sequences must be at least 1, not {sequences!r}")
+    sequences = count(sequences, "sequences")
     for module in ("cocotb", "cocotbext.axi"):
         if not _installed(module):
             raise CheckError(f"{module} is not installed: {INSTALL}")

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import operator
 import reprlib
+from numbers import Real
 from pathlib import Path
 
-__all__ = ["CheckError", "Mismatch", "show"]
+__all__ = ["CheckError", "Mismatch", "count", "probability", "show"]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -15,6 +17,24 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def show(value: object) -> str:
     """A short repr for a message."""
     return _SHORT.repr(value)
+
+
+def count(value: object, name: str, low: int = 1) -> int:
+    """``value`` as an int if it is an integer of any type, at least ``low``; raises :class:`CheckError`."""
+    try:
+        found = low - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        found = low - 1
+    if found < low:
+        raise CheckError(f"{name} must be an integer of at least {low}, not {show(value)}")
+    return found
+
+
+def probability(value: object, name: str) -> float:
+    """``value`` as a float if it is a number of any type from 0 to below 1; raises :class:`CheckError`."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
+        raise CheckError(f"{name} must be a probability from 0 to below 1, not {show(value)}")
+    return float(value)
 
 
 class CheckError(ValueError):

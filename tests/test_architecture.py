@@ -41,6 +41,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
+    ("arguments",),
     ("fixed", "folder", "npy"),
     ("integers", "lanes"),
     ("ops",),
