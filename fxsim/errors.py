@@ -10,8 +10,31 @@ class FxsimError(ValueError):
     """Base of every refusal of fxsim; the command line prints it as its one line and exits with status 2."""
 
 
+#: Obstacles of a model that its message lists; there may be as many as it has layers.
+_MOST_LISTED = 10
+
+
 class ModelError(FxsimError):
-    """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""
+    """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly.
+
+    ``obstacles`` has a sentence for each thing that is in the way. The message puts all of them into one line, behind
+    ``where`` if that is given.
+    """
+
+    def __init__(self, *obstacles: str, where: str = "") -> None:
+        super().__init__(*obstacles)
+        self.obstacles = obstacles
+        self.where = where
+
+    def __str__(self) -> str:
+        text = self.obstacles[0] if len(self.obstacles) == 1 else _listed(self.obstacles)
+        return f"{self.where}: {text}" if self.where else text
+
+
+def _listed(obstacles: tuple[str, ...]) -> str:
+    shown = [f"({number}) {text}" for number, text in enumerate(obstacles[:_MOST_LISTED], 1)]
+    more = len(obstacles) - len(shown)
+    return f"{len(obstacles)} obstacles: {' '.join(shown)}{f' and {more} more' if more else ''}"
 
 
 class _Short(reprlib.Repr):
