@@ -134,7 +134,7 @@ def pareto(
 
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     """Elements of an input beat."""
-    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
+    beats = {"step": graph.entry[-1], "sequence": math.prod(graph.shape)}
     if input_beat is None:
         return None
     if isinstance(input_beat, str) and input_beat in beats:

@@ -23,7 +23,7 @@ from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_tables import check_size
 from .fixed import Fixed
 from .graph import Graph, Layer, Shape
-from .importers.source import Source, SourceLayer
+from .importers.source import MOVING, Source, SourceLayer
 from .program import Builder, Cast, Input, Program
 from .ranges import bounds
 
@@ -39,6 +39,7 @@ _OPTIONS: dict[str, frozenset[str]] = {
     "dense": frozenset({"units", "use_bias"}),
     "activation": frozenset({"function"}),
     "flatten": frozenset(),
+    "reshape": frozenset({"steps"}),
 }
 _PARAMETERS: dict[str, frozenset[str]] = {
     "elu": frozenset({"alpha"}),
@@ -72,7 +73,7 @@ def quantize(
         rest = source.layers[index + 1 :]
         after = str(rest[0].options.get("function")) if rest and rest[0].kind == "activation" else None
         flow.formats = own.get(layer.name, whole)
-        built += flow.layer(layer, after, last=all(later.kind == "flatten" for later in rest))
+        built += flow.layer(layer, after, last=all(later.kind in MOVING for later in rest))
     return Graph(source.name, source.shape, whole.precision, tuple(built))
 
 
@@ -93,6 +94,8 @@ class _Flow:
         _check(layer)
         if layer.kind == "flatten":
             layers = [Layer(layer.name, "flatten", None)]
+        elif layer.kind == "reshape":
+            layers = [Layer(layer.name, "reshape", None, steps=_int(layer, "steps"))]
         elif layer.kind == "dense":
             layers = [self.dense(layer, after, last)]
         elif layer.kind == "activation":

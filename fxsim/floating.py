@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import arguments
+from .arguments import integer
 from .errors import FxsimError
-from .importers.source import Source, SourceLayer
+from .importers.source import MOVING, Source, SourceLayer
 
 Array = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
         return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
     if layer.kind != "bidirectional":
         result = _layer(layer, x)
-        if layer.kind == "flatten":
+        if layer.kind in MOVING:
             return {}, result
         name = "wx" if layer.kind == "dense" else "y"
         return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
@@ -105,6 +106,9 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
     options = layer.options
     if layer.kind == "flatten":
         return x.reshape(len(x), -1)
+    if layer.kind == "reshape":
+        steps = integer(options["steps"], f"layer {layer.name!r}: option 'steps'", 1)
+        return x.reshape(len(x), steps, -1)
     if layer.kind == "dense":
         dense: Array = x @ layer.weights["kernel"] + layer.weights["bias"]
         return dense

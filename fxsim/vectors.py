@@ -55,7 +55,7 @@ def golden(
     names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
     run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
     arrays: dict[str, NDArray[Any]] = {
-        "inputs": _beats(raw, beat or graph.shape[-1], "an input"),
+        "inputs": _beats(raw, beat or graph.entry[-1], "an input"),
         "outputs": _beats(run.raw, graph.output_shape[-1], "an output"),
         "digest": np.array(graph.digest),
     }

@@ -265,7 +265,7 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
 
 def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
-    elements, whole = graph.shape[-1], prod(graph.shape)
+    elements, whole = graph.entry[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
     legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
     if index(beat) not in legal:

@@ -76,6 +76,7 @@ def cell(options: Options, features: int, generation: int, group: str = "cell") 
         read[key] = usual
         if not fast:
             read |= _function(options, key, generation)
+    group = "" if fast else group
     wide = len(GATES[kind]) * units
     biases: tuple[tuple[int, ...], ...] = ((wide,),)
     if kind == "lstm":

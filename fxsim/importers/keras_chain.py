@@ -184,7 +184,7 @@ def _functional(config: dict[str, Any], entries: list[Entry], where: str, obstac
     ends = []
     for key in ("input_layers", "output_layers"):
         try:
-            ends.append(_end(config, key, where))
+            ends.append(_end(config, key, where, by_name))
         except ModelError as error:
             obstacles += error.obstacles
     if len(obstacles) > before:
@@ -212,7 +212,7 @@ def _follow(entry: Entry, by_name: dict[str, Entry], following: dict[str, str]) 
         if entry.inbound:
             raise ModelError(f"{where} is an InputLayer with an input")
         return
-    source = _source_of(entry)
+    source = _source_of(entry, by_name)
     if source not in by_name:
         raise ModelError(f"{where}: its input {show(source)} is no layer of the model")
     if source in following:
@@ -221,7 +221,7 @@ def _follow(entry: Entry, by_name: dict[str, Entry], following: dict[str, str]) 
     following[source] = entry.name
 
 
-def _end(config: dict[str, Any], key: str, where: str) -> str:
+def _end(config: dict[str, Any], key: str, where: str, by_name: dict[str, Entry]) -> str:
     """Give the one layer in input_layers or output_layers: [[name, 0, 0]], or [name, 0, 0] of newer Keras 3."""
     value = as_list(config.get(key), f"{where}'s {key}")
     if len(value) == 1:
@@ -230,25 +230,27 @@ def _end(config: dict[str, Any], key: str, where: str) -> str:
         raise ModelError(f"{where} has {len(value)} {key.replace('_', ' ')}; fxsim imports models of one")
     if len(value) != 3 or not isinstance(value[0], str):
         raise ModelError(f"{where}'s {key} must be one [name, 0, 0], not {show(config.get(key))}")
-    _zero_indices(value[1:], f"{where}'s {key}")
-    return value[0]
+    return _only_output(value, f"{where}'s {key}", by_name)
 
 
-def _zero_indices(indices: list[Any], where: str) -> None:
-    if [type(index) for index in indices] != [int, int] or indices != [0, 0]:
+def _only_output(tensor: list[Any], where: str, by_name: dict[str, Entry]) -> str:
+    """Give the layer of [name, node, tensor], which must be its only output, where it is used once."""
+    name, *indices = tensor
+    # Keras 2 counts the making of a functional model as its first use.
+    model = name in by_name and by_name[name].inner is not None
+    if [type(index) for index in indices] != [int, int] or indices not in ([[0, 0], [1, 0]] if model else [[0, 0]]):
         raise ModelError(f"{where}: a layer is used more than once, or has several outputs: {show(indices)}")
+    return str(name)
 
 
-def _source_of(entry: Entry) -> str:
+def _source_of(entry: Entry, by_name: dict[str, Entry]) -> str:
     """Give the name of the one layer whose output is this layer's input."""
     where = f"layer {show(entry.label)}"
-    # A model inside a model is also used once where it was made, on its own input.
-    nodes = entry.inbound
-    if len(nodes) != 1:
-        raise ModelError(f"{where} is used {len(nodes)} times; {_CHAIN}")
-    node = nodes[0]
+    if len(entry.inbound) != 1:
+        raise ModelError(f"{where} is used {len(entry.inbound)} times; {_CHAIN}")
+    node = entry.inbound[0]
     if isinstance(node, dict):
-        return _keras3_source(node, where)
+        return _keras3_source(node, where, by_name)
     node = as_list(node, f"{where}: inbound node")
     # Keras 2: [["name", 0, 0, {arguments}]], one list a tensor; some versions leave the outer list out.
     tensors = [node] if node and isinstance(node[0], str) else node
@@ -257,12 +259,11 @@ def _source_of(entry: Entry) -> str:
     tensor = as_list(tensors[0], f"{where}: inbound node")
     if len(tensor) not in (3, 4) or not isinstance(tensor[0], str):
         raise ModelError(f"{where}: inbound node must be [name, 0, 0, arguments], not {show(tensor)}")
-    _zero_indices(tensor[1:3], where)
     _no_arguments(tensor[3] if len(tensor) == 4 else {}, where)
-    return tensor[0]
+    return _only_output(tensor[:3], where, by_name)
 
 
-def _keras3_source(node: dict[str, Any], where: str) -> str:
+def _keras3_source(node: dict[str, Any], where: str, by_name: dict[str, Entry]) -> str:
     _check_keys(node, words("args kwargs"), f"{where}: inbound node")
     args = as_list(node.get("args"), f"{where}: arguments")
     _no_arguments(node.get("kwargs", {}), where)
@@ -275,8 +276,7 @@ def _keras3_source(node: dict[str, Any], where: str) -> str:
     history = as_dict(tensor.get("config"), f"{where}: argument").get("keras_history")
     if not isinstance(history, list) or len(history) != 3 or not isinstance(history[0], str):
         raise ModelError(f"{where}: keras_history must be [name, 0, 0], not {show(history)}")
-    _zero_indices(history[1:], where)
-    return history[0]
+    return _only_output(history, where, by_name)
 
 
 def _no_arguments(value: object, where: str) -> None:

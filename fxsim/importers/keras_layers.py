@@ -175,7 +175,9 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         options.problem("forward and backward layers must be of one class")
     sides = dict(zip(("forward", "backward"), (forward, backward), strict=True))
     expected = tuple(
-        Expected(f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}", each.trainable)
+        Expected(
+            f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}".rstrip("/"), each.trainable
+        )
         for side, each in sides.items()
         for want in each.expected
     )
