@@ -312,9 +312,7 @@ class Config:
 
 def table_sizes(size: int) -> dict[str, dict[str, int]]:
     """The section LayerType that gives all function tables ``size`` entries; raises ``FxsimError`` for another size."""
-    low, high = _TABLE_SIZES
-    if type(size) is not int or not low <= size <= high:
-        raise FxsimError(f"table_size must be an integer from {low} to {high} in preset hls4ml, not {show(size)}")
+    size = integer(size, "table_size", *_TABLE_SIZES, note=" in preset hls4ml")
     return {kind: {"TableSize": size} for kind, keys in CLASSES.items() if "TableSize" in keys.read}
 
 

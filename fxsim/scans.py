@@ -116,7 +116,8 @@ def make_task(
         raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
     want = floating.predict(source, values)
     truth = None if labels is None else metrics.classes(arguments.array(labels, "labels y"), want)
-    return Task(source, values, truth, want, precision, table_size)
+    size = None if table_size is None else arguments.integer(table_size, "table_size", 1)
+    return Task(source, values, truth, want, precision, size)
 
 
 def make_jobs(

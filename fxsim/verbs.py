@@ -23,6 +23,7 @@ from .extras import importing
 from .fixed import Fixed
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
+from .importers.source import Source
 from .page import Part, Table, Text
 from .program import Lookup, Program
 from .quantization import DEFAULT
@@ -49,7 +50,13 @@ def _load(given: Namespace) -> Graph:
         config=given.config,
         preset=given.preset,
         table_size=given.table_size,
+        steps=given.steps,
     )
+
+
+def _source(given: Namespace) -> Source:
+    """The float network."""
+    return api.read_source(given.model, given.weights, steps=given.steps)
 
 
 def info(given: Namespace) -> None:
@@ -117,7 +124,7 @@ def profile(given: Namespace) -> None:
     draws = _can_draw()
     graph, x = _load(given), files.load_array(given.inputs)
     # A saved graph has no float network to compare with.
-    source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
+    source = None if str(given.model).endswith(SUFFIX) else _source(given)
     with progress("profile") as update:
         found = profiles.profile(graph, x, source, update)
     data = {
@@ -174,7 +181,7 @@ def scan(given: Namespace) -> None:
     if given.config is not None:
         raise FxsimError("a scan varies the precision, so it takes --precision and --preset but no --config")
     draws = _can_draw()
-    source = api.read_source(given.model, given.weights)
+    source = _source(given)
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
     precision = DEFAULT if given.precision is None else given.precision
@@ -261,7 +268,7 @@ def _accuracy(given: Namespace) -> list[Part]:
         return []
     if given.config is not None:
         raise FxsimError("--data takes --precision and --preset but no --config")
-    source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
+    source, data = _source(given), files.load_arrays(given.data, "x")
     precision = DEFAULT if given.precision is None else given.precision
     widths = [Fixed.parse(precision).width]
     rows = scans.scan(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -23,12 +24,13 @@ from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
 from fxsim.files import load_arrays
 from fxsim.fixed import Fixed
-from fxsim.graph import Graph
+from fxsim.graph import Graph, Layer
 from rtl.folding import Folding, by_reuse, make_plan
 from rtl.folds import Fold
 from rtl.search import by_budget
 from testbenches.errors import CheckError, count, probability
 
+COUNT = itertools.count()
 ROOT = Path(__file__).resolve().parent.parent
 #: What stands for an integer n, and what does not though Python would convert it.
 INTEGERS: list[Callable[[int], object]] = [np.int64, np.int8, np.uint16, lambda n: np.array(n, np.int32)]
@@ -202,10 +204,15 @@ BUDGETS = {"multipliers": 40, "dsp": 40, "lut": 20000, "latency": 100, "interval
 INTEGER: dict[str, tuple[int, Callable[[Path, Any], object]]] = {
     "Fixed.width": (9, lambda _, n: repr(Fixed(n, 3))),
     "Fixed.frac": (3, lambda _, n: repr(Fixed(9, n))),
+    "Layer.steps": (3, lambda _, n: Layer("r", "reshape", None, steps=n).result((12,), Fixed(8, 3))),
     "Graph.shape": (4, lambda _, n: dataclasses.replace(graph(), shape=(n, 2)).digest),
     "from_pytorch.shape": (3, lambda _, n: fxsim.from_pytorch({"a.weight": np.ones((2, 3))}, [n], ["a"]).shape),
     "simulate.threads": (2, lambda _, n: fxsim.simulate(graph(), np.zeros((2, 2, 2)), threads=n).raw.tolist()),
     "predict.threads": (2, lambda _, n: fxsim.predict(graph(), np.zeros((2, 2, 2)), threads=n).tolist()),
+    "load.table_size": (64, lambda _, n: fxsim.load(MODEL, table_size=n).digest),
+    "load.steps": (8, lambda _, n: fxsim.load(MODEL, steps=n).shape),
+    "read_source.steps": (8, lambda _, n: fxsim.read_source(MODEL, steps=n).shape),
+    "scan.table_size": (64, lambda tmp, n: scanned(table_size=n, folder=tmp / f"scan{next(COUNT)}")),
     "quantize.table_size": (64, lambda _, n: fxsim.quantize(fxsim.read_source(MODEL), table_size=n).digest),
     "scan.widths": (8, lambda _, n: scanned(widths=[n])),
     "scan.integers": (3, lambda _, n: scanned(integers=[n])),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from fxsim.arguments import integer
 from fxsim.errors import ModelError, show
 from fxsim.importers.keras_chain import MODELS, Chain, Entry, chain
 from fxsim.importers.keras_files import Contents
@@ -24,6 +25,8 @@ def source_from_contents(contents: Contents, steps: int | None = None) -> Source
 
     `steps`: the length of a sequence, where the model leaves it open.
     """
+    if steps is not None:
+        steps = integer(steps, "steps", 1, MAX_AXIS)
     model = chain(contents.config)
     walk = _Walk(contents.generation)
     name, where, declared = _declared(model)
@@ -90,13 +93,13 @@ class _Walk:
     """The walk over a model's layers, those of models inside it among them.
 
     `planned` are the layers in order; `obstacles` what is in the way, `unknown` the layers of each class that is not
-    imported. `sure`: whether the shape that has come out so far is that of the model.
+    imported, with its place there. `sure`: whether the shape that has come out so far is that of the model.
     """
 
     generation: int
     planned: list[tuple[Entry, Planned]] = field(default_factory=list)
     obstacles: list[str] = field(default_factory=list)
-    unknown: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     sure: bool = True
 
     def input(self, where: str, batch_shape: object, steps: int | None) -> Shape:
@@ -130,12 +133,13 @@ class _Walk:
 
     def finish(self) -> None:
         """Raise ModelError if anything is in the way."""
-        for class_name, labels in self.unknown.items():
+        for class_name, (place, labels) in self.unknown.items():
             names = ", ".join(map(show, labels[:4])) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
             what = REASONS.get(class_name, "which fxsim does not import")
             kind = class_name[:60]
-            self.obstacles.append(
-                f"layer {names} is a {kind}, {what}" if len(labels) == 1 else f"layers {names} are {kind}, {what}"
+            one = len(labels) == 1
+            self.obstacles[place] = (
+                f"layer {names} is a {kind}, {what}" if one else f"layers {names} are {kind}, {what}"
             )
         if self.obstacles:
             raise ModelError(*self.obstacles)
@@ -165,7 +169,10 @@ class _Walk:
             inner, shape = self._layers(entry.inner, shape, inside)
             return replace(weights, inner=tuple(inner)), shape
         if entry.class_name not in LAYERS:
-            self.unknown.setdefault(entry.class_name, []).append(entry.label)
+            if entry.class_name not in self.unknown:
+                self.unknown[entry.class_name] = (len(self.obstacles), [])
+                self.obstacles.append("")  # its sentence follows when all of them are known
+            self.unknown[entry.class_name][1].append(entry.label)
             self.sure = False
             return weights, shape
         options = Options(entry.class_name, entry.label, entry.config)
@@ -182,7 +189,8 @@ class _Walk:
         """A layer, or a model, on every step."""
         if len(shape) != 2:
             options.misfit(f"its input must be (steps, features), not {shape}")
-        inner = wrapped(options, "layer", (*PER_STEP, *MODELS))
+        wanted = "a Dense, an activation or a model of these"
+        inner = wrapped(options, "layer", (*PER_STEP, *MODELS), wanted)
         if inner is None:
             self._note(options)
             return weights, shape

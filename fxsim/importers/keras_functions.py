@@ -40,7 +40,7 @@ def _layer(options: Options, key: str, value: dict[str, object]) -> Function:
     """A whole activation layer in place of a name."""
     if value.get("class_name") == "function":
         options.problem(
-            f"option {show(key)} is a Python function {show(value.get('config'))}, which fxsim does not run"
+            f"option {show(key)} is the Python function {show(value.get('config'))}, which fxsim does not run"
         )
         return {"function": "linear"}
     try:

@@ -135,8 +135,8 @@ def _part(weights: Weights, head: str) -> Weights:
 # --- Wrappers
 
 
-def wrapped(options: Options, key: str, legal: Sequence[str]) -> Entry | None:
-    """The layer inside a wrapper, one of the `legal` classes; what is none is noted."""
+def wrapped(options: Options, key: str, legal: Sequence[str], wanted: str) -> Entry | None:
+    """The layer inside a wrapper, one of the `legal` classes; what is none is noted, with what is `wanted`."""
     try:
         entry = Entry.of(options.get(key, {}), f"{options.where}: option {show(key)}")
     except ModelError as error:
@@ -144,7 +144,7 @@ def wrapped(options: Options, key: str, legal: Sequence[str]) -> Entry | None:
     else:
         if entry.class_name in legal:
             return entry
-        options.problem(f"option {show(key)} is a {show(entry.class_name)}; it must be one of {', '.join(legal)}")
+        options.problem(f"option {show(key)} is a {show(entry.class_name)}; it must be {wanted}")
     options.notes.doubt = True
     return None
 
@@ -157,7 +157,7 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
     # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
     keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
-    entries = [wrapped(options, key, _CELLS) for key in keys]
+    entries = [wrapped(options, key, _CELLS, f"one of {', '.join(_CELLS)}") for key in keys]
     found = [Options(one.class_name, one.name, one.config, options) for one in entries if one is not None]
     if len(found) < len(keys):
         return Planned(shape)
