@@ -90,7 +90,7 @@ def real(
     """
     plain = _plain(value)
     try:
-        found = float(plain) if isinstance(plain, Real) and not isinstance(plain, bool) else math.nan
+        found = math.nan if isinstance(plain, bool) or not isinstance(plain, Real) else float(plain)
     except OverflowError:  # an integer or fraction beyond all floats
         found = math.inf
     # The limits hold for the number itself: a fraction may be beyond one that its float is not.

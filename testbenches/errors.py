@@ -7,6 +7,7 @@ import operator
 import reprlib
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 __all__ = ["CheckError", "Mismatch", "count", "probability", "show"]
 
@@ -32,9 +33,10 @@ def count(value: object, name: str, low: int = 1) -> int:
 
 def probability(value: object, name: str) -> float:
     """``value`` as a float if it is a number of any type from 0 to below 1; raises :class:`CheckError`."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
+    found: Any = value
+    if isinstance(found, bool) or not isinstance(found, Real) or not 0 <= float(found) < 1:
         raise CheckError(f"{name} must be a probability from 0 to below 1, not {show(value)}")
-    return float(value)
+    return float(found)
 
 
 class CheckError(ValueError):

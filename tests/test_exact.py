@@ -98,8 +98,8 @@ def build(name: str) -> Source:
     if kind == "stack":
         layers = cell(rest[0], rng, return_sequences=True), cell(rest[0], rng, "two", 4, return_sequences=True)
         return network(*layers, SourceLayer("flat", "flatten", {}, {}), dense(rng, 20, 3))
-    if kind == "bi":
-        one = bidirectional("gru", rng, rest[0], return_sequences=bool(rest[1:]))
+    if kind.startswith("bi_"):
+        one = bidirectional(kind.removeprefix("bi_"), rng, rest[0], return_sequences=bool(rest[1:]))
         if rest[1:]:
             return network(one)
         return network(one, dense(rng, 8 if rest[0] == "concat" else 4, 2))
@@ -119,7 +119,8 @@ def build(name: str) -> Source:
 NETWORKS = [
     "lstm", "gru", "gru_before", "simple_rnn", "chain", "stack/lstm", "stack/gru",
     "last/lstm", "last/gru", "last/simple_rnn",
-    *(f"bi/{mode}" for mode in ("concat", "sum", "ave", "mul")), "bi/concat/last", "bi/ave/last",
+    *(f"bi_gru/{mode}" for mode in ("concat", "sum", "ave", "mul")), "bi_gru/concat/last", "bi_gru/ave/last",
+    "bi_simple_rnn/concat", "bi_simple_rnn/mul", "bi_simple_rnn/concat/last", "bi_lstm/sum",
     *(f"lstm/{f}/hard_sigmoid" for f in ("relu", "softsign", "linear", "hard_tanh")),
     "lstm/sigmoid/sigmoid", "lstm/tanh/relu", "lstm/elu/sigmoid", "lstm/selu/tanh", "lstm/softplus/softsign",
     "gru/relu/sigmoid", "gru/tanh/hard_sigmoid", "gru/sigmoid/tanh", "gru_before/softplus/relu",
@@ -582,14 +583,14 @@ def test_refuses_options(name, options, message):
 
 
 def test_refuses_other_layers():
-    legal = "lstm, gru, simple_rnn, bidirectional, dense, activation, flatten"
+    legal = "lstm, gru, simple_rnn, bidirectional, dense, activation, flatten, reshape"
     with refused(f"layer 'conv': kind must be one of {legal}, not 'conv1d'"):
         exact.quantize(network(SourceLayer("conv", "conv1d", {}, {})), "ap_fixed<16,6>")
     with refused("layer 'act': option 'alpha' is missing"):
         exact.quantize(network(SourceLayer("act", "activation", {"function": "elu"}, {})), "ap_fixed<16,6>")
     with refused("layer 'act': option 'alpha' must be a finite number, not nan"):
         exact.quantize(network(activation("elu", alpha=float("nan"))), "ap_fixed<16,6>")
-    source = build("bi/concat")
+    source = build("bi_gru/concat")
     with refused("layer 'bi': option 'forward' must be a recurrent layer"):
         exact.quantize(changed(source, 0, forward=1), "ap_fixed<16,6>")
     with refused("layer 'bi': option 'return_sequences' must be that of its forward layer"):
@@ -611,7 +612,7 @@ def test_refuses_other_layers():
         ("first/thresholded_relu", {"theta": 1.0}),
         ("first/hard_sigmoid", {"slope": 0.25}),
         ("first/hard_sigmoid", {"shift": 0.25}),
-        ("bi/sum", {"merge_mode": "ave"}),
+        ("bi_gru/sum", {"merge_mode": "ave"}),
     ],
 )
 def test_every_option_counts(name, options):

@@ -95,8 +95,8 @@ def _collect(model: Any, path: str, arrays: dict[str, list[Any]]) -> None:
         if type(inner).__name__ in MODELS:
             _collect(inner, f"{path}{inner.name}/", arrays)
             continue
-        parts = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer")]
-        cells = [layer] if None in parts else parts
+        sides = ("forward_layer", "backward_layer")
+        cells = [getattr(layer, side) for side in sides] if all(hasattr(layer, side) for side in sides) else [layer]
         arrays.setdefault(label, []).extend(np.asarray(a) for cell in cells for a in cell.get_weights())
 
 

@@ -186,7 +186,7 @@ class Options:
         self.class_name = class_name
         self.name = name
         self.where = f"layer {show(name)} ({class_name})"
-        self.notes = Notes() if inside is None else inside.notes
+        self.notes: Notes = Notes() if inside is None else inside.notes
         self.trainable = config.get("trainable", True) is not False
         self._config = config
         spec = {**LAYERS, **CELLS}[class_name]
