@@ -745,6 +745,23 @@ def test_reading_a_file_needs_no_framework(tmp_path: Path) -> None:
 
 RICH = functional(
     lstm(return_sequences=True),
+    {
+        "class_name": "Sequential",
+        "config": {
+            "name": "body",
+            "layers": [
+                inputs(4, 2),
+                layer("Reshape", "deal", target_shape=[-1, 2]),
+                layer("CuDNNGRU", "fast", units=2, return_sequences=True, go_backwards=False),
+            ],
+        },
+    },
+    layer(
+        "RNN",
+        "loop",
+        return_sequences=True,
+        cell=layer("SimpleRNNCell", "cell", units=2, activation="tanh", use_bias=True),
+    ),
     layer("Dropout", "drop", rate=0.5),
     layer("TimeDistributed", "td", layer=dense("inner", 2, activation="tanh")),
     layer("Bidirectional", "bi", merge_mode="concat", layer=gru("g", reset_after=True, return_sequences=True)),
@@ -756,6 +773,8 @@ RICH = functional(
 )
 RICH_WEIGHTS = {
     "lstm": lstm_weights(),
+    "body/fast": gru_weights(2),
+    "loop": [ramp(2, 2), ramp(2, 2), ramp(2)],
     "td": dense_weights(2, 2),
     "bi": gru_weights(2) * 2,
     "dense": dense_weights(16, 3),
@@ -769,7 +788,7 @@ def one_line(error: ModelError) -> None:
 
 def test_rich_model_is_read() -> None:
     assert [entry.name for entry in live(RICH, **RICH_WEIGHTS).layers] == [
-        "lstm", "inner", "inner_tanh", "bi", "flat", "leaky", "dense", "dense_softmax", "soft",
+        "lstm", "body/fast", "loop", "inner", "inner_tanh", "bi", "flat", "leaky", "dense", "dense_softmax", "soft",
     ]  # fmt: skip
 
 

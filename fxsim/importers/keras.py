@@ -29,9 +29,8 @@ def source_from_contents(contents: Contents, steps: int | None = None) -> Source
         steps = integer(steps, "steps", 1, MAX_AXIS)
     model = chain(contents.config)
     walk = _Walk(contents.generation)
-    name, where, declared = _declared(model)
-    shape = start = walk.input(where, declared, steps)
-    needs = walk.chain(model, shape)
+    name, start = walk.input(model, steps)
+    needs = walk.chain(model, start)
     walk.finish()
     arrays = read_all(contents.weights, needs)
     names = _Names({name, *model.names()})
@@ -102,8 +101,18 @@ class _Walk:
     unknown: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
     sure: bool = True
 
-    def input(self, where: str, batch_shape: object, steps: int | None) -> Shape:
-        """(steps, features) or (features,), out of a shape with the batch in front."""
+    def input(self, model: Chain, steps: int | None) -> tuple[str, Shape]:
+        """The input's name and shape, (steps, features) or (features,)."""
+        try:
+            name, where, declared = _declared(model)
+        except ModelError as error:
+            self.obstacles += error.obstacles
+            self.sure = False
+            return "", (1, 1)
+        return name, self._input(where, declared, steps)
+
+    def _input(self, where: str, batch_shape: object, steps: int | None) -> Shape:
+        """The shape, out of one with the batch in front."""
         if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 3:
             legal = "[batch, steps, features] or [batch, features]"
             return self._no_input(f"{where}: input shape must be {legal}, not {show(batch_shape)}")

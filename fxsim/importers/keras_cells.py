@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError, show
 from fxsim.importers.gates import GATES
 from fxsim.importers.keras_chain import Entry
-from fxsim.importers.keras_functions import function
+from fxsim.importers.keras_functions import function, inner
 from fxsim.importers.keras_options import CELLS, Options, snake_case
 from fxsim.importers.keras_weights import Expected
 from fxsim.importers.source import SourceLayer
@@ -144,17 +143,17 @@ def _entries(options: Options) -> list[tuple[Entry, str]]:
         return []
     if first.class_name != "StackedRNNCells":
         return [(first, "cell")]
-    inner = Options(first.class_name, first.name, first.config, options)
-    cells = inner.get("cells", [])
+    stack = Options(first.class_name, first.name, first.config, options)
+    cells = stack.get("cells", [])
     if not isinstance(cells, list) or not cells:
-        inner.refuse("cells", cells, "a list of cells", doubt=True)
+        stack.refuse("cells", cells, "a list of cells", doubt=True)
         return []
     found: list[tuple[Entry, str]] = []
     counts: dict[str, int] = {}
     for value in cells:
-        entry = _entry(inner, value)
+        entry = _entry(stack, value)
         if entry is None or entry.class_name == "StackedRNNCells":
-            inner.problem("its cells must be LSTMCell, GRUCell or SimpleRNNCell", doubt=True)
+            stack.problem("its cells must be LSTMCell, GRUCell or SimpleRNNCell", doubt=True)
             return []
         stem = snake_case(entry.class_name)
         number = counts[stem] = counts.get(stem, -1) + 1
@@ -163,14 +162,6 @@ def _entries(options: Options) -> list[tuple[Entry, str]]:
 
 
 def _entry(options: Options, value: object) -> Entry | None:
-    where = f"{options.where}: cell"
-    try:
-        entry = Entry.of(value, where)
-    except ModelError as error:
-        options.notes.problems += error.obstacles
-    else:
-        if entry.class_name in CELLS:
-            return entry
-        options.problem(f"its cell is a {show(entry.class_name)}; it must be one of {', '.join(CELLS)}")
-    options.notes.doubt = True
-    return None
+    entry = inner(options, value, "its cell", CELLS)
+    options.notes.doubt = options.notes.doubt or entry is None
+    return entry

@@ -158,8 +158,8 @@ def _chain(class_name: str, config: dict[str, Any], name: str, path: tuple[str, 
         if entry.name in seen:
             raise ModelError(f"two layers are named {show(entry.label)}; names must be unique", *obstacles)
         seen.add(entry.name)
-    if not layers:
-        raise ModelError(f"{where} has no layers")
+    if not entries:
+        raise ModelError(*(obstacles or [f"{where} has no layers"]))
     if not obstacles and class_name != "Sequential":
         entries = _functional(config, entries, where, obstacles)
     for entry in entries[1:]:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fxsim.errors import ModelError, show
 from fxsim.importers.keras_chain import Entry
 from fxsim.importers.keras_options import ACTIVATIONS, Options
 
-__all__ = ["ACTIVATION_LAYERS", "function"]
+__all__ = ["ACTIVATION_LAYERS", "function", "inner"]
 
 #: A function and its parameters, as the options of a `SourceLayer`.
 Function = dict[str, object]
@@ -43,16 +43,24 @@ def _layer(options: Options, key: str, value: dict[str, object]) -> Function:
             f"option {show(key)} is the Python function {show(value.get('config'))}, which fxsim does not run"
         )
         return {"function": "linear"}
-    try:
-        entry = Entry.of(value, f"{options.where}: option {show(key)}")
-    except ModelError as error:
-        options.notes.problems += error.obstacles
-        return {"function": "linear"}
-    if entry.class_name not in ACTIVATION_LAYERS:
-        legal = ", ".join(ACTIVATION_LAYERS)
-        options.problem(f"option {show(key)} is a {show(entry.class_name)}; it must be one of {legal}")
+    entry = inner(options, value, f"option {show(key)}", ACTIVATION_LAYERS)
+    if entry is None:
         return {"function": "linear"}
     return ACTIVATION_LAYERS[entry.class_name](Options(entry.class_name, entry.name, entry.config, options), 1)
+
+
+def inner(options: Options, value: object, what: str, legal: Iterable[str], wanted: str = "") -> Entry | None:
+    """A layer inside another one, of one of the `legal` classes, or `wanted` in words; what is none is noted."""
+    try:
+        entry = Entry.of(value, f"{options.where}: {what}")
+    except ModelError as error:
+        options.notes.problems += error.obstacles
+        return None
+    if entry.class_name in legal:
+        return entry
+    wanted = wanted or f"one of {', '.join(legal)}"
+    options.problem(f"{what} is a {show(entry.class_name)}; it must be {wanted}")
+    return None
 
 
 def _relu(options: Options, rank: int) -> Function:

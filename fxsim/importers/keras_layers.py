@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError, show
+from fxsim.errors import show
 from fxsim.importers.keras_cells import cell, stacked
 from fxsim.importers.keras_chain import Entry
-from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function
+from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function, inner
 from fxsim.importers.keras_options import LAYERS, Options
 from fxsim.importers.keras_weights import Expected
 from fxsim.importers.source import SourceLayer
@@ -135,18 +135,11 @@ def _part(weights: Weights, head: str) -> Weights:
 # --- Wrappers
 
 
-def wrapped(options: Options, key: str, legal: Sequence[str], wanted: str) -> Entry | None:
+def wrapped(options: Options, key: str, legal: Sequence[str], wanted: str = "") -> Entry | None:
     """The layer inside a wrapper, one of the `legal` classes; what is none is noted, with what is `wanted`."""
-    try:
-        entry = Entry.of(options.get(key, {}), f"{options.where}: option {show(key)}")
-    except ModelError as error:
-        options.notes.problems += error.obstacles
-    else:
-        if entry.class_name in legal:
-            return entry
-        options.problem(f"option {show(key)} is a {show(entry.class_name)}; it must be {wanted}")
-    options.notes.doubt = True
-    return None
+    entry = inner(options, options.get(key, {}), f"option {show(key)}", legal, wanted)
+    options.notes.doubt = options.notes.doubt or entry is None
+    return entry
 
 
 _CELLS = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
@@ -157,11 +150,10 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
     # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
     keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
-    entries = [wrapped(options, key, _CELLS, f"one of {', '.join(_CELLS)}") for key in keys]
+    entries = [wrapped(options, key, _CELLS) for key in keys]
     found = [Options(one.class_name, one.name, one.config, options) for one in entries if one is not None]
     if len(found) < len(keys):
         return Planned(shape)
-    inner = dict(zip(("forward", "backward"), (found[0], found[-1]), strict=True))
     cells = [cell(one, features, generation) for one in found]
     for one, backwards in zip(found, (False, True), strict=False):
         _check_direction(one, backwards)
@@ -170,7 +162,7 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     pairs = {"units": (forward.units, backward.units), "return_sequences": (sequences[0], sequences[-1])}
     for key, (want, have) in pairs.items():
         if have != want:
-            inner["backward"].refuse(key, have, f"that of the forward layer, {want!r}", doubt=True)
+            found[-1].refuse(key, have, f"that of the forward layer, {want!r}", doubt=True)
     if forward.kind != backward.kind:
         options.problem("forward and backward layers must be of one class")
     sides = dict(zip(("forward", "backward"), (forward, backward), strict=True))
