@@ -222,6 +222,12 @@ def _softmax(x: Array) -> Array:
     return total
 
 
+def _log_softmax(x: Array) -> Array:
+    below = x - x.max(axis=-1, keepdims=True)
+    result: Array = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    return result
+
+
 _PLAIN: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -232,6 +238,7 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
     "softsign": lambda x: x / (1.0 + np.abs(x)),
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))),
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
 }
 
 

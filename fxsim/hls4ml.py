@@ -125,6 +125,10 @@ def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
 def _kind(layer: SourceLayer, shape: Shape) -> str:
     """hls4ml's class of a layer."""
     if layer.kind == "activation":
+        if layer.options["function"] == "log_softmax":
+            raise FxsimError(
+                f"layer {layer.name!r}: log_softmax is a function of preset exact, which hls4ml does not have"
+            )
         if layer.origin == "ReLU":
             return "ParametrizedActivation"
         return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
