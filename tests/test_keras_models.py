@@ -360,7 +360,7 @@ COMPLETE: dict[str, tuple[dict[str, Any], list[np.ndarray]]] = {
     "Reshape": (layer("Reshape", "x", target_shape=[-1]), []),
     **{name: (layer(name, "x"), []) for name in (
         "Dropout", "SpatialDropout1D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
-        "Identity",
+        "Identity", "Cast",
     )},
 }  # fmt: skip
 #: Options that may be missing, because some version of Keras does not write them.

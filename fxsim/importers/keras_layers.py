@@ -219,7 +219,7 @@ def _reshape(options: Options, shape: Shape, generation: int) -> Planned:
 
 #: What hls4ml reads as a linear activation in a model of Keras 3.
 _DROPOUT = ("Dropout", "SpatialDropout1D", "GaussianDropout")
-_NOTHING = (*_DROPOUT, "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Identity")
+_NOTHING = (*_DROPOUT, "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Identity", "Cast")
 
 
 def _nothing(options: Options, shape: Shape, generation: int) -> Planned:

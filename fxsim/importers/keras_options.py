@@ -128,6 +128,8 @@ LAYERS: dict[str, LayerSpec] = {
     "GaussianDropout": _DROPOUT,
     "ActivityRegularization": LayerSpec(ignored=words("l1 l2")),
     "Identity": LayerSpec(),
+    # Keras 3 puts it between layers of different policies.
+    "Cast": LayerSpec(),
 }
 #: The cells of an RNN, by the layer that is the same.
 CELLS: dict[str, LayerSpec] = {
@@ -159,8 +161,11 @@ ACTIVATIONS: dict[str, dict[str, float]] = {
     "log_softmax": {},
 }
 
-#: Policies whose weights are stored as they are; computing in 16 bits only rounds more than fxsim's floats do.
+#: Policies whose weights are stored as numbers that numpy has; to compute in 16 bits only rounds more than fxsim's
+#: floats do. A layer without weights may have the other one.
 _POLICIES = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
+_WITHOUT_WEIGHTS = (*_POLICIES, "bfloat16")
+_WEIGHTED = words("units layer cell cells")
 
 
 @dataclass
@@ -197,8 +202,9 @@ class Options:
             elif key not in spec.used | spec.ignored | _COMMON_USED | _COMMON_IGNORED:
                 self.problem(f"option {show(key)} is not known to fxsim, which reads or refuses all")
         policy = _policy(config.get("dtype"))
-        if policy is not None and not (isinstance(policy, str) and policy in _POLICIES):
-            self.refuse("dtype", policy, "one of " + ", ".join(map(repr, _POLICIES)))
+        legal = _POLICIES if spec.used & _WEIGHTED else _WITHOUT_WEIGHTS
+        if policy is not None and not (isinstance(policy, str) and policy in legal):
+            self.refuse("dtype", policy, "one of " + ", ".join(map(repr, legal)))
 
     def problem(self, text: str, *, doubt: bool = False) -> None:
         """Note what is wrong with this layer."""
