@@ -465,7 +465,7 @@ LEGAL_CELL = "'linear', 'relu', 'sigmoid', 'tanh', 'hard_sigmoid', 'softplus', '
         ),
         (
             layer("Bidirectional", "bi", merge_mode="sum", layer=dense()),
-            f"{BI} 'layer' is a 'Dense'; it must be one of LSTM, GRU, SimpleRNN, CuDNNLSTM, CuDNNGRU",
+            f"{BI} 'layer' is a 'Dense'; it must be one of LSTM, GRU, SimpleRNN, CuDNNLSTM, CuDNNGRU, RNN",
         ),
         (lstm() | {"registered_name": "Mine>LSTM"}, "layer 'lstm' is a custom 'LSTM' of 'Mine>LSTM', not one of Keras"),
         (lstm() | {"module": "mine"}, "layer 'lstm' is a custom 'LSTM' of 'mine', not one of Keras"),

@@ -447,6 +447,9 @@ def test_stacked_cells() -> None:
     ):
         text = obstacles(sequential(layer("RNN", "r", cell=bad, return_sequences=False)))
         assert message in text[0]
+    two = layer("RNN", "r", cell=stack, return_sequences=False)
+    text = obstacles(sequential(layer("Bidirectional", "b", merge_mode="sum", layer=two)))
+    assert text == ("layer 'r' (RNN): it must have a single cell in a Bidirectional",)
     assert set(CELLS) == {"LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fxsim.errors import show
-from fxsim.importers.keras_cells import cell, stacked
+from fxsim.importers.keras_cells import Cell, cell, stacked
 from fxsim.importers.keras_chain import Entry
 from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function, inner
 from fxsim.importers.keras_options import LAYERS, Options
@@ -145,19 +145,31 @@ def wrapped(options: Options, key: str, legal: Sequence[str], wanted: str = "") 
 _CELLS = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
 
 
+def _one_cell(options: Options, features: int, generation: int) -> Cell | None:
+    """The cell of one direction; an RNN must have a single one."""
+    if options.class_name != "RNN":
+        return cell(options, features, generation)
+    found = stacked(options, features, generation)
+    if len(found) > 1:
+        options.problem("it must have a single cell in a Bidirectional", doubt=True)
+    return replace(found[0], name=options.name) if found else None
+
+
 def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     steps, features = _sequence(options, shape)
     merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
     # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
     keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
-    entries = [wrapped(options, key, _CELLS) for key in keys]
+    entries = [wrapped(options, key, (*_CELLS, "RNN")) for key in keys]
     found = [Options(one.class_name, one.name, one.config, options) for one in entries if one is not None]
     if len(found) < len(keys):
         return Planned(shape)
-    cells = [cell(one, features, generation) for one in found]
+    cells = [_one_cell(one, features, generation) for one in found]
     for one, backwards in zip(found, (False, True), strict=False):
         _check_direction(one, backwards)
     forward, backward = cells[0], cells[-1]
+    if forward is None or backward is None:
+        return Planned(shape)
     sequences = [one.flag("return_sequences") for one in found]
     pairs = {"units": (forward.units, backward.units), "return_sequences": (sequences[0], sequences[-1])}
     for key, (want, have) in pairs.items():
