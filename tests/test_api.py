@@ -81,7 +81,7 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("model", "options", "message"),
         [
-            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights, formats, tables and steps; give no weights, precision, "),
+            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights, formats, tables and steps; give no weights, "),
             ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights, formats, tables and steps"),
             ("a.fx", {"table_size": 64}, r"^a\.fx: .*; give no weights, precision, config, preset or table_size$"),
             (MODEL, {"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
