@@ -18,7 +18,7 @@ from . import cells
 from .arguments import integer, real
 from .cells import Activation, CellTypes, Kernel
 from .errors import FxsimError
-from .exact_activations import Exact, softmax
+from .exact_activations import Exact, log_softmax, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_tables import check_size
 from .fixed import Fixed
@@ -47,6 +47,8 @@ _PARAMETERS: dict[str, frozenset[str]] = {
     "thresholded_relu": frozenset({"theta"}),
     "hard_sigmoid": frozenset({"slope", "shift"}),
 }
+#: Functions of a whole vector, which only subtract and compare their operands.
+_SOFTMAX = ("softmax", "log_softmax")
 _FUNCTIONS = (*cells.ARITHMETIC, *cells.TABLED, *cells.HALF_TABLED)
 
 
@@ -130,7 +132,7 @@ class _Flow:
         result = kernel.accum
         if last:
             result = formats.precision
-        elif after is None or after == "softmax":
+        elif after is None or after in _SOFTMAX:
             found = bounds(cells.dense(kernel, self.type, result))["y"]
             # Softmax only compares and subtracts: bits cost it no multiplier, and logits must not saturate.
             if after:
@@ -145,6 +147,9 @@ class _Flow:
         if name == "softmax":
             result = formats.precision if last else formats.unit(0, formats.width)
             return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.table_size), formats.wide))
+        if name == "log_softmax":
+            program = log_softmax(self.type, size, formats.precision, self.table_size)
+            return Layer(layer.name, "log_softmax", lean(program, formats.wide))
         function = self.function(name, layer, layer.options)
 
         def build(result: Fixed) -> Program:

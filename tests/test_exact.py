@@ -12,7 +12,7 @@ from shared import SHARED, needs_shared
 from fxsim import exact, hls4ml, reference, words
 from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
 from fxsim.errors import FxsimError
-from fxsim.exact_activations import constant, softmax, threshold
+from fxsim.exact_activations import constant, log_softmax, softmax, threshold
 from fxsim.exact_formats import Formats, bias_const, lean, weight_const
 from fxsim.exact_tables import FUNCTIONS, best_table, bound, function, largest_error, table_report
 from fxsim.fixed import Fixed, Overflow, Round, cast_float, round_shift, to_float
@@ -125,7 +125,7 @@ NETWORKS = [
     "lstm/sigmoid/sigmoid", "lstm/tanh/relu", "lstm/elu/sigmoid", "lstm/selu/tanh", "lstm/softplus/softsign",
     "gru/relu/sigmoid", "gru/tanh/hard_sigmoid", "gru/sigmoid/tanh", "gru_before/softplus/relu",
     "simple_rnn/relu", "simple_rnn/hard_sigmoid",
-    *(f"{where}/{f}" for where in ("dense", "act", "first") for f in (*FUNCTIONS_OF_LAYERS, "softmax")),
+    *(f"{where}/{f}" for where in ("dense", "act", "first") for f in (*FUNCTIONS_OF_LAYERS, "softmax", "log_softmax")),
 ]  # fmt: skip
 #: Functions with a step, with long tails, and a cell whose state has no bound: not near to float in any precision.
 STEEP = ("thresholded_relu", "softsign", "softplus/relu")
@@ -472,6 +472,26 @@ def test_softmax(elements):
     assert np.abs(got.sum(axis=1) - 1).max() < 2.0**-7
     # The largest is the largest, even one step above the next.
     assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1))
+
+
+@pytest.mark.parametrize("elements", [1, 2, 3, 5, 10, 100])
+def test_log_softmax(elements):
+    rng = rng_of(f"log_softmax{elements}")
+    input, result = Fixed(16, 11), Fixed(18, 12, True, Round.RND, Overflow.SAT)
+    program = lean(log_softmax(input, elements, result, 1024), 18)
+    x = np.concatenate([rng.normal(0, s, (40, elements)) for s in (0.01, 0.3, 3.0, 8.0)])
+    raw = np.clip(np.rint(x * 2.0**11), input.min, input.max).astype(int)
+    got = np.array([reference.scan(program, [row.tolist()], {})[0][0]["y"] for row in raw]) * result.lsb
+    below = (raw - raw.max(axis=1, keepdims=True)) / 2.0**11
+    want = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+    # The largest element's exp is exactly 1, so that the sum is at least 1 and off by the others' errors: its logarithm
+    # by no more. The constants of the halvings have 17 bits behind the point.
+    exp, log = (largest_error(program[name].table, program[program[name].arg].type) for name in ("e", "log"))
+    halvings = sum(op.name.startswith("over_") for op in program.ops)
+    bound = (elements - 1) * exp + log + halvings * 2.0**-18 + result.lsb / 2
+    clipped = np.clip(want, result.min * result.lsb, result.max * result.lsb)
+    assert np.abs(got - clipped).max() <= bound
+    assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1)) or elements == 1
 
 
 def test_softmax_keeps_the_order_of_the_two_largest():
