@@ -178,7 +178,7 @@ def study(
                 points = []
                 for fraction in fractions:
                     graph = quantize(source, precision=f"ap_fixed<{integer + fraction},{integer}>", preset=preset)
-                    value = measure(graph.predict(x), y)
+                    value = measure(graph.predict(x, warn=False), y)
                     points.append((fraction, value / base[name] if ratio else value))
                 found.curves.append(Curve(name, preset, integer, points))
                 print(f"{title}: {found.curves[-1].title}", file=sys.stderr, flush=True)

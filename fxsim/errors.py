@@ -37,6 +37,10 @@ def _listed(obstacles: tuple[str, ...]) -> str:
     return f"{len(obstacles)} obstacles: {' '.join(shown)}{f' and {more} more' if more else ''}"
 
 
+class OverflowWarning(RuntimeWarning):
+    """Values left their formats in a prediction: the message names tensors, shares and enough integer bits."""
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()

@@ -20,13 +20,19 @@ WORDS: dict[int, type[np.signedinteger[Any]]] = {16: np.int16, 32: np.int32, 64:
 class Wanted:
     """What a kernel gives beside outputs: overflow counts, states after the last step, ops of every step by full name.
 
-    ``given``: states before the first step may be anything that their formats hold.
+    ``counts``: of every op that can overflow, or of those named. ``given``: states before the first step may be all
+    that their formats hold.
     """
 
-    counts: bool = False
+    counts: bool | frozenset[str] = False
     states: bool = False
     given: bool = False
     trace: frozenset[str] = frozenset()
+
+
+def wants_count(wanted: Wanted, name: str) -> bool:
+    """Whether the overflows of an op, by its full name, are counted."""
+    return name in wanted.counts if isinstance(wanted.counts, frozenset) else wanted.counts
 
 
 @dataclass(frozen=True)

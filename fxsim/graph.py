@@ -206,11 +206,14 @@ class Graph:
                 total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
 
-    def predict(self, x: ArrayLike) -> NDArray[np.float64]:
-        """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape)."""
+    def predict(self, x: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
+        """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape).
+
+        Warns (``OverflowWarning``), if not told otherwise, where inputs or outputs leave their formats.
+        """
         from .simulation import predict  # the simulator imports this module
 
-        return predict(self, x)
+        return predict(self, x, warn=warn, stacklevel=3)
 
     @property
     def digest(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import dots, groups, reductions
-from .frame import WORDS, Frame, Kept, Rows
+from .frame import WORDS, Frame, Kept, Rows, wants_count
 from .program import (
     Add,
     Cast,
@@ -74,7 +74,7 @@ class Pass(Vectors):
         self.traced = [op.name for op in program.ops if self.full(op.name) in wanted.trace]
         # A table is cast once, when it is built: nothing leaves its format at run time.
         may = [op.name for op in program.ops if self.bounds[op.name].overflows and not isinstance(op, Lookup)]
-        self.counted = may if wanted.counts else []
+        self.counted = [name for name in may if wants_count(wanted, self.full(name))]
         self.stages = plan(program)
         self.stored = stored(program, self.stages, self.traced)
         for op in program.states if wanted.states else ():

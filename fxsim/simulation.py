@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from . import arguments, blocks
 from .arguments import integer
 from .engine import Host, host
-from .errors import FxsimError, show
+from .errors import FxsimError, OverflowWarning, show
 from .fixed import IntArray, cast_floats, to_float
 from .frame import Wanted
 from .graph import Graph
-from .stretches import Few, Part, Results, few, inputs, stretches
+from .overflows import INPUT, describe
+from .stretches import Few, Part, Results, door, few, inputs, stretches
 
 #: Sequences that a thread takes at a time: enough to forget the cost of Python, few enough for the cache and for
 #: progress to be seen.
@@ -30,6 +32,9 @@ TRACE_BYTES = 8 << 20
 #: Results of ops, products of matrices included, below which a thread more costs more than it computes: half a
 #: millisecond's.
 LEAST_WORK = 20_000_000
+
+#: What a prediction wants beside outputs.
+_NOTHING = Wanted()
 
 Progress = Callable[[int, int], None]
 
@@ -41,7 +46,8 @@ class Run:
     ``raw``: raw integers of the output, (batch, *output shape). ``values``: the same as float64. ``state``: states
     after the last step by ``layer.state``, (batch, elements). ``overflows``: by ``layer.op``, how often a cast left
     its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch; ops
-    that are proven never to do so are left out. ``overflow_counts``: the same by sequence, (batch,).
+    that are proven never to do so are left out. Values that left the input's format in their cast are those of
+    ``input``, which raw integers do not have. ``overflow_counts``: the same by sequence, (batch,).
     ``trace``: by ``layer.op``, (batch, steps, elements), if asked for.
     """
 
@@ -105,21 +111,37 @@ def simulate(
     ``FxsimError`` for inputs of another shape, not finite, or states that do not exist.
     """
     wanted = Wanted(overflows, True, bool(state), _traced(graph, trace))
-    return _simulate(graph, x, raw, wanted, state or {}, threads, progress)
+    run = _simulate(graph, x, raw, wanted, state or {}, threads, progress)
+    return run if overflows else replace(run, overflows={}, overflow_counts={})
 
 
 def predict(
-    graph: Graph, x: ArrayLike, *, threads: int | None = None, progress: Progress | None = None
+    graph: Graph,
+    x: ArrayLike,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    warn: bool = True,
+    stacklevel: int = 2,
 ) -> NDArray[np.float64]:
-    """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`."""
+    """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`.
+
+    Warns with one ``OverflowWarning`` unless ``warn`` is False where inputs or outputs leave their formats: values of
+    ``x`` that its format does not hold, and casts of the last layer. :func:`simulate` counts those inside as well.
+    ``stacklevel`` is that of :func:`warnings.warn`.
+    """
     array = _check_inputs(graph, x, False)
     if 0 < len(array) <= Few.MOST and progress is None:
         _threads(threads)
         quick = few(graph)
-        values = quick.predict(array) if quick else None
+        values = quick.predict(array, warn) if quick else None
         if values is not None:
             return values
-    return _simulate(graph, array, False, Wanted(), {}, threads, progress).values
+    watched = door(graph) if warn else frozenset()
+    run = _simulate(graph, array, False, Wanted(counts=watched) if watched else _NOTHING, {}, threads, progress)
+    if warn and any(run.overflows.values()):
+        warnings.warn(describe(graph, array, run), OverflowWarning, stacklevel)
+    return run.values
 
 
 def _simulate(
@@ -142,12 +164,15 @@ def _simulate(
     compiled = {cut.width: stretches(graph, wanted, cut.width, cut.machine) for cut in cuts}
     flat = array.reshape(batch, graph.inputs)
     results = Results(batch, graph.outputs)
+    left = np.zeros(batch, np.int64)
+    lost: list[int] = []
 
     def work(cut: _Cut) -> int:
         start, stop = cut.start, cut.stop
         part = Part(results, start, stop, {name: value[start:stop] for name, value in given.items()})
         try:
-            flow = inputs(graph, flat[start:stop], raw, cut.width)
+            flow, count = inputs(graph, flat[start:stop], raw, cut.width, left[start:stop])
+            lost.append(count)
         except FxsimError:
             quantize_inputs(graph, array, raw)  # names the place in the whole batch
             raise
@@ -164,6 +189,8 @@ def _simulate(
     outputs = results.raw.reshape(-1, *graph.output_shape)
     counts = {name: count[:, 0] for name, count in results.counts.items()}
     totals = {name: int(count.sum()) for name, count in counts.items()}
+    if not raw:
+        counts, totals = {INPUT: left, **counts}, {INPUT: sum(lost), **totals}
     return Run(outputs, to_float(outputs, graph.output), results.state, totals, counts, results.trace)
 
 

@@ -98,11 +98,15 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
 
 def predict(given: Namespace) -> None:
     """Write the outputs for a batch."""
+    from .overflows import describe
     from .simulation import simulate  # late: it brings a compiler
 
     graph, x = _load(given), files.load_array(given.inputs)
     with progress("simulate") as update:
-        run = simulate(graph, x, overflows=False, progress=update)
+        run = simulate(graph, x, progress=update)
+    told = describe(graph, np.asarray(x), run)
+    if told:
+        print(f"fxsim: {told}", file=sys.stderr)
     out = run.raw if given.raw else run.values
     files.save_array(given.output, out)
     print(f"{given.output}: {out.dtype} {out.shape}, {graph.output}")
@@ -130,10 +134,11 @@ def profile(given: Namespace) -> None:
     data = {
         "profile.csv": report.to_csv(found.tensors),
         "profile.json": _json(dataclasses.asdict(found)),
-        "weights.csv": report.to_csv(found.weights),
     }
     if draws:
         data["profile.png"] = report.png(boxes.activation_figure(found))
+    data["weights.csv"] = report.to_csv(found.weights)
+    if draws:
         data["weights.png"] = report.png(boxes.weight_figure(found))
     if found.layers:
         data["errors.csv"] = report.to_csv(found.layers)

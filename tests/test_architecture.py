@@ -58,7 +58,7 @@ ORDER = (
     ("arithmetic", "rows", "hls4ml_layers"),
     ("dots", "groups", "reductions"),
     ("passes",),
-    ("kernels",),
+    ("kernels", "overflows"),
     ("stretches",),
     ("simulation",),
     ("exact_formats", "exact_tables"),
