@@ -267,7 +267,7 @@ REAL: dict[str, tuple[float, Callable[[Path, Any], object]]] = {
     "by_reuse.clock_mhz": (150, lambda _, x: by_reuse(graph(), 4, clock_mhz=x)),
     "by_budget.clock_mhz": (150, lambda _, x: by_budget(graph(), multipliers=40, clock_mhz=x)),
 }
-#: Numeric parameters that are looked at elsewhere, such as those of the benches and of place and route, which run tools.
+#: Numeric parameters that are looked at elsewhere, such as those of the benches and of place and route.
 ELSEWHERE = {
     "predict.stacklevel": "of the caller that a warning names: as warnings.warn takes it",
     "check_folder.sequences": "test_of_the_benches",
