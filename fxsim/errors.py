@@ -10,8 +10,8 @@ class FxsimError(ValueError):
     """Base of every refusal of fxsim; the command line prints it as its one line and exits with status 2."""
 
 
-#: Obstacles of a model that its message lists; there may be as many as it has layers.
-_MOST_LISTED = 10
+#: Characters after which a message lists no more of a model's obstacles; there may be as many as it has layers.
+_MOST_LISTED = 800
 
 
 class ModelError(FxsimError):
@@ -32,9 +32,13 @@ class ModelError(FxsimError):
 
 
 def _listed(obstacles: tuple[str, ...]) -> str:
-    shown = [f"({number}) {text}" for number, text in enumerate(obstacles[:_MOST_LISTED], 1)]
-    more = len(obstacles) - len(shown)
-    return f"{len(obstacles)} obstacles: {' '.join(shown)}{f' and {more} more' if more else ''}"
+    shown = ""
+    for number, text in enumerate(obstacles, 1):
+        if len(shown) > _MOST_LISTED:
+            shown += f" and {len(obstacles) - number + 1} more"
+            break
+        shown += f" ({number}) {text}"
+    return f"{len(obstacles)} obstacles:{shown}"
 
 
 class OverflowWarning(RuntimeWarning):

@@ -100,7 +100,8 @@ def test_the_message_lists_them_in_one_line() -> None:
     many = obstacles(sequential(*(lstm(f"r{k}", stateful=True, return_sequences=True) for k in range(14))))
     assert len(many) == 14
     assert str(ModelError(*many)).startswith("14 obstacles: (1) layer 'r0' (LSTM)")
-    assert str(ModelError(*many)).endswith("not True and 4 more")
+    assert str(ModelError(*many)).endswith("not True and 1 more")
+    assert len(str(ModelError(*many))) < 1000
     same = obstacles(sequential(*(layer("Conv1D", f"c{k}") for k in range(14))))
     assert same == ("layers 'c0', 'c1', 'c2', 'c3' and 10 more are Conv1D, which fxsim does not import",)
 
