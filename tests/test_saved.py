@@ -14,13 +14,14 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from saved.make import CASES, HERE, KERAS2, STEPS
 
 import fxsim
-from fxsim.importers import read_model
+from fxsim.importers import hdf5, hdf5_child, read_model
 from fxsim.importers.source import Source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,17 @@ FILES = sorted(HERE.glob("*.zip"))
 CONTAINERS = (
     ("m.keras", None), ("m.h5", None), ("m.json", "m.weights.h5"), ("m.json", "old.h5"), ("m.json", "m.h5"),
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read HDF5 files here: a process for each of a hundred would take longer than all the rest."""
+
+    def run(source: IO[bytes], out: IO[bytes]) -> None:
+        source.seek(0)
+        hdf5_child.read(source, hdf5.MAX_VALUES, out)
+
+    monkeypatch.setattr(hdf5, "_run", run)
 
 
 def sources(file: Path, folder: Path) -> Iterator[tuple[str, Source]]:
