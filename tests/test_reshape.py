@@ -102,6 +102,15 @@ def test_in_front_of_all_layers_it_costs_no_hardware(folding: Folding) -> None:
     assert by_reuse(dealt(graph), 2) == by_reuse(graph, 2)
 
 
+def test_steps_dealt_anew_in_front_cost_no_hardware() -> None:
+    graph = network("gru", steps=2, features=6, units=2)
+    other = Graph(graph.name, (4, 3), graph.input, (FLAT, replace(DEAL, steps=2), *graph.layers))
+    want, got = (make_plan(one, Folding({})) for one in (graph, other))
+    assert (got.timing, got.beat) == (want.timing, 6)
+    texts = [to_verilog(plan, "top")[0].replace(plan.graph.digest, "digest") for plan in (want, got)]
+    assert texts[0] == texts[1]
+
+
 def test_beats_of_a_vector_that_is_dealt() -> None:
     graph = dealt(plain())
     assert fxsim.plan(graph, reuse=1, input_beat="step").beat == 3
