@@ -249,8 +249,9 @@ def designs(shared: Path, cells: bool) -> Iterator[dict[str, Any]]:
         count: dict[str, float] = plan.cost.to_json()
         if cells:
             with tempfile.TemporaryDirectory() as temporary:
-                fxsim.export(graph, Path(temporary) / "ip", folding=plan.folding, clock_mhz=case.clock_mhz, top="dut")
-                found = fxsim.synth(Path(temporary) / "ip")
+                place = Path(temporary) / "ip"
+                fxsim.export(graph, place, folding=plan.folding, clock_mhz=case.clock_mhz, top="dut", large=True)
+                found = fxsim.synth(place)
             count = {name: found[name] for name in count}
         first = plan.schedules[0]
         yield {

@@ -12,13 +12,17 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 from numpy.typing import NDArray
 
 from .engine import folder
 from .fixed import Fixed, IntArray, Overflow, cast_floats, outside
+from .forks import hold_over_forks
 from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
 #: Casts values into blocks, and writes how many of each sequence left the format; all of these, or -1 if not plain.
+hold_over_forks(global_compiler_lock)
+
 Quantizer = Callable[[NDArray[np.float64], NDArray[Any], IntArray], int]
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 
@@ -61,6 +65,8 @@ def _quantize(x: Any, out: Any, left: Any, scale: float, mode: int, over: int, l
     """
     sequences, rows = x.shape
     lanes = out.shape[2]
+    if rows != out.shape[1] or sequences > out.shape[0] * lanes or sequences > left.shape[0]:
+        raise ValueError("blocks of another shape")
     raw = np.empty((lanes, rows), np.int64)
     plain = True
     total = 0
@@ -169,6 +175,8 @@ def touches(blocks: Any, low: int, high: int) -> bool:
 def spread(raw: Any, out: Any) -> None:
     """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
+    if raw.shape[1] != out.shape[1] or raw.shape[0] > out.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, raw.shape[0], lanes):
         _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
@@ -177,6 +185,8 @@ def spread(raw: Any, out: Any) -> None:
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
     rows, lanes = blocks.shape[1:]
+    if out.shape[1] != rows or out.shape[0] > blocks.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, out.shape[0], lanes):
         block = blocks[start // lanes]
         count = min(lanes, out.shape[0] - start)

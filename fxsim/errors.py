@@ -9,6 +9,14 @@ import reprlib
 class FxsimError(ValueError):
     """Base of every refusal of fxsim; the command line prints it as its one line and exits with status 2."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process gets it as it is, whatever the constructor of its class takes.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[FxsimError], args: tuple[object, ...]) -> FxsimError:
+    return kind.__new__(kind, *args)
+
 
 #: Characters after which a message lists no more of a model's obstacles; there may be as many as it has layers.
 _MOST_LISTED = 800
@@ -39,6 +47,10 @@ def _listed(obstacles: tuple[str, ...]) -> str:
             break
         shown += f" ({number}) {text}"
     return f"{len(obstacles)} obstacles:{shown}"
+
+
+class KernelError(RuntimeError):
+    """A compiled kernel reached beyond a tensor: a fault of fxsim, which its checked mode finds."""
 
 
 class OverflowWarning(RuntimeWarning):

@@ -13,10 +13,10 @@ import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,20 +25,24 @@ from .arguments import flag, index, settle, sizes
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
+from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
+
+if TYPE_CHECKING:
+    from .listing import Summary
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
 SUFFIX = ".fx"
-#: Elements of one input; vectors and traces hold hundreds of them.
+#: Elements of one input, and of one sequence's result of a layer; memory and traces hold hundreds of them.
 MOST_INPUTS = 1 << 22
 #: Bytes of all arrays of a .fx file: those of the largest model that is imported.
 _MOST = 1 << 29
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layer:
     """A program run over the steps of a sequence.
 
@@ -61,6 +65,10 @@ class Layer:
         object.__setattr__(
             self, "return_sequences", flag(self.return_sequences, f"layer {self.name!r}: return_sequences")
         )
+
+    def __repr__(self) -> str:
+        ops = sum(len(program.ops) for program in self.programs.values())
+        return f"Layer {self.name!r}: {self.kind}, {ops} ops"
 
     @property
     def recurrent(self) -> bool:
@@ -94,7 +102,7 @@ class Layer:
                 raise FxsimError(
                     f"layer {self.name!r} takes {program.input.elements} elements a step, its input has {shape[-1]}"
                 )
-            if program.input.type.plain != type.plain:
+            if program.input.type.plain != type.plain or program.input.type.min > type.min:
                 raise FxsimError(f"layer {self.name!r} takes {program.input.type}, its input is {type}")
             for dot in program.dots:
                 if dot.weights.data.ndim == 3 and dot.weights.shape[0] != (shape[0] if len(shape) > 1 else 1):
@@ -113,7 +121,7 @@ class Layer:
         return ((shape[0], elements) if self.return_sequences else (elements,)), self.program.type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A quantised network: what both the simulator and the gateware compute.
 
@@ -138,8 +146,16 @@ class Graph:
                 raise FxsimError(f"layer names must have at most {LONGEST_NAME} printable characters, not {show(name)}")
             if not name or names.count(name) > 1:
                 raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
-        for _ in self.flow():
-            pass
+        prefixes = [prefix for layer in self.layers for prefix in layer.programs]
+        for prefix in prefixes:
+            if prefixes.count(prefix) > 1:
+                raise FxsimError(f"layer names must be distinct, also from the directions of others: {show(prefix)}")
+        for layer, _, _, result, _ in self.flow():
+            if math.prod(result) > MOST_INPUTS:
+                have = math.prod(result)
+                raise FxsimError(
+                    f"layer {layer.name!r}: its result must have at most {MOST_INPUTS} elements, not {have}"
+                )
 
     def flow(self) -> Iterator[tuple[Layer, Shape, Fixed, Shape, Fixed]]:
         """Every layer with the shape and format of its input and of its result."""
@@ -205,6 +221,32 @@ class Graph:
                 sizes = program.sizes.items()
                 total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
+
+    def summary(self) -> Summary:
+        """Layers, tensors with their proven ranges, and tables, for people, notebooks and programs.
+
+        ``print`` it, let a notebook show it, or take its ``to_dict()``.
+        """
+        from .summaries import network  # it looks at the programs through others, which import this module
+
+        return network(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values, as ``fxsim info --json`` prints it. Files are for :meth:`save`."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        from .summaries import brief
+
+        return brief(self)._repr_html_()
+
+    def __repr__(self) -> str:
+        def side(shape: Shape, type: Fixed) -> str:
+            return f"{' x '.join(map(str, shape))} x {type}"
+
+        ends = f"input {side(self.shape, self.input)}, output {side(self.output_shape, self.output)}"
+        count = len(self.layers)
+        return f"Graph {self.name}: {count} layer{'s' * (count > 1)}, {self.parameters} parameters; {ends}"
 
     def predict(self, x: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
         """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape).

@@ -21,6 +21,7 @@ from .errors import FxsimError, OverflowWarning, show
 from .fixed import IntArray, cast_floats, to_float
 from .frame import Wanted
 from .graph import Graph
+from .lanes import fits
 from .overflows import INPUT, describe
 from .stretches import Few, Part, Results, door, few, inputs, stretches
 
@@ -39,7 +40,7 @@ _NOTHING = Wanted()
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What a simulation gives.
 
@@ -57,6 +58,12 @@ class Run:
     overflows: dict[str, int]
     overflow_counts: dict[str, IntArray]
     trace: dict[str, IntArray]
+
+    def __repr__(self) -> str:
+        count = len(self.raw)
+        traced = f", {len(self.trace)} traced tensors" if self.trace else ""
+        outputs = f"outputs {self.raw.shape}, {sum(self.overflows.values())} overflows{traced}"
+        return f"Run of {count} sequence{'s' * (count != 1)}: {outputs}"
 
 
 def quantize_inputs(graph: Graph, x: ArrayLike, raw: bool = False) -> IntArray:
@@ -83,6 +90,8 @@ def _check_inputs(graph: Graph, x: ArrayLike, raw: bool) -> NDArray[Any]:
         if array.dtype.kind not in "iu":
             raise FxsimError(f"raw input must be integers, not {array.dtype}")
         low, high = graph.input.min, graph.input.max
+        if not fits(low, high, 64):
+            raise FxsimError(f"input {graph.input} does not fit 64-bit integers")
         if array.size and (int(array.min()) < low or int(array.max()) > high):
             raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
     return array
@@ -102,15 +111,18 @@ def simulate(
     state: Mapping[str, ArrayLike] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    checked: bool = False,
 ) -> Run:
     """Run the network on a batch, bit for bit what its gateware computes.
 
     ``x`` is (batch, *graph.shape) values, or raw integers with ``raw``. ``trace`` keeps every op of every step, or
     those named ``layer.op``. ``state`` gives states before the first step by ``layer.state``, (batch, elements) raw
-    integers; others start from their initial values. ``progress`` is called with sequences done and all. Raises
-    ``FxsimError`` for inputs of another shape, not finite, or states that do not exist.
+    integers; others start from their initial values. ``progress`` is called with sequences done and all. ``checked``
+    compares every access to memory with the tensor that it is meant for, several times slower: ``KernelError`` says
+    that fxsim itself is wrong. Raises ``FxsimError`` for inputs of another shape, not finite, or states that do not
+    exist.
     """
-    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace))
+    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace), checked)
     run = _simulate(graph, x, raw, wanted, state or {}, threads, progress)
     return run if overflows else replace(run, overflows={}, overflow_counts={})
 
@@ -283,6 +295,8 @@ def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> di
         if name not in known:
             raise FxsimError(f"state must be one of {', '.join(known) or 'none'}, not {name!r}")
         op, array = known[name], arguments.array(value, f"state {name!r}", "integers")
+        if not fits(op.type.min, op.type.max, 64):
+            raise FxsimError(f"state {name!r}: its format {op.type} does not fit 64-bit integers")
         if array.shape != (batch, op.elements) or array.dtype.kind not in "iu":
             raise FxsimError(
                 f"state {name!r} must be integers of shape {(batch, op.elements)}, not {array.dtype} {array.shape}"

@@ -2,7 +2,8 @@
 """The cocotb tests; :func:`testbenches.cocotb_run.run_cocotb` runs them.
 
 Settings come by environment: ``FXSIM_MANIFEST`` (folder), ``FXSIM_VECTORS`` (.npz), ``FXSIM_SEQUENCES`` (how many of
-them each test uses) and ``FXSIM_TIMING`` (0: do not compare cycles with the manifest).
+them each test uses), ``FXSIM_TIMING`` (0: do not compare cycles with the manifest) and ``FXSIM_FEW`` (1: as few
+sequences and cycles as a test can do with, for designs whose sequences are long).
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource  # type: ignore[import-untyped]
 
 from testbenches import timing
@@ -25,9 +26,14 @@ from testbenches.manifest import Manifest, Timing, pack, unpack
 from testbenches.vectors import Vectors
 
 STALLS = ("none", "random", "bursts")
+#: Where packets end if sequences are counted: once for all of them, never, with each beat, anywhere.
+PACKETS = ("whole", "low", "high", "random")
 RESET_CYCLES = 8
 #: Moments of a sequence's way at which a reset comes.
 RESETS = 16
+#: Whether sequences are so long that few of them must do, and then the most cycles to wait for what should not come.
+FEW = os.environ.get("FXSIM_FEW") == "1"
+PATIENCE = 4096
 
 
 def pauses(kind: str, seed: int, longest: int) -> Iterator[bool] | None:
@@ -54,8 +60,9 @@ def _bursts(seed: int, longest: int) -> Iterator[bool]:
 class _Frames:
     """What the input's beats say of frame_error: it is high in the cycle after the beat that shows a wrong length."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, counted: bool) -> None:
         self.size = size
+        self.counted = counted  # no sequence is of a wrong length
         self.reset()
 
     def reset(self) -> None:
@@ -66,6 +73,8 @@ class _Frames:
 
     def take(self, last: bool) -> None:
         """Follow one beat."""
+        if self.counted:
+            return
         if self.broken:
             self.broken = not last
             return
@@ -95,7 +104,7 @@ class Monitor:
         self.completions: list[int] = []  # edges that took an output TLAST
         self.open: list[int] = []
         self.held: tuple[int, int] | None = None
-        self.input = _Frames(tb.manifest.input.beats_per_sequence)
+        self.input = _Frames(tb.manifest.input.beats_per_sequence, tb.manifest.counted)
 
     async def run(self) -> None:
         """Sample until the test ends."""
@@ -152,8 +161,11 @@ class Monitor:
 class TB:
     """Clock, reset, source, sink and monitor of one test."""
 
-    def __init__(self, dut: Any, idle: str = "none", backpressure: str = "none") -> None:
+    def __init__(
+        self, dut: Any, idle: str = "none", backpressure: str = "none", tlast: Sequence[bool] | None = None
+    ) -> None:
         self.dut = dut
+        self.tlast = tlast  # of each input beat, where it is not that of the frames
         self.manifest = Manifest.load(os.environ["FXSIM_MANIFEST"])
         self.vectors = Vectors.load(os.environ["FXSIM_VECTORS"], self.manifest)
         self.count = min(int(os.environ.get("FXSIM_SEQUENCES", "20")), len(self.vectors))
@@ -169,18 +181,34 @@ class TB:
         Clock(self.clock, 10, unit="ns").start()
         # the models log every frame
         logging.getLogger("cocotb").setLevel(logging.WARNING)
+        logging.getLogger("cocotb.regression").setLevel(logging.INFO)  # which test runs
         self.source = self._endpoint(AxiStreamSource, self.manifest.input.prefix)
         self.sink = self._endpoint(AxiStreamSink, self.manifest.output.prefix)
         for endpoint, kind, seed in ((self.source, idle, 1), (self.sink, backpressure, 2)):
             endpoint.set_pause_generator(pauses(kind, seed, self.manifest.burst))
         self.monitor = Monitor(self)
         cocotb.start_soon(self.monitor.run())
+        if tlast is not None:
+            cocotb.start_soon(self._drive_tlast(tlast))
 
     def _endpoint(self, kind: Any, prefix: str) -> Any:
         logging.getLogger(f"cocotb.{self.dut._name}.{prefix}").setLevel(logging.WARNING)
         bus = AxiStreamBus.from_prefix(self.dut, prefix)
+        if self.tlast is not None and prefix == self.manifest.input.prefix:
+            del bus.tlast  # else the model would drive it
         # tdata is one "byte" to the model per 8 bits
         return kind(bus, self.clock, self.reset_n, reset_active_level=False, byte_size=8)
+
+    async def _drive_tlast(self, values: Sequence[bool]) -> None:
+        """Give each input beat its TLAST, and keep it until the beat is taken."""
+        prefix = self.manifest.input.prefix
+        port, valid, ready = (getattr(self.dut, f"{prefix}_{name}") for name in ("tlast", "tvalid", "tready"))
+        for value in values:
+            port.value = int(value)
+            taken = False
+            while not taken:
+                await RisingEdge(self.clock)
+                taken = not self.resetting and bool(int(valid.value) & int(ready.value))
 
     async def reset(self) -> None:
         """Reset the design; what the source still had to send is dropped."""
@@ -217,7 +245,12 @@ class TB:
     async def quiet(self) -> None:
         """Wait until a design that has all its input has nothing left to say."""
         await self.until(self.source.idle)
-        await self.cycles(self.manifest.drain)
+        await self.cycles(self.drain)
+
+    @property
+    def drain(self) -> int:
+        """Cycles of that."""
+        return min(self.manifest.drain, PATIENCE) if FEW else self.manifest.drain
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition; fail when no beat moves any more."""
@@ -268,7 +301,7 @@ async def x_free_after_reset(dut: Any) -> None:
     """From the first cycle after reset no output is X, even if the inputs are; the monitor looks at each cycle."""
     tb = TB(dut)
     await tb.reset()
-    await tb.cycles(tb.manifest.drain)
+    await tb.cycles(tb.drain)
     assert tb.monitor.out_stands is None, f"output before any input, at clock edge {tb.monitor.out_stands}"
     tb.send(0)
     await tb.finish(1)
@@ -342,11 +375,11 @@ async def _faults(dut: Any, stall: str, lengths: list[int]) -> None:
         broken += 1
         after.append(len(good))
         # nothing of a broken frame may be left in the next, nor in the one after
-        for _ in range(2):
+        for _ in range(1 if FEW else 2):
             good.append(len(good) + 1)
             tb.send(good[-1])
     # two broken frames in a row
-    for length in (lengths[0], lengths[-1]):
+    for length in (lengths[0], lengths[-1]) if not FEW else ():
         tb.send(2, length)
         broken += 1
     after.append(len(good))
@@ -367,7 +400,7 @@ async def early_tlast(dut: Any, stall: str) -> None:
     size = Manifest.load(os.environ["FXSIM_MANIFEST"]).input.beats_per_sequence
     # a frame has at least one beat, so with one beat a sequence none is too short
     if size > 1:
-        await _faults(dut, stall, sorted({1, 2, size // 2, size - 1} & set(range(1, size))))
+        await _faults(dut, stall, [1] if FEW else sorted({1, 2, size // 2, size - 1} & set(range(1, size))))
 
 
 @cocotb.test()
@@ -376,6 +409,40 @@ async def missing_tlast(dut: Any, stall: str) -> None:
     """All beats up to the next TLAST belong to the broken frame, even when they are a whole number of sequences."""
     size = Manifest.load(os.environ["FXSIM_MANIFEST"]).input.beats_per_sequence
     await _faults(dut, stall, sorted({size + 1, 2 * size, 2 * size + 1}))
+
+
+@cocotb.test()
+@cocotb.parametrize(packets=PACKETS, stall=("none", "random"))
+async def packets(dut: Any, packets: str, stall: str) -> None:
+    """Sequences are counted, wherever packets end; TLAST comes with the last result of those in which one did."""
+    manifest = Manifest.load(os.environ["FXSIM_MANIFEST"])
+    size, each = manifest.input.beats_per_sequence, manifest.output.beats_per_sequence
+    total = min(int(os.environ.get("FXSIM_SEQUENCES", "20")), 12)
+    beats = total * size
+    rng = random.Random(beats)
+    tlast = {
+        "whole": [beat == beats - 1 for beat in range(beats)],
+        "low": [False] * beats,
+        "high": [True] * beats,
+        # with the first beat of every third sequence, too
+        "random": [rng.random() < 1 / (2 * size) or beat % (3 * size) == size for beat in range(beats)],
+    }[packets]
+    tb = TB(dut, stall, stall, tlast)
+    await tb.reset()
+    for sequence in range(total):
+        tb.send(sequence)
+    monitor = tb.monitor
+    await tb.until(lambda: sum(map(len, monitor.frames)) + len(monitor.open) >= total * each)
+    await tb.quiet()
+    ends = [any(tlast[k * size : (k + 1) * size]) for k in range(total)]
+    want = [k * each for k in range(1, total + 1) if ends[k - 1]]
+    got = [sum(map(len, monitor.frames[: k + 1])) for k in range(len(monitor.frames))]
+    assert got == want, f"TLAST came with results {got}, counted from 1, instead of {want}"
+    # as sequences, whatever the packets
+    words = [*(word for frame in monitor.frames for word in frame), *monitor.open]
+    monitor.frames, monitor.open = [words[k : k + each] for k in range(0, len(words), each)], []
+    tb.expect(list(range(total)))
+    tb.expect_errors(0)
 
 
 @cocotb.test()

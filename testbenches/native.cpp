@@ -2,7 +2,10 @@
 // Native AXI-Stream bench. All that depends on the design stands in the generated fxsim_dut.h:
 //   FX_CLOCK FX_RESET FX_ERROR FX_S(port) FX_M(port)   the ports
 //   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
+//   FX_COUNTED                                         1: a sequence ends with its last beat, TLAST ends a packet
 //   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
+//   FX_BUFFERS FX_GROUP                                FX_BUFFER(push, pop, filled, depth, steps) for each buffer, or
+//                                                      empty; input beats of a vector
 // Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
 
 #include <fcntl.h>
@@ -23,15 +26,20 @@
 
 #include "Vdut.h"
 #include "fxsim_dut.h"
+#include "native_buffers.h"
 #include "verilated.h"
 #ifdef FX_COVERAGE
 #include "verilated_cov.h"
+#endif
+#ifdef FX_WAVES
+#include "verilated_fst_c.h"
 #endif
 
 namespace {
 
 constexpr uint32_t kInWords = (FX_IN_BITS + 31) / 32;
 constexpr uint32_t kOutWords = FX_OUT_WORDS;
+constexpr uint32_t kResetCycles = 16;
 
 [[noreturn]] void die(const std::string& message) {
     std::fprintf(stderr, "error %s\n", message.c_str());
@@ -140,9 +148,22 @@ class Writer {
 
 class Source {  // the frames to send: each stored sequence in turn, broken ones between them by chance
   public:
-    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults)
-        : random_(random), sequences_(sequences), stored_(stored), faults_(faults) {
+    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults, uint64_t seed)
+        : random_(random), sequences_(sequences), stored_(stored), faults_(faults), seed_(seed) {
         choose();
+    }
+    // TLAST of this beat, the same however often it is asked for
+    bool tlast() const {
+        if (!FX_COUNTED) return last();
+        // engines differ, and so do stretches of sequences here
+        const uint64_t count = sequence_ * FX_IN_BEATS + beat_;
+        switch (Random(seed_ + (sequence_ / 8) * 977).next() % 5) {
+            case 0: return last();
+            case 1: return false;
+            case 2: return true;
+            case 3: return last() && Random(seed_ + count * 31).next() % 4 == 0;
+            default: return Random(seed_ + count * 37).next() % (2 * FX_IN_BEATS) == 0;
+        }
     }
     bool done() const { return sequence_ == sequences_; }
     bool right() const { return length_ == FX_IN_BEATS; }
@@ -160,6 +181,7 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
             choose();
         }
     }
+    void finish() { sequences_ = sequence_ + 1; }  // the frame under way is the last
     void give_up() {  // the frame under way is not sent again
         if (beat_ != 0) sequence_ += right();
         choose();
@@ -175,8 +197,10 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
         else length_ = FX_IN_BEATS + 1 + random_.next() % (2 * FX_IN_BEATS);
     }
     Random& random_;
-    const uint64_t sequences_, stored_;
+    uint64_t sequences_;
+    const uint64_t stored_;
     const uint32_t faults_;
+    const uint64_t seed_;
     uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
 };
 
@@ -217,7 +241,8 @@ int main(int argc, char** argv) {
     const uint32_t burst = static_cast<uint32_t>(arguments.number("burst"));
     Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
     Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
-    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")));
+    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")),
+                  arguments.number("seed"));
     // each sequence alone in the design, after a pause: its latency is this one
     const bool alone = arguments.number("alone") != 0;
     const int64_t latency = static_cast<int64_t>(arguments.number("latency"));
@@ -228,7 +253,28 @@ int main(int argc, char** argv) {
     // Registers without a reset start at random, so that a design which relies on zeros is caught.
     context->randReset(2);
     context->randSeed(static_cast<int>(arguments.number("seed") & 0x3fffffff) + 1);
+#ifdef FX_WAVES
+    context->traceEverOn(true);
+#endif
     const auto dut = std::make_unique<Vdut>(context.get());
+#ifdef FX_WAVES
+    // From the first beat of a sequence (of the first: from the reset) to its result, or to what is wrong.
+    VerilatedFstC waves;
+    waves.set_time_unit("1ps");
+    waves.set_time_resolution("1ps");
+    dut->trace(&waves, 99);
+    const uint64_t shown = arguments.number("shown"), period = arguments.number("period");
+    enum { kBefore, kShown, kAfter } showing = kBefore;
+    const auto show = [&](uint64_t cycle, bool high) {
+        if (showing != kShown) return;
+        if (!waves.isOpen()) waves.open(arguments.text("waves").c_str());
+        waves.dump(cycle * period + (high ? period / 2 : 0));
+    };
+    if (shown == 0) showing = kShown;
+#define FX_SHOW(cycle, high) show(cycle, high)
+#else
+#define FX_SHOW(cycle, high)
+#endif
 
     std::vector<std::unique_ptr<Writer>> taps;
     const std::string tap_prefix = arguments.text("taps");
@@ -240,6 +286,14 @@ int main(int argc, char** argv) {
     }
 #undef FX_TAP
 
+    std::vector<Buffer> buffers;
+#define FX_BUFFER(push, pop, filled, depth, steps) buffers.emplace_back(depth, steps);
+    FX_BUFFERS
+#undef FX_BUFFER
+    const bool filling = arguments.number("fill") != 0;
+    Fill fill(buffers, FX_IN_BEATS, FX_GROUP, arguments.number("patience"));
+    bool filled = !filling;
+
     uint32_t in_word[kInWords + 1] = {};
     const auto garbage = [&] {
         for (uint32_t index = 0; index < kInWords; ++index) in_word[index] = random.next();
@@ -249,18 +303,22 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 0;
     dut->FX_S(tvalid) = 0;
     dut->FX_M(tready) = 0;
-    for (int cycle = 0; cycle < 16; ++cycle) {
+    for (uint32_t cycle = 0; cycle < kResetCycles; ++cycle) {
         garbage();
         put(dut->FX_S(tdata), in_word);
         dut->FX_S(tlast) = random.next() & 1;
         dut->FX_CLOCK = 0;
         dut->eval();
+        FX_SHOW(cycle, false);
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle, true);
     }
     dut->FX_RESET = 1;
 
     std::deque<uint64_t> due;  // sequences that the sink has not got in whole
+    std::deque<bool> ends;     // of those that are in: whether TLAST is to come with the last result
+    bool packet_ended = false;
     uint64_t sent = 0, received = 0, completed = 0, pause = 0;
     int64_t began = -1;  // edge that took the first beat of the latest sequence
     uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
@@ -275,18 +333,26 @@ int main(int argc, char** argv) {
         // a beat once offered stays until it is taken
         const bool waits = alone && source.first() && (!due.empty() || pause > 0);
         if (alone && due.empty() && pause > 0) --pause;
-        if (!offered && !source.done() && !waits) offered = !idle.now();
+        if (!filled) {
+            fill.decide(static_cast<int64_t>(cycle), sent, offered);
+            if (fill.over()) {
+                source.finish();
+                filled = true;
+            }
+        }
+        const bool may_offer = filled || fill.may_offer(sent);
+        if (!offered && !source.done() && !waits && may_offer) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
-            dut->FX_S(tlast) = source.last();
+            dut->FX_S(tlast) = source.tlast();
         } else {
             // without tvalid the other lines mean nothing; a design that reads them is wrong
             garbage();
             put(dut->FX_S(tdata), in_word);
             dut->FX_S(tlast) = random.next() & 1;
         }
-        dut->FX_M(tready) = !backpressure.now();
+        dut->FX_M(tready) = filled ? !backpressure.now() : fill.ready();
         if (!source.done() && random.chance(resets)) {
             // one edge forgets everything: frames under way are neither finished nor answered
             dut->FX_RESET = 0;
@@ -297,12 +363,18 @@ int main(int argc, char** argv) {
             dut->FX_RESET = 1;
             source.give_up();
             due.clear();
+            ends.clear();
+            packet_ended = false;
             offered = stalled = error_due = false;
             progress = cycle;
             continue;
         }
         dut->FX_CLOCK = 0;
         dut->eval();
+#ifdef FX_WAVES
+        if (showing == kBefore && offered && source.first() && source.sequence() == shown) showing = kShown;
+#endif
+        FX_SHOW(cycle + kResetCycles, false);
 
         // what stands now is what the coming edge sees
         const bool accepted = offered && dut->FX_S(tready);
@@ -332,6 +404,16 @@ int main(int argc, char** argv) {
                 break;
             }
         }
+        size_t number = 0;
+        bool sound = true;
+#define FX_BUFFER(push, pop, filled, depth, steps) sound = buffers[number++].see(filled, push, pop) && sound;
+        FX_BUFFERS
+#undef FX_BUFFER
+        if (!sound) {
+            fault = "overfull";
+            break;
+        }
+        if (!filled) fill.observe(static_cast<int64_t>(cycle), accepted, out_valid && dut->FX_M(tready));
 #define FX_TAP(valid, data, words)              \
     if (valid) {                                \
         uint32_t word[words + 1];               \
@@ -367,6 +449,11 @@ int main(int argc, char** argv) {
             last_in = static_cast<int64_t>(cycle);
             // a design that answers each step does so before the sequence has ended
             if (source.right() && (FX_OUT_BEATS > 1 ? source.first() : source.last())) due.push_back(source.sequence());
+            packet_ended = packet_ended || source.tlast();
+            if (source.last()) {
+                if (source.right()) ends.push_back(!FX_COUNTED || packet_ended);
+                packet_ended = false;
+            }
             source.accepted();
         }
         if (out_valid && !stalled) {
@@ -378,13 +465,15 @@ int main(int argc, char** argv) {
                 fault = "value";
                 break;
             }
-            if (out_last != (beat == FX_OUT_BEATS - 1)) {
+            const bool final = beat == FX_OUT_BEATS - 1;
+            if (out_last != (final && !ends.empty() && ends.front())) {
                 fault = "tlast";
                 break;
             }
             ++received;
-            if (beat == FX_OUT_BEATS - 1) {
+            if (final) {
                 due.pop_front();
+                if (!ends.empty()) ends.pop_front();
                 if (++completed == 1000) memory = anonymous_kb();
                 if (completed <= keep_completions) completions.write(&cycle, sizeof cycle);
             }
@@ -397,6 +486,10 @@ int main(int argc, char** argv) {
         }
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle + kResetCycles, true);
+#ifdef FX_WAVES
+        if (showing == kShown && completed > shown) showing = kAfter;
+#endif
 
         if (cycle % 4096 == 0) {
             const auto now = std::chrono::steady_clock::now();
@@ -407,6 +500,12 @@ int main(int argc, char** argv) {
         }
     }
     const long grown = anonymous_kb();
+#ifdef FX_WAVES
+    dut->FX_CLOCK = 1;  // the edge at which the run ended
+    dut->eval();
+    show(cycle + kResetCycles, true);
+    waves.close();
+#endif
     dut->final();
 #ifdef FX_COVERAGE
     context->coveragep()->write(arguments.text("coverage").c_str());
@@ -422,6 +521,8 @@ int main(int argc, char** argv) {
     print("first_in", first_in);
     print("first_last_in", first_last_in);
     print("last_in", last_in);
+    print("filled", filled);
+    for (size_t number = 0; number < buffers.size(); ++number) buffers[number].print(number);
     print("first_out", first_out);
     return 0;
 }

@@ -16,8 +16,9 @@ from networks import network
 from rtl_bench import pack, plan_for, random_raw, unpack
 
 from fxsim.simulation import simulate
-from rtl.axi import AxiTop, stride
+from rtl.axi import AxiTop
 from rtl.folding import Plan
+from rtl.widths import stride
 
 #: Rows of a waveform that the source and the sink decide, and those that the design answers with.
 GIVEN = ("s_axis_tvalid", "s_axis_tlast", "s_axis_tdata", "m_axis_tready")
@@ -78,12 +79,12 @@ def data(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return raw, simulate(plan.graph, raw, raw=True).raw
 
 
-def play(plan: Plan, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def play(plan: Plan, given: Mapping[str, Sequence[str]], framing: str = "tlast") -> dict[str, list[str]]:
     """What the design answers in each cycle after reset to the rows :data:`GIVEN`: rows of ports, ``m_axis_tdata`` raw.
 
     A label such as B1 in ``s_axis_tdata`` is step 1 of sequence B; "x" is anything, here all bits set.
     """
-    top = AxiTop(plan)
+    top = AxiTop(plan, framing)
     raw, _ = data(plan)
     wide = stride(top.in_type)
     answers: dict[str, list[str]] = {name: [] for name in (*ANSWERED, "m_axis_tdata")}
@@ -119,10 +120,10 @@ def play(plan: Plan, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
     return answers
 
 
-def compare(plan: Plan, wave: Wave) -> None:
+def compare(plan: Plan, wave: Wave, framing: str = "tlast") -> None:
     """Hold a waveform to the design: every bit of control in every cycle, every result, the length of every arrow."""
     lanes = wave.lanes
-    answers = play(plan, {name: lanes[name] for name in GIVEN})
+    answers = play(plan, {name: lanes[name] for name in GIVEN}, framing)
     for name in ANSWERED:
         # Without a beat, TLAST may be anything.
         seen = [

@@ -172,11 +172,13 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         return Planned(shape)
     sequences = [one.flag("return_sequences") for one in found]
     pairs = {"units": (forward.units, backward.units), "return_sequences": (sequences[0], sequences[-1])}
+    # Two directions may differ in class, functions and units; put together element by element, not in units.
     for key, (want, have) in pairs.items():
-        if have != want:
-            found[-1].refuse(key, have, f"that of the forward layer, {want!r}", doubt=True)
-    if forward.kind != backward.kind:
-        options.problem("forward and backward layers must be of one class")
+        if have != want and not (key == "units" and merge == "concat"):
+            legal = f"that of the forward layer, {want!r}"
+            if key == "units":
+                legal += ", unless merge_mode is 'concat'"
+            found[-1].refuse(key, have, legal, doubt=True)
     sides = dict(zip(("forward", "backward"), (forward, backward), strict=True))
     expected = tuple(
         Expected(
@@ -195,7 +197,7 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         read = {"merge_mode": merge, "return_sequences": sequences[0], **built}
         return [SourceLayer(options.name, "bidirectional", read, {})]
 
-    units = forward.units * (2 if merge == "concat" else 1)
+    units = forward.units + (backward.units if merge == "concat" else 0)
     return Planned(_result(steps, units, sequences[0]), expected, build)
 
 

@@ -20,11 +20,12 @@ from rtl.delays import family
 from rtl.folding import Folding, Plan, make_plan
 from rtl.folds import Fold
 from rtl.layer import LayerCore
+from rtl.lower import HardLayer
 from rtl.matvec import MatVec
 from rtl.network import NetworkTap
 from rtl.schedule import LayerSchedule
 from rtl.scheduler import schedule
-from rtl.stream import Beat
+from rtl.stream import Beat, Buffer
 from testbenches.formal.casts import Format
 
 _STEPS, _FEATURES, _UNITS = 3, 3, 4
@@ -94,11 +95,26 @@ class _Opaque(wiring.Component):
         """None."""
         return []
 
+    def buffers(self) -> list[tuple[HardLayer, Buffer]]:
+        """None."""
+        return []
 
-def top(made: Plan) -> axi.AxiTop:
-    """The top of a plan, around anything that has a network's streams."""
-    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque):
-        return axi.AxiTop(made)
+
+class _OpaquePackets(wiring.Component):
+    """In the place of the queue of packets: its ports."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        super().__init__({"put": In(1), "ends": In(1), "full": Out(1), "front": Out(1), "get": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
+def top(made: Plan, framing: str = "tlast") -> axi.AxiTop:
+    """The top of a plan, around anything that has a network's streams and remembers packets."""
+    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque, Packets=_OpaquePackets):
+        return axi.AxiTop(made, framing)
 
 
 def product(

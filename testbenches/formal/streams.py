@@ -7,19 +7,21 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Value
 
-from testbenches.formal.bench import Bench
+from testbenches.formal.bench import Bench, opened
 from testbenches.formal.models import Queue, after
 
 
 def queue(dut: Any) -> Bench:
-    """``rtl.stream.Buffer`` is a queue, as long as nobody pushes into a full one."""
+    """``rtl.stream.Buffer`` is a queue, as long as nobody pushes into a full one, not even while a beat leaves it."""
     b = Bench()
     inside = b.add("dut", dut)
     push, beat, ready = b.free(1, "push"), b.free(dut.bits + 2, "beat"), b.free(1, "ready")
     b.m.d.comb += [dut.push.eq(push), dut.beat.eq(beat), dut.o.ready.eq(ready)]
     valid, payload = dut.o.valid, Value.cast(dut.o.payload)
     model = Queue(b, "model", dut.bits + 2, dut.depth, push, beat, valid & ready)
-    b.assume(~push | (model.count < dut.depth) | ready)
+    b.assume(~push | (model.count < dut.depth))
+    if not dut.steps:
+        b.assume(beat[dut.bits :] == 1)
     some = model.count != 0
     b.check("valid when there is a beat", valid == (some if dut.registered else some | push))
     b.check("the oldest beat is at the output", payload == Mux(some, model.front, beat), when=valid)
@@ -27,7 +29,10 @@ def queue(dut: Any) -> Bench:
     b.goal("full", model.count == dut.depth)
     b.lemma("as many beats as in the model", inside["filled"] == model.count)
     for k in range(dut.depth):
-        b.lemma("every beat is the model's", inside[f"entry{k}"] == model.word(k), when=model.count > k)
+        kept = Value.cast(inside[f"entry{k}"])
+        b.lemma("every beat is the model's", kept == model.word(k)[: len(kept)], when=model.count > k)
+        if not dut.steps:
+            b.lemma("every beat is a whole result", model.word(k)[dut.bits :] == 1, when=model.count > k)
     model.lemma()
     return b
 
@@ -89,8 +94,11 @@ def spread(dut: Any) -> Bench:
     b.check("the parts come in order", o.data == part, when=dut.o.valid)
     b.check("last with the last part", o.last == final, when=dut.o.valid)
     b.check("abort with the last part of a broken sequence", o.abort == (final & broken), when=dut.o.valid)
-    b.check("the next beat is taken with the last part, not before", dut.i.ready == (~busy | (given & final)))
-    b.goal("the parts of two beats without a gap", given & final & taken)
+    if dut.eager:
+        b.check("the next beat is taken with the last part, not before", dut.i.ready == (~busy | (given & final)))
+        b.goal("the parts of two beats without a gap", given & final & taken)
+    else:
+        b.check("the next beat is taken after the last part", dut.i.ready == ~busy)
     b.lemma("as many parts left as in the model", inside["left"] == Mux(busy, dut.count - number, 0))
     b.lemma("the model is sound", (number < dut.count) & (busy | (number == 0)))
     for k in range(dut.count):
@@ -131,8 +139,37 @@ def collect(dut: Any) -> Bench:
     for k, part in enumerate(parts):
         b.lemma("the parts are the model's", inside[f"part{k}"] == part, when=step > k)
     for k in range(dut.depth):
-        entry = Value.cast(inside[f"entry{k}"])
-        kept = (entry[: dut.steps * dut.bits] == results.word(k)) & (entry[-2:] == 1)
-        b.lemma("every result is the model's", kept, when=results.count > k)
+        b.lemma("every result is the model's", inside[f"entry{k}"] == results.word(k), when=results.count > k)
     results.lemma()
     return b
+
+
+def packets(dut: Any) -> Bench:
+    """``rtl.packets.Packets`` is a queue of bits, as long as nobody puts into a full or takes out of an empty one."""
+    b = Bench()
+    depth = dut.depth
+    module = opened(dut)
+    # Ports of the proof's own, to tie the memory to the model.
+    ports = [module.submodules.bits.read_port(domain="comb") for _ in range(depth)]
+    inside = b.add("dut", module)
+    b.m.d.comb += [port.addr.eq(k) for k, port in enumerate(ports)]
+    b.own(dut.put, dut.ends, dut.get)
+    model = Queue(b, "model", 1, depth, dut.put, dut.ends, dut.get)
+    b.assume(~dut.put | (model.count != depth))
+    b.assume(~dut.get | (model.count != 0))
+    b.check("full when there is no room", dut.full == (model.count == depth))
+    b.check("the oldest bit is in front", dut.front == model.front, when=model.count != 0)
+    b.goal("full", dut.full)
+    b.goal("a bit comes as another leaves", dut.put & dut.get & dut.front)
+    b.lemma("as many bits as in the model", inside["count"] == model.count)
+    newest, oldest = inside["newest"], inside["oldest"]
+    b.lemma("places are sound", (oldest < depth) & (newest == _around(oldest + model.count, depth)))
+    model.lemma()
+    for k in range(depth):
+        bit = Array(port.data for port in ports)[_around(oldest + k, depth)]
+        b.lemma("memory and model hold the same", bit == model.word(k), when=model.count > k)
+    return b
+
+
+def _around(place: Value, count: int) -> Value:
+    return Mux(place >= count, place - count, place)
