@@ -57,6 +57,8 @@ class Folding:
 
     def __post_init__(self) -> None:
         settle(self, *WHOLE)
+        if self.clock_mhz is not None:
+            object.__setattr__(self, "clock_mhz", check_clock(self.clock_mhz))
 
     def ways(self, steps: int) -> int:
         """Sequences that take turns in a layer of so many steps."""

@@ -34,7 +34,8 @@ def count(value: object, name: str, low: int = 1) -> int:
 def probability(value: object, name: str) -> float:
     """``value`` as a float if it is a number of any type from 0 to below 1; raises :class:`CheckError`."""
     found: Any = value
-    if isinstance(found, bool) or not isinstance(found, Real) or not 0 <= float(found) < 1:
+    # The limits hold for the number itself, which may be beyond all floats.
+    if isinstance(found, bool) or not isinstance(found, Real) or not 0 <= value < 1:  # type: ignore[operator]
         raise CheckError(f"{name} must be a probability from 0 to below 1, not {show(value)}")
     return float(found)
 
