@@ -654,7 +654,7 @@ def test_refuses_other_layers():
         exact.quantize(changed(source, 0, forward=1), "ap_fixed<16,6>")
     with refused("layer 'bi': option 'return_sequences' must be that of its forward layer"):
         exact.quantize(changed(source, 0, return_sequences=True), "ap_fixed<16,6>")
-    with refused("merge must be one of sum, ave, mul, not 'max'"):
+    with refused("layer 'bi': merge_mode must be one of concat, sum, ave, mul, not 'max'"):
         exact.quantize(changed(source, 0, merge_mode="max"), "ap_fixed<16,6>")
 
 
