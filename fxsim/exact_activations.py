@@ -25,6 +25,12 @@ class Tables:
     formats: Formats
     size: int | None = None
 
+    @property
+    def share(self) -> Fixed:
+        """What softmax keeps of exp and 1/sum: from 0 to 1, with the bits of a gate but for its sign."""
+        bits = self.formats.gate - 1
+        return Fixed(bits, bits - 1, False, Round.RND, Overflow.SAT)
+
     def lookup(
         self, b: Builder, name: str, function: str, x: str, type: Fixed, values: Fixed, round: Round = Round.RND
     ) -> str:
@@ -140,13 +146,55 @@ def softmax(input: Fixed, elements: int, result: Fixed, tables: Tables) -> Progr
     of 1/x from 1 to 2, and the result halved as often.
     """
     b = Builder()
+    share = tables.share
+    _, e = _exponentials(b, input, elements, tables)
+    total, stages = _halved(b, e, elements)
+    found = tables.lookup(b, "inverse", "inverse", total, share, share.plain)
+    for shift, over, half in stages:
+        less = mul(b, f"inverse_less_{shift}", found, half)
+        found = b.add(Select(name=f"inverse_{shift}", type=share, condition=over, a=less, b=found))
+    mul(b, "y", e, found, result)
+    return b.build("y")
+
+
+def log_softmax(input: Fixed, elements: int, result: Fixed, tables: Tables) -> Program:
+    """The logarithm of softmax, ``y = (x - max x) - log(sum(e))``, with the tables and the halvings of :func:`softmax`.
+
+    Each halving of the sum adds its share of log 2. With an error of exp of at most ε but for the largest element,
+    which is exactly 1, the sum is off by at most (n - 1)·ε; as it is at least 1, so is its logarithm. The error is then
+    at most (n - 1)·ε, the error of the table of the logarithm, half a step of the constants for each halving, and half
+    a step of ``result``, where that does not saturate.
+    """
+    b = Builder()
+    below, e = _exponentials(b, input, elements, tables)
+    total, stages = _halved(b, e, elements)
+    bits = tables.share.width
+    logs = Fixed(bits, bits, False, Round.RND, Overflow.SAT)
+    found = tables.lookup(b, "log", "log", total, logs, logs.plain)
+    for shift, over, _ in stages:
+        value = cast_float(shift * math.log(2.0), Fixed(64, bits, True, Round.RND))
+        more = b.scalar(f"log_of_{shift}", value, smallest(0, value, bits))
+        step = b.add(
+            Select(name=f"log_{shift}_or_0", type=b.type(more), condition=over, a=more, b=zero(b, f"log_{shift}"))
+        )
+        found = add(b, f"log_{shift}", found, step)
+    sub(b, "y", below, found, result)
+    return b.build("y")
+
+
+def _exponentials(b: Builder, input: Fixed, elements: int, tables: Tables) -> tuple[str, str]:
+    """Add ``x - max x`` and exp of it."""
     x = b.add(Input(name="x", type=input, elements=elements))
     top = b.add(Largest(name="top", type=input, arg=x))
     below = sub(b, "below_top", x, top)
-    bits = tables.formats.gate - 1
-    share = Fixed(bits, bits - 1, False, Round.RND, Overflow.SAT)
-    e = tables.lookup(b, "e", "exp", below, share, share.plain, Round.TRN)
-    total = b.add(Total(name="total", type=smallest(0, elements << share.frac, share.frac), arg=e))
+    share = tables.share
+    return below, tables.lookup(b, "e", "exp", below, share, share.plain, Round.TRN)
+
+
+def _halved(b: Builder, e: str, elements: int) -> tuple[str, list[tuple[int, str, str]]]:
+    """Add the sum of e, halved until it is at most 2; for each shift whether it was made, and its factor."""
+    frac = b.type(e).frac
+    total = b.add(Total(name="total", type=smallest(0, elements << frac, frac), arg=e))
     stages = []
     shift = 1
     while 2 * shift < (elements - 1).bit_length():
@@ -160,9 +208,4 @@ def softmax(input: Fixed, elements: int, result: Fixed, tables: Tables) -> Progr
         total = b.add(Select(name=f"total_{shift}", type=kept, condition=over, a=less, b=total))
         stages.append((shift, over, half))
         shift //= 2
-    found = tables.lookup(b, "inverse", "inverse", total, share, share.plain)
-    for shift, over, half in stages:
-        less = mul(b, f"inverse_less_{shift}", found, half)
-        found = b.add(Select(name=f"inverse_{shift}", type=share, condition=over, a=less, b=found))
-    mul(b, "y", e, found, result)
-    return b.build("y")
+    return total, stages

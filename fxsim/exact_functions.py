@@ -45,8 +45,8 @@ def _sigmoid(x: Array) -> Array:
 
 
 #: softplus is relu(x) and a table of the rest, log(1 + exp(-|x|)); elu and selu are tables below zero only; softmax
-#: asks for exp below zero, and for 1/x from 1 to 2. There exp ends in 0: of many elements that are next to nothing, the
-#: sum would else be too large by half the last entry each.
+#: asks for exp below zero, and from 1 to 2 for 1/x, log_softmax there for log x. exp ends in 0: of many elements that
+#: are next to nothing, the sum would else be too large by half the last entry each.
 FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid, 0.25, 1 / (6 * np.sqrt(3)), 0.5),
     "tanh": Function(np.tanh, 1.0, 4 / (3 * np.sqrt(3)), 1.0),
@@ -58,6 +58,7 @@ FUNCTIONS: dict[str, Function] = {
     # A share e / sum(e) is off by at most half of what exp is.
     "exp": Function(lambda x: np.exp(np.minimum(x, 0.0)), 1.0, 1.0, 1.0, high=0.0, ends_low=True),
     "inverse": Function(lambda x: 1.0 / np.maximum(x, 1.0), 1.0, 2.0, 0.25, low=1.0, high=2.0),
+    "log": Function(lambda x: np.log(np.maximum(x, 1.0)), 1.0, 1.0, 0.5, low=1.0, high=2.0),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from . import exact_lines
+from .arguments import integer
 from .errors import FxsimError
 from .exact_functions import Bins, beyond, domain, extremes, function
 from .exact_lines import Lines, best_lines
@@ -29,10 +30,9 @@ SIZES = (16, 1 << 16)
 PLAIN = (1 << 10, 1 << 11, 1 << 12)
 
 
-def check_size(size: int) -> None:
-    """Raise ``FxsimError`` unless ``size`` is a legal number of entries."""
-    if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
-        raise FxsimError(f"table_size must be an integer from {SIZES[0]} to {SIZES[1]}, not {size!r}")
+def check_size(size: int) -> int:
+    """A legal number of entries; raises ``FxsimError`` for another."""
+    return integer(size, "table_size", *SIZES)
 
 
 @lru_cache(512)

@@ -43,6 +43,7 @@ def _load(given: Namespace) -> Graph:
         config=given.config,
         preset=given.preset,
         table_size=given.table_size,
+        steps=given.steps,
     )
 
 
@@ -55,10 +56,10 @@ def _source(given: Namespace, purpose: str) -> Source:
     if not _is_graph(given):
         if given.float is not None:
             raise FxsimError(f"--float goes with a {SUFFIX} graph as MODEL; {given.model} is a float model itself")
-        return api.read_source(given.model, given.weights)
+        return api.read_source(given.model, given.weights, steps=given.steps)
     if given.float is None:
         raise FxsimError(f"{given.model}: is a quantised graph; for {purpose}, give the trained model with --float")
-    return api.read_source(given.float, given.weights)
+    return api.read_source(given.float, given.weights, steps=given.steps)
 
 
 def info(given: Namespace, out: Output) -> None:
