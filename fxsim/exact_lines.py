@@ -165,7 +165,7 @@ def offsets(bins: Bins, index: Array, slopes: Array, bits: int) -> tuple[Array, 
 def largest_error(lines: Lines, argument: Fixed) -> float:
     """A limit of the difference between lines and function over all inputs of ``argument`` that are asked for.
 
-    The largest difference before the sum is rounded, and half a step: at most half a step above the largest one.
+    The largest difference before the sum is rounded, and half a step: at most a step above the largest one.
     """
     bins, index = _bins(lines, argument)
     values = to_float(lines.values.values.data, lines.values.values.type)

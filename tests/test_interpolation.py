@@ -81,7 +81,8 @@ def test_the_error_is_as_asked_for_and_below_the_bound(name, argument):
             got = evaluated(lines, all_of(argument), argument)
             assert to.min <= got.min() and got.max() <= to.max
             worst, largest = brute(name, lines, argument), exact_lines.largest_error(lines, argument)
-            assert worst <= largest + 1e-12 <= worst + to.lsb / 2 + 2e-12
+            # The sum may round toward the function where the line is farthest from it, instead of away from it.
+            assert worst <= largest + 1e-12 <= worst + to.lsb + 2e-12
             assert largest <= exact_lines.bound(lines, argument) + 1e-12
             # Lines of exp end a step below 1, and may be moved for it by a step of their values.
             assert largest <= error + to.lsb * (1.5 if name == "exp" else 1)
