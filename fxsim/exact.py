@@ -212,8 +212,8 @@ class _Flow:
         of_state = self.kernel(layer, "recurrent_kernel", "recurrent_bias", hidden, (units, outputs))
         types = CellTypes(
             self.type.plain,
-            gate=formats.ranged(gate, formats.gate) or formats.precision,
-            candidate=formats.ranged(act, formats.gate) or formats.precision,
+            gate=formats.ranged(gate, self.tables.gate) or formats.precision,
+            candidate=formats.ranged(act, self.tables.gate) or formats.precision,
             hidden=hidden,
             cell=cell,
             reset=None if after else hidden,

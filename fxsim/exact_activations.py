@@ -26,9 +26,14 @@ class Tables:
     size: int | None = None
 
     @property
+    def gate(self) -> int:
+        """Bits of a gate, its sign included: no table of a given size is so fine that 18 are too few."""
+        return self.formats.gate if self.size is None else BLOCK
+
+    @property
     def share(self) -> Fixed:
         """What softmax keeps of exp and 1/sum: from 0 to 1, with the bits of a gate but for its sign."""
-        bits = self.formats.gate - 1
+        bits = self.gate - 1
         return Fixed(bits, bits - 1, False, Round.RND, Overflow.SAT)
 
     def lookup(

@@ -68,7 +68,10 @@ class Formats:
 
     @property
     def gate(self) -> int:
-        """Bits of a gate, its sign included: two more than its table serves, for what it multiplies is rounded, too."""
+        """Bits of a gate, its sign included, whose table is as fine as the precision: two more than that serves.
+
+        For what a gate multiplies is rounded, too.
+        """
         return max(BLOCK, min(self.width, self.places + 3))
 
     def fit(self, low: int, high: int, frac: int, width: int) -> Fixed:

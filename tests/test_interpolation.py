@@ -11,7 +11,7 @@ import pytest
 
 from fxsim import exact_lines, exact_tables, reference
 from fxsim.errors import FxsimError
-from fxsim.exact_activations import interpolate
+from fxsim.exact_activations import Tables, interpolate
 from fxsim.exact_formats import Formats
 from fxsim.exact_functions import FUNCTIONS, function
 from fxsim.exact_lines import Lines, best_lines
@@ -264,6 +264,15 @@ def test_an_input_of_few_bits_has_an_entry_each():
     for places in (12, 16, 20):
         table = choose("tanh", Fixed(12, 9), Fixed(24, 23), None, places)
         assert isinstance(table, Table) and table.frac == 9
+
+
+def test_gates_have_the_bits_that_their_tables_are_worth():
+    for precision, bits in (("<16,6>", 18), ("<18,2>", 18), ("<20,2>", 20), ("<24,6>", 21), ("<24,1>", 24)):
+        formats = Formats.of(f"ap_fixed{precision}")
+        assert Tables(formats).gate == bits
+        assert Tables(formats, 1024).gate == Tables(formats, 65536).gate == 18
+    # Even the largest table of a size errs by more than the half step of its values.
+    assert exact_tables.largest_error(best_table("sigmoid", SUM, GATES["sigmoid"], 1 << 16), SUM) > 2.0**-17
 
 
 def test_a_size_that_is_asked_for_is_never_interpolated():
