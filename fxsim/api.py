@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import vectors, verdicts
 from .checks import check as check
 from .errors import FxsimError, show
+from .extras import importing, require
 from .fixed import Fixed
 from .folder import MANIFEST, read_text, whole_folder
 from .graph import SUFFIX, Graph
@@ -57,6 +58,7 @@ def load(
     precision: Fixed | str | None = None,
     config: Config | None = None,
     preset: str | None = None,
+    table_size: int | None = None,
 ) -> Graph:
     """A quantised network, ready to simulate and to build.
 
@@ -66,8 +68,8 @@ def load(
         .keras, .h5, an architecture .json with ``weights``, a saved .fx graph, or a live Keras model.
     weights : path, optional
         HDF5 weights of an architecture .json.
-    precision, config, preset
-        As for :func:`fxsim.quantize`. A .fx graph has its formats already and refuses all three.
+    precision, config, preset, table_size
+        As for :func:`fxsim.quantize`. A .fx graph has its formats and tables already and refuses all four.
 
     Raises
     ------
@@ -75,11 +77,14 @@ def load(
         The file is damaged, the network is not one that fxsim expresses exactly, or an option is not legal.
     """
     if isinstance(model, str | os.PathLike) and Path(model).suffix == SUFFIX:
-        if any(option is not None for option in (weights, precision, config, preset)):
-            raise FxsimError(f"{model}: has its weights and formats; give no weights, precision, config or preset")
+        if any(option is not None for option in (weights, precision, config, preset, table_size)):
+            raise FxsimError(
+                f"{model}: has its weights, formats and tables; "
+                "give no weights, precision, config, preset or table_size"
+            )
         return Graph.load(model)
     source = read_source(model, weights)
-    return quantize(source, precision=precision, config=config, preset=preset)
+    return quantize(source, precision=precision, config=config, preset=preset, table_size=table_size)
 
 
 def plan(
@@ -105,8 +110,9 @@ def plan(
     shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll`` and ``input_beat`` are
     those of :func:`export`. Raises ``FxsimError`` with the attainable value if there is none.
     """
-    from rtl.folding import Folding, by_reuse
-    from rtl.search import by_budget
+    with importing("plan", "rtl"):
+        from rtl.folding import Folding, by_reuse
+        from rtl.search import by_budget
 
     _check_graph(graph)
     if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
@@ -125,7 +131,8 @@ def pareto(
 
     Each has ``folding``, ``timing`` and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
     """
-    from rtl.search import pareto as front
+    with importing("plan", "rtl"):
+        from rtl.search import pareto as front
 
     _check_graph(graph)
     return front(graph, clock_mhz, family, multiplier, count)
@@ -200,9 +207,15 @@ def export(
     accuracy : sequence of fxsim.page.Part, optional
         How well the network does its work, for the folder's report.html.
     """
-    from rtl.folding import Folding, by_reuse, from_json, make_plan
+    with importing("export", "rtl"):
+        from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
+    require("export", "rtl")
+    with importing("export"):
+        from rtl.package import package
+        from rtl.report import report
+        from rtl.verilog import manifest, to_verilog, top_name
     budgets: dict[str, Any] = {
         "multipliers": multipliers,
         "dsp": dsp,
@@ -233,12 +246,6 @@ def export(
         beat=folding.beat if beat is None else beat,
     )
     planned = make_plan(graph, folding, clock_mhz, family)
-    try:
-        from rtl.package import package
-        from rtl.report import report
-        from rtl.verilog import manifest, to_verilog, top_name
-    except ImportError as error:
-        raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
     top = top_name(_default_top(graph.name) if top is None else top)
     with whole_folder(folder) as temporary:
         text, taps = to_verilog(planned, top)
@@ -264,7 +271,8 @@ def _check_graph(graph: object) -> None:
 def _default_top(name: str) -> str:
     """A module name made from the graph's: other characters become ``_``, no double ones, a letter first."""
     plain = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name))[:56].strip("_")
-    from rtl.verilog import top_name
+    with importing("export", "rtl"):
+        from rtl.verilog import top_name
 
     for attempt in (plain, f"net_{plain}".rstrip("_")):
         try:
@@ -281,8 +289,9 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
     with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. Raises ``FxsimError``
     if a tool is not installed or refuses the design.
     """
-    from rtl.route import FAMILY, route_design
-    from rtl.synthesis import results, synthesize
+    with importing("synth", "rtl"):
+        from rtl.route import FAMILY, route_design
+        from rtl.synthesis import results, synthesize
 
     place, routed = Path(folder), None
     if route:
