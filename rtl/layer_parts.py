@@ -31,7 +31,7 @@ from .constants import LOGIC
 from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
 from .folds import LANE, REDUCTIONS, is_shift
 from .parts import Parts, bits, casts, multiplexer, read_only
-from .schedule import LayerSchedule, widths
+from .schedule import LayerSchedule
 
 #: Fewest registers in a row that become a shift register.
 SHIFT = 3
@@ -163,7 +163,7 @@ class _Layer:
         if isinstance(op, Mul):
             if not is_shift(self.program, op):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
-                self.parts.include(multipliers(plan.family, *widths(plan, op), count, stages, logic, exact))
+                self.parts.include(multipliers(plan.family, *plan.widths(op), count, stages, logic, exact))
             else:
                 self.parts["ff"] += exact * count * (slot.cycle - slot.start)
         else:
@@ -183,7 +183,7 @@ class _Layer:
             return False
         if is_shift(self.program, op):
             return False
-        slot, both = self.plan.slots[name], widths(self.plan, op)
+        slot, both = self.plan.slots[name], self.plan.widths(op)
         return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1
 
     def blocked(self, name: str, frac: int) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from fxsim.program import Lookup, Op
 
+from .folded import Engine
 from .folds import REDUCTIONS
-from .schedule import Engine, LayerSchedule
+from .schedule import LayerSchedule
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ class States(Operands):
     def __init__(self, m: Module, plan: LayerSchedule) -> None:
         super().__init__(m, plan)
         self.take = Signal(name="take")  # high when a token enters
-        self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.rings: dict[str, StateRing] = {}  # states of interleaved sequences
 
     def prepare(self) -> None:
