@@ -5,8 +5,8 @@ All delays are in ns, of the slow corner. A wire takes ``net`` and, for each dou
 ``fan_out``. Sources:
 
 - Kintex-7, grade -2: registers, LUTs, carries, block RAM, DSP blocks and wires of designs that open tools placed and
-  routed. What was not measured there is that of the slowest Artix-7 in Yosys' cell library, times the ratio of the cells
-  that are known of both: 0.73, in DSP blocks 0.95.
+  routed. What was not measured there is that of the slowest Artix-7 in Yosys' cell library, times the ratio of the
+  cells that are known of both: 0.73, in DSP blocks 0.95.
 - UltraScale+, grade -2: reports of Vivado for public designs in XCVU3P-2 and XCU250-2; what they lack is 0.84 of what
   such reports say for XCZU3EG-1.
 - UltraScale, grade -2: no report was found; the mean of both.
@@ -16,6 +16,7 @@ All delays are in ns, of the slow corner. A wire takes ``net`` and, for each dou
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class CellDelays:
     """Delays of a family's cells, in ns; two numbers are those of a DSP block's factors A and B.
 
     ``register``: clock to output; ``setup``, ``enable``, ``reset``: what the pins of a register take before the edge.
-    ``lut``, ``mux``: through a LUT, and through the multiplexers behind LUTs. ``carry_select``, ``carry_data``: from the
-    two inputs of a carry cell's place to its sum or carry; ``carry_place``: from place to place; ``carry_on``: from the
-    cell before through all places; ``carry_sum``: from there to the first sum.
+    ``lut``, ``mux``: through a LUT, and through the multiplexers behind LUTs. ``carry_select``, ``carry_data``: from
+    the two inputs of a carry cell's place to its sum or carry; ``carry_place``: from place to place; ``carry_on``:
+    from the cell before through all places; ``carry_sum``: from there to the first sum.
     ``shift``, ``memory``: clock to output of LUTs as shift registers and as memories; ``write``: what their inputs take
     before the edge. ``ram``, ``ram_register``: clock to output of a block RAM, without and with the register behind it;
     ``ram_address``, ``ram_data``, ``ram_enable``: before the edge.
@@ -33,8 +34,8 @@ class CellDelays:
     Of DSP blocks, ``factor``, ``product``, ``result``: from the pin into the register of the factor, of the product, of
     the result; ``through``: from the pin to the output. ``result_out``, ``product_out``, ``factor_out``: from the clock
     to the output, out of these registers; ``term``, ``term_result``: from the third operand to the output and into the
-    result's register; ``cascade``, ``cascade_result``: the same from the block below; ``onward``: what the output to the
-    block above takes longer; ``dsp_enable``: what enables and resets take before the edge.
+    result's register; ``cascade``, ``cascade_result``: the same from the block below; ``onward``: what the output to
+    the block above takes longer; ``dsp_enable``: what enables and resets take before the edge.
     """
 
     net: float
@@ -76,7 +77,7 @@ class CellDelays:
 def _mean(one: CellDelays, two: CellDelays) -> CellDelays:
     """Half way between two families."""
 
-    def between(name: str) -> float | tuple[float, ...]:
+    def between(name: str) -> Any:
         a, b = getattr(one, name), getattr(two, name)
         return tuple((p + q) / 2 for p, q in zip(a, b, strict=True)) if isinstance(a, tuple) else (a + b) / 2
 

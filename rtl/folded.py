@@ -97,10 +97,10 @@ class Engine:
 class FoldedProgram:
     """A layer's program with its folding, for one family and clock.
 
-    ``ways``: sequences whose tokens take turns. ``bounds``: proven ranges of the ops. ``parked``: products of the input,
-    made in cycles of their own, that wait as whole vectors for the beats. ``chained``: products follow each other within
-    a token, each over the fold's cycles, and all vectors move with their token. ``absorbed``: sums that products make
-    themselves.
+    ``ways``: sequences whose tokens take turns. ``bounds``: proven ranges of the ops. ``parked``: products of the
+    input, made in cycles of their own, that wait as whole vectors for the beats. ``chained``: products follow each
+    other within a token, each over the fold's cycles, and all vectors move with their token. ``absorbed``: sums that
+    products make themselves.
     """
 
     program: Program
