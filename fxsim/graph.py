@@ -13,19 +13,24 @@ import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import flag, index, settle, sizes
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
+from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
+
+if TYPE_CHECKING:
+    from .listing import Summary
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
@@ -37,11 +42,12 @@ _MOST = 1 << 29
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layer:
     """A program run over the steps of a sequence.
 
-    ``program`` None: Flatten, which joins the steps into one vector. A program without states runs on every step by
+    ``program`` None: the values stay in their order. Without ``steps`` that is Flatten, which joins the steps into one
+    vector; with it Reshape, which deals a vector into so many steps. A program without states runs on every step by
     itself. One with states runs along the sequence from its initial states and gives every step's result if
     ``return_sequences``, else the last one's. ``backward`` runs from the last step to the first, and its results are
     put behind those of ``program`` (Bidirectional, concat).
@@ -52,6 +58,17 @@ class Layer:
     program: Program | None
     return_sequences: bool = True
     backward: Program | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, "steps")
+        object.__setattr__(
+            self, "return_sequences", flag(self.return_sequences, f"layer {self.name!r}: return_sequences")
+        )
+
+    def __repr__(self) -> str:
+        ops = sum(len(program.ops) for program in self.programs.values())
+        return f"Layer {self.name!r}: {self.kind}, {ops} ops"
 
     @property
     def recurrent(self) -> bool:
@@ -72,7 +89,14 @@ class Layer:
         if self.program is None:
             if self.backward is not None:
                 raise FxsimError(f"layer {self.name!r}: a layer without a program has no backward program")
-            return (int(np.prod(shape)),), type
+            whole = math.prod(shape)
+            if self.steps is None:
+                return (whole,), type
+            if index(self.steps) is None or not 1 <= self.steps <= whole or whole % self.steps or len(shape) == 2:
+                raise FxsimError(f"layer {self.name!r}: steps must divide a vector of {whole}, not {show(self.steps)}")
+            return (self.steps, whole // self.steps), type
+        if self.steps is not None:
+            raise FxsimError(f"layer {self.name!r}: steps must be left out where there is a program")
         for program in filter(None, (self.program, self.backward)):
             if program.input.elements != shape[-1]:
                 raise FxsimError(
@@ -97,7 +121,7 @@ class Layer:
         return ((shape[0], elements) if self.return_sequences else (elements,)), self.program.type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A quantised network: what both the simulator and the gateware compute.
 
@@ -111,8 +135,7 @@ class Graph:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
-            raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
+        object.__setattr__(self, "shape", sizes(self.shape, "input shape", 1 << 20))
         if self.inputs > MOST_INPUTS:
             raise FxsimError(f"an input must have at most {MOST_INPUTS} elements, not {self.inputs}")
         if not self.layers:
@@ -141,6 +164,17 @@ class Graph:
             result, format = layer.result(shape, type)
             yield layer, shape, type, result, format
             shape, type = result, format
+
+    @cached_property
+    def entry(self) -> Shape:
+        """Shape in which the input's values come in: behind a Reshape in front of all layers that compute, if any."""
+        shape = self.shape
+        for layer, _, _, result, _ in self.flow():
+            if layer.program is not None:
+                break
+            if layer.steps is not None:
+                shape = result
+        return shape
 
     @cached_property
     def output_shape(self) -> Shape:
@@ -187,6 +221,32 @@ class Graph:
                 sizes = program.sizes.items()
                 total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
+
+    def summary(self) -> Summary:
+        """Layers, tensors with their proven ranges, and tables, for people, notebooks and programs.
+
+        ``print`` it, let a notebook show it, or take its ``to_dict()``.
+        """
+        from .summaries import network  # it looks at the programs through others, which import this module
+
+        return network(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values, as ``fxsim info --json`` prints it. Files are for :meth:`save`."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        from .summaries import brief
+
+        return brief(self)._repr_html_()
+
+    def __repr__(self) -> str:
+        def side(shape: Shape, type: Fixed) -> str:
+            return f"{' x '.join(map(str, shape))} x {type}"
+
+        ends = f"input {side(self.shape, self.input)}, output {side(self.output_shape, self.output)}"
+        count = len(self.layers)
+        return f"Graph {self.name}: {count} layer{'s' * (count > 1)}, {self.parameters} parameters; {ends}"
 
     def predict(self, x: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
         """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape).
@@ -273,6 +333,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
 
 
+#: Fields that came later: a file has them only where they have another value than the usual one.
+_LATER: dict[str, frozenset[str]] = {"Layer": frozenset({"steps"})}
 _CLASSES: dict[str, Any] = {c.__name__: c for c in (Graph, Layer, Program, Const, Table, Fixed, *OPS.values())}
 _ENUMS: dict[str, Any] = {c.__name__: c for c in (Round, Overflow)}
 
@@ -293,8 +355,13 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     if isinstance(value, Enum):
         return {"$": type(value).__name__, "name": value.name}
     if is_dataclass(value):
-        content = {f.name: _encode(getattr(value, f.name), arrays) for f in fields(value) if f.init}
-        return {"$": type(value).__name__, **content}
+        kind = type(value).__name__
+        names = [f.name for f in fields(value) if f.init]
+        later = {f.name: f.default for f in fields(value) if f.name in _LATER.get(kind, ())}
+        content = {
+            name: getattr(value, name) for name in names if name not in later or getattr(value, name) != later[name]
+        }
+        return {"$": kind, **{name: _encode(item, arrays) for name, item in content.items()}}
     if isinstance(value, tuple):
         return [_encode(item, arrays) for item in value]
     return value
@@ -334,7 +401,7 @@ def _decode(value: Any, members: _Members) -> Any:
         raise FxsimError(f"unknown kind {show(kind)}")
     known = {f.name for f in fields(_CLASSES[kind]) if f.init}
     given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
-    if set(given) != known:
+    if set(given) | _LATER.get(kind, frozenset()) != known:
         raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {show(sorted(given))}")
     hints = _hints(_CLASSES[kind])
     for name, item in given.items():

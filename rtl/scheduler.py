@@ -8,7 +8,8 @@ from dataclasses import replace
 from math import ceil
 from types import MappingProxyType
 
-from fxsim.errors import FxsimError
+from fxsim.arguments import index, integer
+from fxsim.errors import FxsimError, show
 from fxsim.program import (
     Concat,
     Constant,
@@ -66,18 +67,14 @@ def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, way
 def _check(program: Program, fold: Fold) -> None:
     """Raise ``FxsimError`` for a fold that the program does not allow."""
     legal = legal_beats(program)
-    if fold.beats not in legal:
-        raise FxsimError(f"beats must be one of {', '.join(map(str, legal))}, not {fold.beats}")
-    if fold.cycles < 1:
-        raise FxsimError(f"cycles must be a positive integer, not {fold.cycles}")
-    if fold.cycles > MOST_CYCLES:
-        raise FxsimError(f"cycles must be at most {MOST_CYCLES}, not {fold.cycles}")
+    if index(fold.beats) not in legal:
+        raise FxsimError(f"beats must be one of {', '.join(map(str, legal))}, not {show(fold.beats)}")
+    integer(fold.cycles, "cycles", 1, MOST_CYCLES)
     if fold.input is None:
         return
     if not input_products(program):
         raise FxsimError("input must be left out where no other product runs beside those of the input")
-    if type(fold.input) is not int or not 1 <= fold.input <= MOST_CYCLES:
-        raise FxsimError(f"input must be an integer from 1 to {MOST_CYCLES} cycles, not {fold.input!r}")
+    integer(fold.input, "input", 1, MOST_CYCLES, note=" cycles")
 
 
 def _with_opened(layer: FoldedProgram) -> LayerSchedule:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "Source", "SourceLayer"]
+__all__ = ["KINDS", "MOVING", "Source", "SourceLayer"]
 
 #: The kinds of layers, with the options each always has; `hard_sigmoid` functions carry their slope with them.
 #:
@@ -26,14 +26,17 @@ __all__ = ["KINDS", "Source", "SourceLayer"]
 #: dense         units use_bias                                                 kernel (n, u), bias (u,)
 #: activation    function and its parameters: alpha, theta, or slope and shift  none
 #: flatten       none                                                           none
+#: reshape       steps                                                          none
 #: ============= ============================================================== ====================================
 #:
 #: lstm and simple_rnn may have a recurrent_bias too. Without a bias its weights are zeros. Recurrent layers whose gates
-#: use hard_sigmoid have `hard_sigmoid_slope`.
-KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten")
+#: use hard_sigmoid have `hard_sigmoid_slope`. reshape deals a vector into steps.
+KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten", "reshape")
+#: The kinds whose layers leave every value as it is and where it is.
+MOVING = ("flatten", "reshape")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SourceLayer:
     """One layer; `weights` are float64 and read-only, exactly the stored values.
 
@@ -45,6 +48,10 @@ class SourceLayer:
     options: Mapping[str, object]
     weights: Mapping[str, NDArray[np.float64]]
     origin: str = ""
+
+    def __repr__(self) -> str:
+        weights = ", ".join(f"{name} {value.shape}" for name, value in self.weights.items())
+        return f"SourceLayer {self.name!r}: {self.kind}{f'; {weights}' if weights else ''}"
 
     def __eq__(self, other: object) -> bool:
         # The generated one would compare arrays with `==`, whose truth value is an error.
@@ -59,7 +66,7 @@ class SourceLayer:
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """A float network that is one chain of layers.
 
@@ -72,5 +79,9 @@ class Source:
     shape: tuple[int, ...]
     layers: tuple[SourceLayer, ...]
     idle: tuple[tuple[int, str], ...] = ()
+
+    def __repr__(self) -> str:
+        layers = [*(f"{layer.name} ({layer.kind})" for layer in self.layers[:8]), *(["..."] * (len(self.layers) > 8))]
+        return f"Source {self.name}: input {' x '.join(map(str, self.shape))}; {', '.join(layers)}"
 
     __hash__ = None  # type: ignore[assignment]
