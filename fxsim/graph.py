@@ -8,13 +8,11 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
-from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -24,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from .arguments import flag, index, settle, sizes
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
-from .folder import MOST_TEXT
+from .folder import MOST_TEXT, write_whole
 from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
@@ -307,30 +305,6 @@ class Graph:
         except Exception as error:  # zlib.error is no OSError
             raise FxsimError(f"{path}: not a readable .fx file ({type(error).__name__})") from None
         return graph
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses.
-
-    A device, pipe or socket of that name is refused, for a rename would destroy it.
-    """
-    target = Path(path)
-    try:
-        if target.exists() and not (target.is_file() or target.is_dir()):
-            raise FxsimError(f"{target}: is not a regular file, so it is left alone")
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
 
 
 #: Fields that came later: a file has them only where they have another value than the usual one.

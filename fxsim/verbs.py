@@ -16,8 +16,8 @@ import numpy as np
 from . import api, files, plans, profiles, report, scan_page, scan_tasks, scans, summaries
 from .errors import FxsimError
 from .extras import importing
-from .folder import MANIFEST, read_json
-from .graph import SUFFIX, Graph, write_whole
+from .folder import MANIFEST, read_json, write_whole
+from .graph import SUFFIX, Graph
 from .listing import Column, Listing
 from .page import Part, Text
 from .quantization import DEFAULT

@@ -20,8 +20,7 @@ from typing import Any
 from fxsim.arguments import integer
 from fxsim.errors import FxsimError, show
 from fxsim.extras import EXTRAS, install
-from fxsim.folder import MANIFEST, read_json
-from fxsim.graph import write_whole
+from fxsim.folder import MANIFEST, read_json, write_whole
 
 from .folding import check_clock
 from .synthesis import synthesize
