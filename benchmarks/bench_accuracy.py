@@ -5,8 +5,7 @@
 
 DIR holds ``models``, ``data`` and ``golden`` (the trained networks of arXiv:2207.00559, 125 drawings, test inputs);
 without it only the demo network is measured. For every width each preset has the best of a few numbers of integer
-bits, by its mean error. The preset exact is measured with the tables that follow from the precision and with tables of
-1024 entries, also at <16,6>. The table goes to standard output, the rows to JSON, the curves to two pictures.
+bits, by its mean error. The table goes to standard output, the rows to JSON, the curves to a picture.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +28,13 @@ from fxsim.quantization import quantize
 from fxsim.simulation import predict
 
 HERE = Path(__file__).resolve().parent
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A preset with the modes of its precision and the size of its tables; widths, and its look in the pictures."""
-
-    preset: str
-    modes: str
-    table_size: int | None
-    widths: tuple[int, ...]
-    colour: str
-    marker: str
-    text: str
-
-
-EXACT, ENTRIES = "exact", "exact, 1024 entries"
-KINDS = {
-    EXACT: Kind("exact", "", None, tuple(range(8, 25)), "#0b6e99", "o", "fxsim, preset exact"),
-    ENTRIES: Kind("exact", "", 1024, tuple(range(8, 25)), "#9db8c4", "", "the same with tables\nof 1024 entries"),
-    "hls4ml": Kind(
-        "hls4ml", "", None, tuple(range(8, 21, 2)), "#c44e34", "s",
-        "hls4ml arithmetic, default modes\n(AP_TRN, AP_WRAP)",
-    ),
-    "hls4ml RND SAT": Kind(
-        "hls4ml", ",AP_RND,AP_SAT", None, tuple(range(8, 21, 2)), "#d99a2b", "^", "hls4ml arithmetic,\nAP_RND, AP_SAT"
-    ),
-}  # fmt: skip
-#: The precision that is used where none is given.
-DEFAULT = (16, 6)
+WIDTHS = (8, 10, 12, 14, 16, 18, 20)
+#: Label, preset and modes of the precision, colour and marker in the picture.
+PRESETS = {
+    "exact": ("exact", "", "#0b6e99", "o"),
+    "hls4ml": ("hls4ml", "", "#c44e34", "s"),
+    "hls4ml RND SAT": ("hls4ml", ",AP_RND,AP_SAT", "#d99a2b", "^"),
+}
 TITLES = {
     "quickdraw/lstm": "QuickDraw LSTM, 5 classes",
     "quickdraw/gru": "QuickDraw GRU, 5 classes",
@@ -82,10 +59,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement of a kind, or with `` at <16,6>`` behind its name of that precision.
-
-    ``accuracy``: share of right classes, or of those that float gives where none are known.
-    """
+    """One measurement. ``accuracy``: share of right classes, or of those that float gives where none are known."""
 
     network: str
     preset: str
@@ -120,32 +94,32 @@ def classes(y: NDArray[np.float64]) -> NDArray[np.int64]:
     return (y[:, 0] > 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
 
 
-def measure(case: Case, kinds: Sequence[str]) -> Iterator[Row]:
-    """A row for every kind and width, and those of the preset exact at <16,6>."""
+def measure(case: Case, widths: Sequence[int]) -> Iterator[Row]:
+    """A row for every preset and width."""
     want = predict_float(case.source, case.x)
     labels = classes(want) if case.y is None else case.y
     right = float(np.mean(classes(want) == labels))
-
-    def row(label: str, width: int, integer: int) -> Row:
-        kind = KINDS[label]
-        precision = f"ap_fixed<{width},{integer}{kind.modes}>"
-        graph = quantize(case.source, precision=precision, preset=kind.preset, table_size=kind.table_size)
-        got = predict(graph, case.x, warn=False)
-        error, accuracy = np.abs(got - want), float(np.mean(classes(got) == labels))
-        return Row(case.name, label, width, integer, accuracy, right, float(error.mean()), float(error.max()))
-
-    for label in kinds:
-        for width in KINDS[label].widths:
-            rows = [row(label, width, integer) for integer in case.integers]
+    for label, (preset, modes, _, _) in PRESETS.items():
+        for width in widths:
+            rows = []
+            for integer in case.integers:
+                precision = f"ap_fixed<{width},{integer}{modes}>"
+                got = predict(quantize(case.source, precision=precision, preset=preset), case.x, warn=False)
+                error = np.abs(got - want)
+                accuracy = float(np.mean(classes(got) == labels))
+                rows.append(
+                    Row(case.name, label, width, integer, accuracy, right, float(error.mean()), float(error.max()))
+                )
             yield min(rows, key=lambda row: row.mean_error)
-            if (width, KINDS[label].preset) == (DEFAULT[0], "exact"):
-                yield replace(rows[case.integers.index(DEFAULT[1])], preset=f"{label} at <{width},{DEFAULT[1]}>")
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Accuracy where classes are known, below it the mean error of the other networks on a logarithmic axis."""
-    plt = _pyplot()
-    rows = [row for row in rows if row.width <= 20]
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     names = [name for name in TITLES if any(row.network == name for row in rows)]
     labelled = [name for name in names if name == "digits" or name.startswith("quickdraw")]
     lines = [line for line in (labelled, [name for name in names if name not in labelled]) if line]
@@ -158,80 +132,40 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         for axes in panels[len(line) :]:
             axes.axis("off")
         for name, axes in zip(line, panels, strict=False):
-            for label in reversed([label for label in KINDS if label != ENTRIES]):
+            for label, (_, _, colour, marker) in reversed(PRESETS.items()):
                 own = [row for row in rows if row.network == name and row.preset == label]
                 values = [100 * row.accuracy if line is labelled else row.mean_error for row in own]
-                handles[label] = _curve(axes, label, own, values)
-            _frame(axes, name)
-            axes.set_xticks(range(8, 21, 2))
+                (handles[label],) = axes.plot(
+                    [row.width for row in own], values, color=colour, marker=marker, markersize=4.5, linewidth=1.6
+                )
+            axes.set_title(TITLES[name], fontsize=10)
+            axes.set_xlabel("width W (bits)")
+            axes.set_xticks(sorted({row.width for row in rows}))
+            axes.tick_params(labelleft=True)
+            axes.grid(True, color="#dddddd", linewidth=0.6)
+            axes.set_axisbelow(True)
             if line is labelled:
                 right = 100 * next(row.float_accuracy for row in rows if row.network == name)
                 handles["float"] = axes.axhline(right, color="#444444", linestyle="--", linewidth=1.1, zorder=0.5)
                 axes.set_ylim(0, 104)
             else:
                 axes.set_yscale("log")
+            for side in ("top", "right"):
+                axes.spines[side].set_visible(False)
         panels[0].set_ylabel("accuracy (%)" if line is labelled else "mean error of the output")
-    _legend(grid[0][-1], handles)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
-def plot_errors(rows: Sequence[Row], path: Path) -> None:
-    """The largest error of every network on a logarithmic axis."""
-    plt = _pyplot()
-    names = [name for name in TITLES if any(row.network == name for row in rows)]
-    columns = min(4, len(names) + 1)
-    lines = -(-(len(names) + 1) // columns)
-    figure, grid = plt.subplots(lines, columns, figsize=(3.3 * columns, 3.0 * lines), squeeze=False)
-    panels = list(grid.flat)
-    handles: dict[str, Any] = {}
-    for name, axes in zip(names, panels, strict=False):
-        for label in reversed(KINDS):
-            own = [row for row in rows if row.network == name and row.preset == label]
-            handles[label] = _curve(axes, label, own, [row.max_error for row in own])
-        _frame(axes, name)
-        axes.set_xticks(range(8, 25, 4))
-        axes.set_yscale("log")
-    for line in grid:
-        line[0].set_ylabel("largest error of the output")
-    for axes in panels[len(names) :]:
-        axes.axis("off")
-    _legend(panels[len(names)], handles)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
-def _curve(axes: Any, label: str, rows: Sequence[Row], values: Sequence[float]) -> Any:
-    look = {"color": KINDS[label].colour, "marker": KINDS[label].marker, "markersize": 4.5, "linewidth": 1.6}
-    return axes.plot([row.width for row in rows], values, **look)[0]
-
-
-def _frame(axes: Any, name: str) -> None:
-    axes.set_title(TITLES[name], fontsize=10)
-    axes.set_xlabel("width W (bits)")
-    axes.tick_params(labelleft=True)
-    axes.grid(True, color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _legend(axes: Any, handles: dict[str, Any]) -> None:
-    texts = {label: kind.text for label, kind in KINDS.items()} | {"float": "float"}
+    texts = {
+        "exact": "fxsim, preset exact",
+        "hls4ml": "hls4ml arithmetic, default modes\n(AP_TRN, AP_WRAP)",
+        "hls4ml RND SAT": "hls4ml arithmetic,\nAP_RND, AP_SAT",
+        "float": "float",
+    }
     order = [label for label in texts if label in handles]
-    axes.legend(
+    grid[0][-1].legend(
         [handles[label] for label in order], [texts[label] for label in order],
         loc="center left", frameon=False, fontsize=9.5, labelspacing=1.0,
     )  # fmt: skip
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
 
 
 def main() -> None:
@@ -239,27 +173,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, help="folder with models, data and golden")
     parser.add_argument("--json", type=Path, default=HERE / "baselines" / "accuracy.json")
-    parser.add_argument("--plots", type=Path, default=HERE.parent / "docs" / "images", help="folder for both pictures")
-    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), help="measure these, keep the others")
+    parser.add_argument("--plot", type=Path, default=HERE.parent / "docs" / "images" / "accuracy.png")
     parser.add_argument("--replot", action="store_true", help="draw what the JSON file holds, measure nothing")
     arguments = parser.parse_args()
-    rows = [Row(**row) for row in json.loads(arguments.json.read_text())] if arguments.json.exists() else []
-    if not arguments.replot:
-        rows = [row for row in rows if row.preset.split(" at ")[0] not in arguments.kinds]
-        print("network         preset                         precision  accuracy   float  mean error   max error")
+    if arguments.replot:
+        rows = [Row(**row) for row in json.loads(arguments.json.read_text())]
+    else:
+        rows = []
+        print("network         preset          precision  accuracy   float  mean error max error")
         for case in cases(arguments.shared):
-            for row in measure(case, arguments.kinds):
+            for row in measure(case, WIDTHS):
                 rows.append(row)
                 print(
-                    f"{row.network:15} {row.preset:30} {f'<{row.width},{row.integer}>':>9} {row.accuracy:9.3f} "
-                    f"{row.float_accuracy:7.3f} {row.mean_error:11.2e} {row.max_error:11.2e}",
+                    f"{row.network:15} {row.preset:15} {f'<{row.width},{row.integer}>':>9} {row.accuracy:9.3f} "
+                    f"{row.float_accuracy:7.3f} {row.mean_error:11.6f} {row.max_error:8.4f}",
                     flush=True,
                 )
-        order = [*KINDS, *(f"{label} at <{DEFAULT[0]},{DEFAULT[1]}>" for label in KINDS)]
-        rows.sort(key=lambda row: (list(TITLES).index(row.network), order.index(row.preset), row.width))
         arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    plot(rows, arguments.plots / "accuracy.png")
-    plot_errors(rows, arguments.plots / "errors.png")
+    plot(rows, arguments.plot)
 
 
 if __name__ == "__main__":
