@@ -218,7 +218,8 @@ class _Flow:
         if name not in _FUNCTIONS:
             raise FxsimError(f"layer {layer.name!r}: activation must be one of {', '.join(_FUNCTIONS)}, not {name!r}")
         values = {key: float(value) for key, value in options.items() if isinstance(value, int | float)}
-        return Exact(name, size=self.table_size, values=values)
+        alpha = options.get("alpha")
+        return Exact(name, size=self.table_size, values=values, slopes=alpha if isinstance(alpha, tuple) else ())
 
 
 def _check(layer: SourceLayer) -> None:
@@ -238,8 +239,10 @@ def _check(layer: SourceLayer) -> None:
             raise FxsimError(f"{where}: option {key!r} is missing")
     for key in needed & {"alpha", "theta", "slope", "shift"}:
         value = layer.options[key]
-        if not isinstance(value, float) or not np.isfinite(value):
-            raise FxsimError(f"{where}: option {key!r} must be a finite number, not {value!r}")
+        several = key == "alpha" and layer.options.get("function") == "leaky_relu" and isinstance(value, tuple)
+        for number in value if several else (value,):  # type: ignore[attr-defined]
+            if not isinstance(number, float) or not np.isfinite(number):
+                raise FxsimError(f"{where}: option {key!r} must be a finite number, not {number!r}")
 
 
 def _int(layer: SourceLayer, key: str) -> int:

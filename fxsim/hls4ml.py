@@ -68,6 +68,8 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
     kinds = {source.input_name: "Input"}
     for layer, shape in steps:
         kinds[layer.name] = _kind(layer, shape)
+        if layer.wrapper:
+            kinds[layer.wrapper] = "TimeDistributed"
     linears = _linears(source)
     kinds |= dict.fromkeys(linears.values(), "Activation")
     read = Config(config, kinds)
@@ -122,10 +124,10 @@ def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
 def _kind(layer: SourceLayer, shape: Shape) -> str:
     """hls4ml's class of a layer."""
     if layer.kind == "activation":
-        if layer.origin == "ReLU":
-            return "ParametrizedActivation"
+        if layer.origin in ("ReLU", "PReLU"):
+            return {"ReLU": "ParametrizedActivation", "PReLU": "PReLU"}[layer.origin]
         return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
-    if layer.kind == "dense" and len(shape) > 1:
+    if layer.kind == "dense" and len(shape) > 1 and not layer.wrapper:
         return "PointwiseConv1D"
     return _KINDS[layer.kind]
 
@@ -161,7 +163,7 @@ class _Walk:
         elif layer.kind == "activation":
             if self._removed(layer, settings, last):
                 return []
-            one = self._softmax(layer, settings) if kind == "Softmax" else self._activation(layer, settings)
+            one = self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
         elif layer.kind == "dense":
             one = self._dense(layer, settings)
         else:
@@ -193,18 +195,20 @@ class _Walk:
             # Whatever the model's slope is.
             slope = SLOPE if function == "hard_sigmoid" else 0.5
             layer = replace(layer, options={"function": function, "slope": slope, "shift": SHIFT})
-        elif function == "thresholded_relu":
+        elif function == "thresholded_relu" or layer.origin == "PReLU":
             types["param"] = settings.precision("param") or self.declared
         elif function in ("elu", "leaky_relu"):
             types["param"] = settings.precision("param") or _constant_type(number(layer, "alpha"))
         return Resolved(layer, types, settings.table_size)
 
-    def _softmax(self, layer: SourceLayer, settings: Settings) -> Resolved:
+    def _softmax(self, layer: SourceLayer, settings: Settings, shape: Shape) -> Resolved:
         types = {name: settings.table(f"{name}_t", _SOFTMAX_TABLE) for name in ("exp_table", "inv_table", "inv_inp")}
         types |= {"result": settings.type("result"), "accum": settings.type("accum")}
         entries = min(settings.table_size, 1 << min(self.type.width, types["inv_table"].width))
         implementation: str = settings.choice("Implementation", "stable", IMPLEMENTATIONS)
-        return Resolved(layer, types, entries, implementation=implementation)
+        # hls4ml knows the axis of Keras 3's own Softmax layer, and of what runs at every step for itself.
+        whole = len(shape) > 1 and not (self.config.stream or layer.origin == "Softmax" or layer.wrapper)
+        return Resolved(layer, types, entries, implementation=implementation, whole=whole)
 
     def _dense(self, layer: SourceLayer, settings: Settings) -> Resolved:
         inputs, units = layer.weights["kernel"].shape

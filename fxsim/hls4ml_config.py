@@ -73,6 +73,7 @@ CLASSES: dict[str, Keys] = {
     "PointwiseConv1D": _DENSE,
     "Activation": Keys(_words("TableSize table_t"), frozenset(), _words("result"), _words("table param")),
     "ParametrizedActivation": Keys(_words("TableSize table_t"), frozenset(), _words("result param"), _words("table")),
+    "PReLU": Keys(_words("TableSize table_t"), frozenset(), _words("result param"), _words("table")),
     "HardActivation": Keys(_words("TableSize table_t"), frozenset(), _words("result"), _words("table slope shift")),
     "Softmax": Keys(
         _words("TableSize Implementation Skip exp_table_t inv_table_t inv_inp_t accum_t"),
@@ -81,6 +82,7 @@ CLASSES: dict[str, Keys] = {
         _words("table exp_table inv_table inv_inp"),
     ),
     "Reshape": Keys(precision=_words("result")),
+    "TimeDistributed": Keys(harmless=_words("TimeStepLoopParallelism"), precision=_words("result")),
 }
 
 #: Classes that hls4ml writes under LayerType and looks up under other names: they can only say 'auto'.
@@ -94,6 +96,9 @@ _MISNAMED = {
 
 _COMMON_READ = _words("Precision ReuseFactor Strategy")
 _COMMON_HARMLESS = _words("Trace")
+_COMMON_ONLY = _words("TargetCycles Compression")
+#: Keys of layers that hls4ml asks for by exactly these names. It takes all others in snake_case, too.
+_EXACT = _COMMON_READ | _COMMON_ONLY | {"ConvImplementation"}
 #: Keys whose other values would change numbers in ways that fxsim does not follow.
 _ONLY: dict[str, tuple[Any, ...]] = {
     "TargetCycles": (None,),
@@ -103,21 +108,23 @@ _ONLY: dict[str, tuple[Any, ...]] = {
 
 _MODEL_READ = _words("Precision ReuseFactor Strategy")
 _MODEL_HARMLESS = _words(
-    "BramFactor TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback "
-    "ChannelsLastConversion TransposeOutputs"
+    "BramFactor Trace TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback "
+    "ChannelsLastConversion InputsChannelLast TransposeOutputs"
 )
 _MODEL_ONLY = _words("TargetCycles Compression BitExact")
 
 #: Keys of a whole hls4ml project, around its HLSConfig or beside Model. Backend and IOType are read.
 _PROJECT_HARMLESS = _words(
-    "OutputDir ProjectName ProjectDir Part Board ClockPeriod ClockUncertainty Version Stamp KerasModel KerasJson "
-    "KerasH5 PytorchModel InputData OutputPredictions InputShape WriterConfig AcceleratorConfig FIFO"
+    "OutputDir ProjectName ProjectDir OriginalProjectName StitchedProjectName Part XilinxPart Board ClockPeriod "
+    "ClockUncertainty Version Stamp KerasModel KerasJson KerasH5 PytorchModel OnnxModel TensorFlowModel InputData "
+    "OutputPredictions InputShape InputShapes OutputShapes WriterConfig TraceOutput FIFO"
 )
 _PROJECT_READ = {
     "Backend": ("Vivado", "Vitis", "VivadoAccelerator", "VitisAccelerator"),
     "IOType": ("io_parallel", "io_stream"),
 }
 _PROJECT_ONLY = _words("Flows Optimizers SkipOptimizers")
+_ACCELERATOR = "AcceleratorConfig"
 _SECTIONS = ("Model", "LayerType", "LayerName")
 
 
@@ -209,16 +216,17 @@ class Config:
     def __init__(self, config: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
         self._project = _mapping(config, "the hls4ml configuration")
         self._hls = self._project
+        harmless = {*_PROJECT_READ, *_PROJECT_HARMLESS, _ACCELERATOR}
         if "HLSConfig" in self._project:
             self._hls = _mapping(self._project["HLSConfig"], "HLSConfig")
             _known(self._hls, _SECTIONS, _PROJECT_ONLY, frozenset(), "HLSConfig")
-            _known(self._project, ("HLSConfig",), frozenset(), {*_PROJECT_READ, *_PROJECT_HARMLESS}, "the project")
+            _known(self._project, ("HLSConfig",), frozenset(), harmless, "the project")
         else:
-            harmless = {*_PROJECT_READ, *_PROJECT_HARMLESS}
             _known(self._hls, _SECTIONS, _PROJECT_ONLY, harmless, "the hls4ml configuration")
         for key, legal in _PROJECT_READ.items():
             if key in self._project and self._project[key] not in legal:
                 raise FxsimError(f"{key} must be one of {', '.join(legal)}, not {show(self._project[key])}")
+        check_accelerator(self._project.get(_ACCELERATOR))
         self._kinds = kinds
         self._check_model()
         self._types = self._layers("LayerType")
@@ -256,7 +264,7 @@ class Config:
 
     def _layers(self, section: str) -> dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]]:
         """Values and precisions of each entry of a section, checked."""
-        found = {}
+        found: dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]] = {}
         for name, value in _mapping({} if self._hls.get(section) is None else self._hls[section], section).items():
             if section == "LayerName":
                 if name not in self._kinds:
@@ -267,10 +275,11 @@ class Config:
                 if name not in legal:
                     raise FxsimError(f"LayerType must be one of {', '.join(legal)}, not {show(name)}")
                 where, kind = f"LayerType {name}", _MISNAMED.get(name, name)
-            values = _mapping(value, where)
             keys = CLASSES[kind]
             harmless = _COMMON_HARMLESS | keys.harmless
-            _known(values, _COMMON_READ | keys.read, _words("TargetCycles Compression"), harmless, where)
+            known = _COMMON_READ | keys.read | harmless | _COMMON_ONLY
+            values = _spelled(_mapping(value, where), known, where)
+            _known(values, _COMMON_READ | keys.read, _COMMON_ONLY, harmless, where)
             precision = self._entries(values.get("Precision"), keys, where)
             if where.startswith("LayerType") and name in _MISNAMED:
                 said = [key for key, type in precision.items() if type is not None]
@@ -315,10 +324,38 @@ def _strategy(value: Any, where: str) -> str:
     """A strategy as hls4ml spells it inside: ``ResourceUnrolled`` and ``resource_unrolled`` are one."""
     if value is None:
         return "latency"
-    name = re.sub(r"_{2,}", "_", re.sub(r"(?<!^)(?=[A-Z])", "_", value).lower()) if isinstance(value, str) else ""
+    name = _snake_case(value) if isinstance(value, str) else ""
     if name not in STRATEGIES:
         raise FxsimError(f"{where}: Strategy must be one of {', '.join(STRATEGIES.values())}, not {show(value)}")
     return name
+
+
+def _snake_case(name: str) -> str:
+    """A name as hls4ml writes it inside: ``TableSize`` is ``table_size``."""
+    return re.sub(r"_{2,}", "_", re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
+
+
+def _spelled(values: Mapping[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
+    """The keys of a layer by the names that they have here; of two spellings the last counts, as in hls4ml."""
+    names = {_snake_case(name): name for name in known - _EXACT}
+    spelled = {}
+    for key, value in values.items():
+        snake = _snake_case(key) if isinstance(key, str) else key
+        exact = next((name for name in _EXACT if key != name and snake == _snake_case(name)), None)
+        if exact:
+            raise FxsimError(f"{where}: key {show(key)} has no effect in hls4ml, which reads {exact}")
+        spelled[key if key in _EXACT else names.get(snake, key)] = value
+    return spelled
+
+
+def check_accelerator(config: Any) -> None:
+    """Refuse formats of an accelerator's wrapper that round once more: numbers pass through it unless it has floats."""
+    if config is None:
+        return
+    precision = _mapping(config, _ACCELERATOR).get("Precision") or {}
+    for key, value in _mapping(precision, f"{_ACCELERATOR}: Precision").items():
+        if value not in ("float", "double"):
+            raise FxsimError(f"{_ACCELERATOR}: Precision {key} must be float or double, not {show(value)}")
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -150,10 +150,28 @@ def _activation(options: Options, shape: Shape, generation: int) -> Planned:
         function = _function(options, "activation", generation)
     else:
         function = _ACTIVATION_LAYERS[options.class_name](options, len(shape))
-    # hls4ml reads Keras 3's ReLU layer as one with a threshold.
-    origin = "ReLU" if options.class_name == "ReLU" and generation == 3 else ""
+    # hls4ml reads Keras 3's ReLU layer as one with a threshold, and knows the axis of its Softmax layer alone.
+    origin = options.class_name if options.class_name in ("ReLU", "Softmax") and generation == 3 else ""
     layer = SourceLayer(options.name, "activation", function, {}, origin)
     return Planned(shape, build=lambda weights: [layer])
+
+
+def _prelu(options: Options, shape: Shape, generation: int) -> Planned:
+    """A leaky_relu with a slope for each feature, which must be the same at every step."""
+    axes = options.get("shared_axes") if "shared_axes" in options else None
+    shared = axes if isinstance(axes, list) else [] if axes is None else None
+    if shared is None or any(type(axis) is not int or not 1 <= axis <= len(shape) for axis in shared):
+        raise options.refuse("shared_axes", axes, f"None or a list of axes from 1 to {len(shape)}")
+    stored = tuple(1 if axis in shared else size for axis, size in enumerate(shape, start=1))
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        slopes = np.broadcast_to(weights["alpha"], shape).reshape(-1, shape[-1])
+        if np.any(slopes != slopes[0]):
+            raise ModelError(f"{options.where}: its alpha must be the same at every step, as with shared_axes=[1]")
+        function = {"function": "leaky_relu", "alpha": tuple(slopes[0].tolist())}
+        return [SourceLayer(options.name, "activation", function, {}, "PReLU")]
+
+    return Planned(shape, (Expected("alpha", (stored,), 0),), build)
 
 
 # --- Layers with weights
@@ -309,7 +327,7 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     return Planned(_recurrent_shape(shape, units, forward["return_sequences"]), expected, build)
 
 
-_PER_STEP = ("Dense", "Activation", *_ACTIVATION_LAYERS)
+_PER_STEP = ("Dense", "Activation", "PReLU", *_ACTIVATION_LAYERS)
 _NOTHING = ("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization")
 
 
@@ -319,7 +337,11 @@ def _time_distributed(options: Options, shape: Shape, generation: int) -> Planne
     inner = _wrapped(options, "layer", (*_PER_STEP, *_NOTHING))
     plan = _PLANNERS[inner.class_name](inner, shape[1:], generation)
     expected = tuple(Expected(want.key, want.shapes, want.index, "layer") for want in plan.expected)
-    return Planned((shape[0], *plan.shape), expected, plan.build)
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        return [replace(layer, wrapper=options.name) for layer in plan.build(weights)]
+
+    return Planned((shape[0], *plan.shape), expected, build)
 
 
 # --- Layers that move or leave values
@@ -348,6 +370,7 @@ _PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
     **dict.fromkeys(("Activation", *_ACTIVATION_LAYERS), _activation),
     **dict.fromkeys(("Flatten", "Reshape"), _flatten),
     **dict.fromkeys(_NOTHING, _nothing),
+    "PReLU": _prelu,
     "Dense": _dense,
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,

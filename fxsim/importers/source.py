@@ -24,7 +24,8 @@ __all__ = ["KINDS", "Source", "SourceLayer"]
 #: simple_rnn    units activation return_sequences use_bias                     kernel, recurrent_kernel, bias
 #: bidirectional merge_mode return_sequences forward backward (SourceLayers)    none
 #: dense         units use_bias                                                 kernel (n, u), bias (u,)
-#: activation    function and its parameters: alpha, theta, or slope and shift  none
+#: activation    function and its parameters: alpha (PReLU: one an element),    none
+#:               theta, or slope and shift
 #: flatten       none                                                           none
 #: ============= ============================================================== ====================================
 #:
@@ -37,7 +38,8 @@ KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "f
 class SourceLayer:
     """One layer; `weights` are float64 and read-only, exactly the stored values.
 
-    `origin` is the framework's class of the layer where other tools treat it unlike others of its kind.
+    `origin` is the framework's class of the layer where other tools treat it unlike others of its kind; `wrapper` the
+    name of the TimeDistributed around it.
     """
 
     name: str
@@ -45,13 +47,15 @@ class SourceLayer:
     options: Mapping[str, object]
     weights: Mapping[str, NDArray[np.float64]]
     origin: str = ""
+    wrapper: str = ""
 
     def __eq__(self, other: object) -> bool:
         # The generated one would compare arrays with `==`, whose truth value is an error.
         if not isinstance(other, SourceLayer):
             return NotImplemented
         return (
-            (self.name, self.kind, self.options, self.origin) == (other.name, other.kind, other.options, other.origin)
+            (self.name, self.kind, self.options) == (other.name, other.kind, other.options)
+            and (self.origin, self.wrapper) == (other.origin, other.wrapper)
             and self.weights.keys() == other.weights.keys()
             and all(np.array_equal(value, other.weights[key]) for key, value in self.weights.items())
         )
