@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from types import FrameType
 
 from .errors import FxsimError
+from .extras import complaint
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    from .cli import parser
-
     if not sys.warnoptions:
         # A library's warning is no word to the user; with -W they are seen again.
         warnings.simplefilter("ignore")
@@ -26,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        from .cli import parser
+
         given = parser().parse_args(arguments)
         given.run(given)
         sys.stdout.flush()
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"interrupted{f' by {error}' if str(error) else ''}")
     except MemoryError as error:
         return _refuse(f"out of memory {error}")
+    except ImportError as error:
+        return _refuse(complaint(error, "fxsim"))
     except FxsimError as error:
         return _refuse(str(error))
     except OSError as error:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from . import vectors, verdicts
 from .checks import check as check
 from .errors import FxsimError, show
+from .extras import importing, require
 from .fixed import Fixed
 from .folder import MANIFEST, read_text, whole_folder
 from .graph import SUFFIX, Graph
@@ -105,8 +106,9 @@ def plan(
     shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll`` and ``input_beat`` are
     those of :func:`export`. Raises ``FxsimError`` with the attainable value if there is none.
     """
-    from rtl.folding import Folding, by_reuse
-    from rtl.search import by_budget
+    with importing("plan", "rtl"):
+        from rtl.folding import Folding, by_reuse
+        from rtl.search import by_budget
 
     _check_graph(graph)
     if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
@@ -125,7 +127,8 @@ def pareto(
 
     Each has ``folding``, ``timing`` and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
     """
-    from rtl.search import pareto as front
+    with importing("plan", "rtl"):
+        from rtl.search import pareto as front
 
     _check_graph(graph)
     return front(graph, clock_mhz, family, multiplier, count)
@@ -200,9 +203,15 @@ def export(
     accuracy : sequence of fxsim.page.Part, optional
         How well the network does its work, for the folder's report.html.
     """
-    from rtl.folding import Folding, by_reuse, from_json, make_plan
+    with importing("export", "rtl"):
+        from rtl.folding import Folding, by_reuse, from_json, make_plan
 
     _check_graph(graph)
+    require("export", "rtl")
+    with importing("export"):
+        from rtl.package import package
+        from rtl.report import report
+        from rtl.verilog import manifest, to_verilog, top_name
     budgets: dict[str, Any] = {
         "multipliers": multipliers,
         "dsp": dsp,
@@ -233,12 +242,6 @@ def export(
         beat=folding.beat if beat is None else beat,
     )
     planned = make_plan(graph, folding, clock_mhz, family)
-    try:
-        from rtl.package import package
-        from rtl.report import report
-        from rtl.verilog import manifest, to_verilog, top_name
-    except ImportError as error:
-        raise FxsimError(f'{error.name} is not installed; export needs: pip install "fxsim[rtl]"') from None
     top = top_name(_default_top(graph.name) if top is None else top)
     with whole_folder(folder) as temporary:
         text, taps = to_verilog(planned, top)
@@ -264,7 +267,8 @@ def _check_graph(graph: object) -> None:
 def _default_top(name: str) -> str:
     """A module name made from the graph's: other characters become ``_``, no double ones, a letter first."""
     plain = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name))[:56].strip("_")
-    from rtl.verilog import top_name
+    with importing("export", "rtl"):
+        from rtl.verilog import top_name
 
     for attempt in (plain, f"net_{plain}".rstrip("_")):
         try:
@@ -281,8 +285,9 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
     with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. Raises ``FxsimError``
     if a tool is not installed or refuses the design.
     """
-    from rtl.route import FAMILY, route_design
-    from rtl.synthesis import results, synthesize
+    with importing("synth", "rtl"):
+        from rtl.route import FAMILY, route_design
+        from rtl.synthesis import results, synthesize
 
     place, routed = Path(folder), None
     if route:

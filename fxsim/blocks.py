@@ -7,12 +7,14 @@ Compiled by numba: numpy would pass over the batch half a dozen times, which cos
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from .engine import folder
 from .fixed import Fixed, Overflow, cast_floats
 from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
@@ -20,7 +22,36 @@ Quantizer = Callable[[NDArray[np.float64], NDArray[Any]], bool]
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 
 
-@nb.njit(nogil=True, cache=True)
+def _kept(function: Callable[..., Any]) -> Any:
+    """numba's ``njit``, with its machine code beside the kernels; a place that fails only costs time."""
+    compiled: Any = nb.njit(nogil=True)(function)
+    config: Any = nb.config
+    place = config.CACHE_DIR or folder()
+    if place:
+        before, config.CACHE_DIR = config.CACHE_DIR, str(place)
+        try:
+            compiled.enable_caching()
+        except (OSError, RuntimeError):  # which numba raises where it finds no place
+            return compiled
+        finally:
+            config.CACHE_DIR = before
+        cache = compiled._cache
+        for name in ("load_overload", "save_overload"):
+            setattr(cache, name, _harmless(getattr(cache, name)))
+    return compiled
+
+
+def _harmless(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        # A disk that is full or cannot be read, or a file on it that is not whole: numba raises whatever comes of it.
+        with suppress(Exception):
+            return method(*arguments)
+        return None
+
+    return call
+
+
+@_kept
 def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, high: int, width: int) -> bool:
     """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes); False where that is not plain."""
     sequences, rows = x.shape
@@ -72,7 +103,7 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
     return True
 
 
-@nb.njit(nogil=True, cache=True, inline="always")
+@nb.njit(nogil=True, inline="always")
 def _turn(x: Any, out: Any) -> None:
     """``out[r, b] = x[b, r]``, some rows at a time so that lines of cache are used whole."""
     count, rows = x.shape
@@ -106,7 +137,7 @@ def quantizer(to: Fixed) -> Quantizer | None:
     return plain
 
 
-@nb.njit(nogil=True, cache=True)
+@_kept
 def spread(raw: Any, out: Any) -> None:
     """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
@@ -114,7 +145,7 @@ def spread(raw: Any, out: Any) -> None:
         _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
 
-@nb.njit(nogil=True, cache=True)
+@_kept
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
     rows, lanes = blocks.shape[1:]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .extras import importing
 from .fixed import Fixed
 from .profiles import Profile
 from .report import figure
@@ -40,8 +41,9 @@ def weight_figure(found: Profile) -> Figure:
 
 
 def _boxes(lines: Sequence[tuple[str, str, Box | None, float, bool]], title: str, can: str | None, over: str) -> Figure:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
+    with importing("a picture"):
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
 
     picture = figure(9, 1.6 + 0.24 * len(lines))
     axes = picture.add_subplot()

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from . import vectors, verdicts
 from .errors import FxsimError
+from .extras import importing
 from .fixed import IntArray
 from .folder import MANIFEST, read_json
 from .graph import Graph
@@ -85,7 +86,8 @@ def check(
     raw = vectors.random_inputs(graph, sequences, seed) if inputs is None else quantize_inputs(graph, inputs)
     if not len(raw):
         raise FxsimError("inputs hold no sequence")
-    from testbenches import Mismatch
+    with importing("check", "testbenches"):
+        from testbenches import Mismatch
 
     given = f"{len(raw)} random sequences, corners among them" if inputs is None else f"{len(raw)} given sequences"
     work = Path(tempfile.mkdtemp(prefix="fxsim_check_"))
@@ -115,8 +117,9 @@ def _check(
     progress: Callable[[int, int], None] | None,
 ) -> tuple[CheckReport, list[str]]:
     """The report, and reasons to doubt it."""
-    from testbenches import Mismatch, check_folder
-    from testbenches.manifest import Manifest
+    with importing("check", "testbenches"):
+        from testbenches import Mismatch, check_folder
+        from testbenches.manifest import Manifest
 
     path, inner = work / "vectors.npz", work / "inner.npz"
     manifest = Manifest.load(place)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .errors import FxsimError, show
+from .extras import importing
 
 if TYPE_CHECKING:
     from .records import ScanRow
@@ -32,10 +33,8 @@ def connect(address: str) -> Iterator[Measure]:
     ``address`` (``tcp://HOST:PORT``), no worker, one that has another version of fxsim, or one row that too many
     workers died of.
     """
-    try:
+    with importing("--dask"):
         from distributed import Client
-    except ImportError:
-        raise FxsimError('dask.distributed is not installed; --dask needs: pip install "fxsim[dask]"') from None
     if not _ADDRESS.fullmatch(address):
         raise FxsimError(f"dask must be the address of a scheduler, like tcp://10.0.0.1:8786, not {show(address)}")
     try:
@@ -60,7 +59,8 @@ def connect(address: str) -> Iterator[Measure]:
 
 
 def _rows(client: Any, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
-    from distributed import as_completed
+    with importing("--dask"):
+        from distributed import as_completed
 
     losses = dict.fromkeys(jobs, 0)
     left = list(jobs)

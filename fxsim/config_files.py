@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .errors import FxsimError, show
+from .extras import importing
 from .folder import read_text
 
 _YAML = (".yml", ".yaml")
@@ -49,10 +50,8 @@ def _json(file: Path, text: str) -> Any:
 
 
 def _yaml(file: Path, text: str) -> Any:
-    try:
+    with importing(f"reading {file}"):
         import yaml
-    except ImportError:
-        raise FxsimError(f"{file}: reading YAML needs the package pyyaml; or give the config as JSON") from None
 
     loader_class: Any = type("Loader", (yaml.SafeLoader,), {})
 

@@ -9,7 +9,9 @@ import hashlib
 import os
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,9 @@ class Compiled:
             # What a module leaves behind goes with its context.
             module = llvm.parse_assembly(text, llvm.create_context())
             key = "\n".join((llvmlite.__version__, cpu, features, text))
-            path = folder() / hashlib.sha256(key.encode()).hexdigest()
-            code = _read(path)
+            place = folder()
+            path = place / hashlib.sha256(key.encode()).hexdigest() if place else None
+            code = _read(path) if path else None
             if code is None:
                 options = llvm.create_pipeline_tuning_options(speed_level=2)
                 # The kernels are vectors already.
@@ -68,7 +71,8 @@ class Compiled:
                 builder = llvm.create_pass_builder(machine, options)
                 builder.getModulePassManager().run(module, builder)
             self._engine = llvm.create_mcjit_compiler(module, machine)
-            self._engine.set_object_cache(lambda _, made: _write(path, made), lambda _: code)
+            if path:
+                self._engine.set_object_cache(partial(_write, path), lambda _: code)
             self._engine.finalize_object()
             address = self._engine.get_function_address("run")
             # The machine code is the engine's; the text it came from is some thousand times larger.
@@ -85,29 +89,42 @@ class Compiled:
 _MOST = 512
 
 
-def folder() -> Path:
-    """Where compiled kernels are kept: $FXSIM_CACHE_DIR, or fxsim in the user's cache folder."""
+def folder() -> Path | None:
+    """Where compiled kernels are kept: $FXSIM_CACHE_DIR, or fxsim in the user's cache folder; None if there is none."""
     own = os.environ.get("FXSIM_CACHE_DIR")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fxsim"
+    if own:
+        return Path(own)
+    # A relative path is not a user's folder, by the XDG specification; and "~" stays what it is where nobody's home is
+    # known.
+    for base in (os.environ.get("XDG_CACHE_HOME", ""), os.path.join(os.path.expanduser("~"), ".cache")):
+        if os.path.isabs(base):
+            return Path(base) / "fxsim"
+    return None
 
 
 def _read(path: Path) -> bytes | None:
     """A kept kernel; None if there is none, or not a whole one."""
     try:
         kept = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # the folder may be there to be read alone
+        os.utime(path)
     return kept[32:] if hashlib.sha256(kept[32:]).digest() == kept[:32] else None
 
 
-def _write(path: Path, code: bytes) -> None:
+def _write(path: Path, _: object, code: bytes) -> None:
     """Keep a kernel. A folder that cannot be written only costs the next process its time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
+            try:
+                file.write(hashlib.sha256(code).digest() + code)
+                file.flush()
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
         kept = sorted(path.parent.glob("[0-9a-f]" * 64), key=lambda one: one.stat().st_mtime)
         for old in kept[:-_MOST]:
             old.unlink()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from .errors import FxsimError
+from .extras import importing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,10 +39,8 @@ def dimensions(shape: Iterable[int]) -> str:
 
 def figure(width: float, height: float) -> Figure:
     """An empty figure that needs no display; raises ``FxsimError`` if matplotlib is not installed."""
-    try:
+    with importing("a picture"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise FxsimError('matplotlib is not installed; plots need: pip install "fxsim[plots]"') from None
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -58,12 +58,12 @@ def report(
     picked: Sequence[ScanRow],
     pictures: Mapping[str, bytes],
 ) -> str:
-    """The text of ``report.html``; ``pictures`` are PNG files by name, of those in ``PICTURES``."""
+    """The text of ``report.html``; ``pictures`` are PNG files by name, of those in ``PICTURES``, or none."""
     lead = f"{len(rows) - 1} fixed-point formats of a recurrent network beside float, on {sequences} sequences."
     shown: list[Part] = [Picture(pictures[file], text) for file, text in PICTURES.items() if file in pictures]
     sections = [
         Section("summary", "At a glance", list(_summary(sequences, rows, hold, picked))),
-        Section("curves", "Curves", shown),
+        *([Section("curves", "Curves", shown)] if shown else []),
         Section("rows", "Every format", list(_tables(rows, picked))),
     ]
     return render(name, lead, sections)

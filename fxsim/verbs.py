@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ import numpy as np
 from . import api, boxes, curves, files, plans, profiles, report, scan_page, scans
 from .errors import FxsimError
 from .exact_tables import table_report
+from .extras import importing
 from .fixed import Fixed
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
@@ -93,9 +96,20 @@ def predict(given: Namespace) -> None:
     print(f"{given.output}: {out.dtype} {out.shape}, {graph.output}")
 
 
+def _can_draw() -> bool:
+    """Whether matplotlib is there; says so where it is not, before the work rather than after it."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its remarks on folders and fonts
+    try:
+        report.figure(1, 1)
+    except FxsimError as error:
+        print(f"fxsim: tables without pictures: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def profile(given: Namespace) -> None:
     """Show and write ranges, overflows, errors, and formats that would be enough."""
-    report.figure(1, 1)  # refused now, not after the work
+    draws = _can_draw()
     graph, x = _load(given), files.load_array(given.inputs)
     # A saved graph has no float network to compare with.
     source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
@@ -104,10 +118,11 @@ def profile(given: Namespace) -> None:
     data = {
         "profile.csv": report.to_csv(found.tensors),
         "profile.json": _json(dataclasses.asdict(found)),
-        "profile.png": report.png(boxes.activation_figure(found)),
         "weights.csv": report.to_csv(found.weights),
-        "weights.png": report.png(boxes.weight_figure(found)),
     }
+    if draws:
+        data["profile.png"] = report.png(boxes.activation_figure(found))
+        data["weights.png"] = report.png(boxes.weight_figure(found))
     if found.layers:
         data["errors.csv"] = report.to_csv(found.layers)
     names = _write(given.output, data)
@@ -153,7 +168,7 @@ def scan(given: Namespace) -> None:
     """Show and write accuracy, AUC and error against formats, and the narrowest that holds a share of the AUC."""
     if given.config is not None:
         raise FxsimError("a scan varies the precision, so it takes --precision and --preset but no --config")
-    report.figure(1, 1)  # refused now, not after the work
+    draws = _can_draw()
     source = api.read_source(given.model, given.weights)
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
@@ -168,8 +183,8 @@ def scan(given: Namespace) -> None:
     with progress("scan") as update:
         rows = scans.run(task, jobs, labels, folder=given.output, dask=given.dask, progress=update)
     picked = [] if hold is None else scans.held(rows, hold)
-    figures = {"errors.png": curves.error_figure(rows)}
-    if hold is not None:
+    figures = {"errors.png": curves.error_figure(rows)} if draws else {}
+    if draws and hold is not None:
         figures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
     pictures = {name: report.png(one) for name, one in figures.items()}
     page = scan_page.report(source.name, len(task.x), rows, hold, picked, pictures)
@@ -196,7 +211,8 @@ def _roc(task: scans.Task, rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -
 
 def plan(given: Namespace) -> None:
     """Show the foldings that no other beats, from fast to small, and the chosen one among them."""
-    from rtl.folding import make_plan
+    with importing("plan", "rtl"):
+        from rtl.folding import make_plan
 
     picture = None if given.plot is None else report.figure(9, 4)
     graph = _load(given)
@@ -221,7 +237,8 @@ def plan(given: Namespace) -> None:
 
 
 def _show_stages(one: Plan) -> None:
-    from rtl.stages import heading, stages
+    with importing("plan", "rtl"):
+        from rtl.stages import heading, stages
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:

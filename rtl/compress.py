@@ -19,18 +19,6 @@ def row(value: Value, width: int) -> Value:
     return Cat(value, sign.replicate(max(width - len(value), 0)))[:width]
 
 
-def levels(count: int) -> int:
-    """Levels until ``count`` rows are two."""
-    found = 0
-    while count > 2:
-        count, found = sum(_SIZES[min(6, count - k)] for k in range(0, count, 6)), found + 1
-    return found
-
-
-#: Rows that so many rows become in a level: each bit of the result is a function of at most six bits, one LUT.
-_SIZES = {6: 3, 5: 3, 4: 3, 3: 2, 2: 2, 1: 1}
-
-
 def fewer(rows: list[Value], signal: Callable[[Value], Value]) -> list[Value]:
     """The rows of the next level, six at a time; all have one width, modulo which their sum is meant.
 

@@ -8,11 +8,21 @@ from dataclasses import replace
 from fxsim.errors import FxsimError
 from fxsim.program import Dot, Op, State
 
-from .compress import levels
 from .constants import LOGIC, digit_counts, most_digits
 from .folds import BLOCK_ROM, engine_fold, engine_multipliers, engine_shape, is_ordered, rows_of
 from .pipeline import Pipeline, Place
 from .schedule import Engine, LayerSchedule, widths
+
+#: Rows that so many rows become in a level of compressors: each bit of the result is a function of at most six bits.
+_ROWS = {6: 3, 5: 3, 4: 3, 3: 2, 2: 2, 1: 1}
+
+
+def compressor_levels(count: int) -> int:
+    """Levels of LUTs until ``count`` rows of bits are two (``rtl.compress``)."""
+    found = 0
+    while count > 2:
+        count, found = sum(_ROWS[min(6, count - k)] for k in range(0, count, 6)), found + 1
+    return found
 
 
 class Engines:
@@ -78,7 +88,7 @@ class Engines:
         if sums:
             engine = replace(engine, compressed=True)
             wide = max(self.known[name].narrow(self.program[name].type).width for name in (op.name, *sums))
-            delays = [family.compress] * levels(terms + 1) + [family.adder(wide)]
+            delays = [family.compress] * compressor_levels(terms + 1) + [family.adder(wide)]
         registers, offset = pipeline.levels(offset, delays, f"an addition of op {op.name!r}")
         cycles = sum(registers)
         if engine.accumulates:

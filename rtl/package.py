@@ -40,7 +40,8 @@ targets:
 """)
 
 _MAKEFILE = Template("""\
-# make icarus, make verilator: the plain testbench. make regression: fxsim's cocotb tests (pip install "fxsim[cosim]").
+# make icarus, make verilator: the plain testbench.
+# make regression: fxsim's cocotb tests, with fxsim, pytest, verilator, cocotb and cocotbext-axi installed.
 # make vivado PART=...: synthesis and implementation out of context.
 .PHONY: icarus verilator regression vivado clean
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -19,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError, show
+from fxsim.extras import EXTRAS, install
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 
 from .synthesis import synthesize
+from .tools import call, output
 
 FAMILY = "ecp5"
 
@@ -62,26 +63,13 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
         raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
     command = find_command()
     if command is None:
-        raise FxsimError('nextpnr-ecp5 is not installed; --route needs: pip install "fxsim[route]"')
+        raise FxsimError(f"nextpnr-ecp5 is not installed; --route needs: {install(EXTRAS['route'])}")
     with tempfile.TemporaryDirectory(prefix="fxsim_route_") as work:
         netlist = Path(work) / "netlist.json"
         cells = synthesize(folder, FAMILY, netlist)
         options = ["--json", netlist.name, "--report", "report.json", "--freq", f"{clock:g}", "--seed", str(seed)]
-        run = subprocess.run(
-            # A clock that is missed is an answer, not an error.
-            [command, *_DEVICE, *options, "--timing-allow-fail", "--quiet"],
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if run.returncode:
-            lines = [line.strip() for line in run.stdout.splitlines() if line.strip()]
-            complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
-            raise FxsimError(f"nextpnr ended with status {run.returncode}: {complaint}")
+        # A clock that is missed is an answer, not an error.
+        output("nextpnr", call([command, *_DEVICE, *options, "--timing-allow-fail", "--quiet"], Path(work)))
         found = Routed(float(clock), float(planned), *read_report(read_json(Path(work) / "report.json")))
     write_whole(folder / f"route_{FAMILY}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
     return cells, found

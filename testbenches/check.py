@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from testbenches.cocotb_run import SIMULATORS, run_cocotb
+from testbenches.cocotb_run import COCOTB, SIMULATORS, run_cocotb
 from testbenches.errors import CheckError
 from testbenches.locate import at_output, at_taps
 from testbenches.manifest import Manifest, Timing
 from testbenches.native import Harness, NativeRun, build
+from testbenches.packages import require
 from testbenches.timing import compare
 from testbenches.vectors import Vectors
+from testbenches.verilator import is_absent
 
 __all__ = ["CheckReport", "check_folder", "check_native"]
 
@@ -100,6 +102,9 @@ def check_folder(
     if simulator not in SIMULATORS:
         raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     native = native and simulator == "verilator"
+    if cocotb:
+        # Refused now, not after the native half.
+        require(*COCOTB, *(["verilator"] if simulator == "verilator" and is_absent() else []))
     if not (native or cocotb):
         raise CheckError("nothing to run: neither the native harness, which needs Verilator, nor cocotb")
     manifest = Manifest.load(folder)

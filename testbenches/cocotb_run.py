@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +16,12 @@ from xml.etree import ElementTree
 
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
+from testbenches.packages import require
+from testbenches.tools import buildable, complaint
 from testbenches.vectors import Vectors
-from testbenches.verilator import INSTALL, find_verilator
+from testbenches.verilator import find_verilator
 
-__all__ = ["SIMULATORS", "TESTS", "run_cocotb"]
+__all__ = ["COCOTB", "SIMULATORS", "TESTS", "run_cocotb"]
 
 #: The tests by name; one with parameters stands for all of its values.
 TESTS = (
@@ -34,6 +34,8 @@ TESTS = (
     "reset_in_flight",
     "reset_anywhere",
 )
+#: Python packages that they need.
+COCOTB = ("cocotb", "cocotbext.axi")
 #: Simulators that the tests run on.
 SIMULATORS = ("verilator", "icarus")
 
@@ -79,9 +81,7 @@ def run_cocotb(
         raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
     if sequences < 1:
         raise CheckError(f"sequences must be at least 1, not {sequences!r}")
-    for module in ("cocotb", "cocotbext.axi"):
-        if not _installed(module):
-            raise CheckError(f"{module} is not installed: {INSTALL}")
+    require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
     if simulator == "verilator":
@@ -108,7 +108,6 @@ def run_cocotb(
         "simulator": simulator,
         "sources": [str(path) for path in manifest.files],
         "top": manifest.top,
-        "work": str(work),
         "tests": list(tests),
         "plusargs": [f"+{text}" for text in plusargs],
     }
@@ -117,16 +116,17 @@ def run_cocotb(
     results.unlink(missing_ok=True)
     try:
         # The runner works through os.environ, sys.path and sys.exit, so it gets a process of its own.
-        with log.open("wb") as file:
-            subprocess.run(
-                [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order)],
+        with log.open("wb") as file, buildable(work) as place:
+            status = subprocess.run(
+                [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})],
                 env=env,
-                cwd=work,
+                cwd=place,
+                stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 check=False,
-            )
-        return _read(results, log)
+            ).returncode
+        return _read(results, log, status)
     except CheckError as error:
         keep = keep or error.log is not None
         raise
@@ -135,19 +135,13 @@ def run_cocotb(
             shutil.rmtree(where, ignore_errors=True)
 
 
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _read(results: Path, log: Path) -> tuple[str, ...]:
+def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
     if not results.is_file():
         text = log.read_text(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        first = next((line for line in lines if re.search(r"\berror\b|%Error", line, re.IGNORECASE)), None)
-        raise CheckError(f"cocotb did not run: {first or (lines or ['no output'])[-1]}", log=log)
+        before, _, trace = text.rpartition("Traceback (most recent call last):")
+        # The runner's own complaint about a command says nothing but that it failed.
+        text = before if "Command failed with return code" in trace else text
+        raise CheckError(f"cocotb did not run: {complaint(status, text)}", log=log)
     passed, failed = [], []
     for case in ElementTree.parse(results).getroot().iter("testcase"):
         name = str(case.get("name"))

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
+from testbenches.tools import call, complaint, ending
 from testbenches.verilator import find_verilator
 
 __all__ = ["VERILATOR_OFF", "lint_folder"]
@@ -44,12 +44,10 @@ def lint_folder(folder: str | Path) -> tuple[str, ...]:
 
 
 def _run(name: str, command: list[str], env: dict[str, str] | None, finding: str) -> None:
-    try:
-        run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise CheckError(f"{name} cannot be started: {error.strerror}") from None
-    text = run.stderr + run.stdout
-    found = re.search(finding, text, re.MULTILINE | re.IGNORECASE)
-    if found is not None or run.returncode:
-        what = found[0].strip() if found else f"exit status {run.returncode}"
-        raise Mismatch(f"{name} lint: {what}", "lint")
+    run = call(command, env)
+    found = re.search(finding, run.stderr + run.stdout, re.MULTILINE | re.IGNORECASE)
+    if found is not None:
+        raise Mismatch(f"{name} lint: {found[0].strip()}", "lint")
+    if run.returncode:
+        why = complaint(run.returncode, run.stderr, run.stdout)
+        raise CheckError(f"{name} ended with {ending(run.returncode)}: {why}")

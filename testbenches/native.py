@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from testbenches.errors import CheckError
 from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
 from testbenches.timing import steady_interval
+from testbenches.tools import buildable, call, complaint, ending
 from testbenches.vectors import Vectors
 from testbenches.verilator import Verilator, find_verilator
 
@@ -208,33 +209,27 @@ def build(
         return Harness(manifest, executable, taps)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "fxsim_dut.h").write_text(header)
-    control = folder / "fxsim_taps.vlt"
-    control.write_text(_control(manifest, taps))
     log = folder / "build.log"
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     env = tool.environment()
-    _call(
-        [
+    with buildable(folder) as place:
+        (place / "fxsim_dut.h").write_text(header)
+        (place / "fxsim_taps.vlt").write_text(_control(manifest, taps))
+        shutil.copy(_SOURCE, place)  # make takes no name with blanks, and where this package stands may have some
+        command = [
             *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
-            *("--Mdir", str(folder), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
-            *("--output-split", "20000", *_WARNINGS, str(control)),
+            *("--Mdir", str(place), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
+            *("--output-split", "20000", *_WARNINGS, str(place / "fxsim_taps.vlt")),
             *(("--coverage-line", "--coverage-toggle") if coverage else ()),
             *(str(path) for path in manifest.files),
-            str(_SOURCE),
-        ],
-        env,
-        log,
-        "Verilator does not accept the Verilog",
-    )
-    _check_ports(manifest, (folder / "Vdut.h").read_text())
-    _check_taps(manifest, taps, folder)
-    _call(
-        ["make", "-C", str(folder), "-f", "Vdut.mk", "-j", jobs, "OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2"],
-        env,
-        log,
-        "the C++ compiler fails on the Verilated design",
-    )
+            str(place / _SOURCE.name),
+        ]
+        _call(command, env, log, "Verilator does not accept the Verilog")
+        _check_ports(manifest, (place / "Vdut.h").read_text())
+        _check_taps(manifest, taps, place)
+        options = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+        command = ["make", "-C", str(place), "-f", "Vdut.mk", "-j", jobs, *options]
+        _call(command, env, log, "the Verilated design does not compile")
     stamp.write_text(digest.hexdigest())
     return Harness(manifest, executable, taps)
 
@@ -291,13 +286,9 @@ def _check_taps(manifest: Manifest, taps: tuple[Tap, ...], folder: Path) -> None
 
 
 def _call(command: list[str], env: dict[str, str], log: Path, failure: str) -> None:
-    with log.open("ab") as file:
-        start = file.tell()
-        status = subprocess.run(command, env=env, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if status:
-        text = log.read_text(errors="replace")[start:]
-        first = next((line.strip() for line in text.splitlines() if "rror" in line), f"exit status {status}")
-        raise CheckError(f"{failure}: {first}", log=log)
+    ended = call(command, env, log=log)
+    if ended.returncode:
+        raise CheckError(f"{failure}: {complaint(ended.returncode, ended.stderr, ended.stdout)}", log=log)
 
 
 def _write(path: Path, values: NDArray[np.int64], stream: Stream) -> None:
@@ -310,7 +301,7 @@ def _execute(
     command: list[str], result: Path, total: int, progress: Callable[[int, int], None] | None
 ) -> dict[str, str]:
     # The result goes to a file: a design that prints much would fill a pipe nobody reads.
-    complaint = ""
+    said = ""
     with result.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -319,9 +310,11 @@ def _execute(
                 if progress is not None:
                     progress(int(rest), total)
             else:
-                complaint = line.strip()
-    lines = [line.split() for line in result.read_text(errors="replace").splitlines()]
+                said += line
+    text = result.read_text(errors="replace")
+    lines = [line.split() for line in text.splitlines()]
     facts = {line[0]: line[1] for line in lines if len(line) == 2}
     if process.returncode or "first_out" not in facts:
-        raise CheckError(f"the simulation broke off with exit status {process.returncode}: {complaint or 'no message'}")
+        why = complaint(process.returncode, said, text)
+        raise CheckError(f"the simulation broke off with {ending(process.returncode)}: {why}")
     return facts

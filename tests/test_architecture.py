@@ -25,6 +25,11 @@ LATE = {
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
+#: The part of rtl that builds gateware. The rest plans and describes it, without Amaranth.
+GATEWARE = {
+    "axi", "compress", "control", "convert", "deal", "fixed", "lane", "layer", "lookup", "matvec", "network",
+    "operands", "reduction", "ring", "states", "stream", "verilog",
+}  # fmt: skip
 #: Modules of fxsim that may use the upper packages, inside functions.
 UPPER = {"fxsim.api", "fxsim.checks", "fxsim.verbs", "fxsim.demo.run"}
 #: Modules that exist to hold an import that others do not want at their top.
@@ -41,6 +46,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "engine"),
+    ("extras",),
     ("fixed", "folder", "npy"),
     ("integers", "lanes", "config_files"),
     ("ops",),
@@ -146,6 +152,43 @@ def test_packages(package: str) -> None:
         if outside(found) and outside(found) not in allowed:
             wrong.append(f"{found.module} imports {found.target}{' in a function' if found.late else ''}")
     assert wrong == []
+
+
+def test_only_gateware_imports_amaranth() -> None:
+    builders = {f"rtl.{name}" for name in GATEWARE}
+    wrong = [
+        f"{found.module} imports {found.target}"
+        for found in IMPORTS
+        if found.module.startswith("rtl.") and found.module not in builders
+        if found.target in builders or found.target.partition(".")[0] == "amaranth"
+    ]
+    assert wrong == []
+
+
+def test_imports_of_what_may_be_missing_are_guarded() -> None:
+    """In fxsim each such import stands in a ``with importing(...)``, which makes one line of what goes wrong."""
+    optional = {"rtl", "testbenches"} | LATE["fxsim"] - {"rich"}
+    bare = []
+
+    def walk(node: ast.AST, path: Path, guarded: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in child.names] if isinstance(child, ast.Import) else [child.module or ""]
+                if (
+                    not guarded
+                    and getattr(child, "level", 0) == 0
+                    and {one.partition(".")[0] for one in names} & optional
+                ):
+                    bare.append(f"{path.name}:{child.lineno}")
+                continue
+            with_it = isinstance(child, ast.With) and ast.unparse(child.items[0].context_expr).startswith("importing(")
+            typing = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+            walk(child, path, guarded or with_it or typing)
+
+    for path in FILES:
+        if path.is_relative_to(ROOT / "fxsim"):
+            walk(ast.parse(path.read_text(encoding="utf-8")), path, False)
+    assert bare == []
 
 
 def test_every_module_has_a_place_in_the_order() -> None:

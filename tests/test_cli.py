@@ -345,7 +345,7 @@ class TestWorks:
         names = ["errors.csv", *(f"profile.{e}" for e in ("csv", "json", "png")), "weights.csv", "weights.png"]
         assert sorted(path.name for path in place.iterdir()) == names
         assert out.splitlines()[-1] == (
-            "deep/p: profile.csv, profile.json, profile.png, weights.csv, weights.png, errors.csv"
+            "deep/p: profile.csv, profile.json, weights.csv, profile.png, weights.png, errors.csv"
         )
         for name in ("profile.png", "weights.png"):
             assert (place / name).read_bytes().startswith(b"\x89PNG")

@@ -16,7 +16,8 @@ from fxsim.graph import Graph
 from fxsim.quantization import quantize
 from fxsim.simulation import simulate
 from rtl.absorb import absorbable
-from rtl.compress import fewer, levels, with_constant
+from rtl.compress import fewer, with_constant
+from rtl.engines import compressor_levels
 from rtl.folding import Folding, make_plan
 from rtl.folds import Fold
 from rtl.stages import stages
@@ -58,7 +59,7 @@ def test_rows_of_every_number(count):
 
     def make(named):
         rows = [Signal(width, init=value) for value in values]
-        for _ in range(levels(count)):
+        for _ in range(compressor_levels(count)):
             rows = fewer(rows, named)
         assert len(rows) <= 2
         return sum(rows)

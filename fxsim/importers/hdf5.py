@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsim.errors import ModelError, show
+from fxsim.extras import complaint, find
 
 __all__ = ["MAX_VALUES", "Dataset", "Group", "open_tree", "text", "text_list"]
 
@@ -139,6 +140,8 @@ def open_tree(source: IO[bytes]) -> Iterator[Group]:
 
 def _run(source: IO[bytes], out: IO[bytes]) -> None:
     """Let a child read `source` and write `out`; it opens no file but modules."""
+    if find("h5py") is None:
+        raise ModelError(complaint(ModuleNotFoundError(name="h5py"), "reading HDF5"))
     if not sys.executable:
         raise ModelError("HDF5 files are read by another Python process, and sys.executable does not say which")
     source.seek(0)

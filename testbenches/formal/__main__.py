@@ -13,10 +13,18 @@ from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
+from fxsim.errors import FxsimError
+from fxsim.extras import importing
 from testbenches.errors import CheckError
-from testbenches.formal.mutants import mutants
-from testbenches.formal.proofs import proofs
-from testbenches.formal.prover import Proof, Status, Verdict, prove
+
+try:
+    with importing("a proof", "rtl"):
+        from testbenches.formal.mutants import mutants
+        from testbenches.formal.proofs import proofs
+        from testbenches.formal.prover import Proof, Status, Verdict, prove
+except FxsimError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from fxsim.extras import EXTRAS, install
+from rtl.tools import call, complaint, ending
 from testbenches.errors import CheckError
 from testbenches.formal.bench import Bench
 
@@ -90,7 +91,7 @@ def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdic
     """
     absent = missing()
     if absent:
-        raise CheckError(f'{", ".join(absent)} not found; proofs need: pip install "fxsim[formal]"')
+        raise CheckError(f"{', '.join(absent)} not found; proofs need: {install(EXTRAS['formal'])}")
     began = time.monotonic()
     text = proof.build().rtlil(lemmas)
     names = _names(text)
@@ -115,22 +116,12 @@ def _run(
     sby, yosys, smtbmc, z3 = (_find(name) for name in TOOLS)
     assert sby and yosys and smtbmc and z3
     path = os.pathsep.join((str(Path(z3).parent), os.environ.get("PATH", os.defpath)))
-    run = subprocess.run(
-        [sby, "--yosys", yosys, "--smtbmc", smtbmc, "-f", f"{mode}.sby"],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    command = [sby, "--yosys", yosys, "--smtbmc", smtbmc, "-f", f"{mode}.sby"]
+    run = call(command, folder, extra={"PATH": path})
     found = re.search(r"DONE \((\w+)", run.stdout)
     word = found[1] if found else "ERROR"
     if word not in _STATUS:
-        errors = [line for line in run.stdout.splitlines() if "ERROR" in line] or run.stdout.splitlines() or ["nothing"]
-        raise CheckError(f"SymbiYosys ended with status {run.returncode}: {errors[0].strip()}")
+        raise CheckError(f"SymbiYosys ended with {ending(run)}: {complaint(run)}")
     status = _STATUS[word]
     if mode == "cover" and status is not Status.PROVEN and status is not Status.TIMEOUT:
         status = Status.UNREACHED
