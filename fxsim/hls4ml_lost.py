@@ -112,7 +112,7 @@ def _check_pytorch(module: Any, nodes: Sequence[Node]) -> None:
         elif node.op == "call_function" and node.target is operator.getitem:
             source, index = node.args
             if source not in results:
-                raise FxsimError(f"the PyTorch model takes [{_text(index)}] of {str(source)!r}, which hls4ml ignores")
+                raise FxsimError(f"the PyTorch model takes [{_text(index)}] of {source.name!r}, which hls4ml ignores")
             layer, kind = results[source]
             results[node] = layer, _part(layer, kind, index)
         else:

@@ -8,8 +8,10 @@ attribute of every node is read, known not to change a number, or refused by nam
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from . import hls4ml_lost
 from .errors import FxsimError, show
 from .graph import Graph
+from .hls4ml_config import check_accelerator
 from .hls4ml_layers import IMPLEMENTATIONS, Resolved, build
 from .hls4ml_nodes import CELL, CLASSES, SIDES, Node
 from .importers.gates import GATES, PYTORCH, reorder
@@ -26,6 +29,12 @@ from .importers.source import SourceLayer
 
 #: The version whose attributes and arithmetic are known.
 VERSION = "1.3.0"
+#: The development version behind it, and what was compared of it: networks of Keras 3 of these classes.
+DEVELOPMENT = "1.4.0.dev"
+_COMPARED = (
+    "Input", "LSTM", "GRU", "Bidirectional", "Dense", "PointwiseConv1D", "Activation", "ParametrizedActivation",
+    "HardActivation", "Softmax", "Reshape", "Repack",
+)  # fmt: skip
 _BACKENDS = ("Vivado", "Vitis", "VivadoAccelerator", "VitisAccelerator")
 
 #: Functions that hls4ml's cells have.
@@ -49,20 +58,48 @@ def from_hls4ml(model: Any) -> Graph:
     """
     if type(model).__name__ != "ModelGraph" or not type(model).__module__.startswith("hls4ml."):
         raise FxsimError(f"the model must be a ModelGraph of hls4ml, not {type(model).__name__}")
-    version = sys.modules["hls4ml"].__version__
-    if version != VERSION:
-        raise FxsimError(f"hls4ml must be {VERSION}, whose arithmetic fxsim follows, not {version}")
     project: Mapping[str, Any] = model.config.config
     for key, legal in (("Backend", _BACKENDS), ("IOType", ("io_parallel", "io_stream"))):
         if project.get(key) not in legal:
             raise FxsimError(f"the hls4ml model: {key} must be {' or '.join(legal)}, not {project.get(key)!r}")
+    check_accelerator(project.get("AcceleratorConfig"))
     # PyTorch's weights are (out, in), and hls4ml turns them only where it converts the model to channels last.
     options = (project.get("HLSConfig") or {}).get("Model") or {}
     turned = "PytorchModel" in project and options.get("ChannelsLastConversion") == "off"
     first, *nodes = _chain(model)
+    _check_version(sys.modules["hls4ml"].__version__, project, nodes)
     hls4ml_lost.check(project, nodes)
+    if turned and any(node.kind in ("Dense", "PointwiseConv1D") for node in nodes):
+        _warn("hls4ml reads the weights of a PyTorch Linear in the wrong order here; the graph has the right one")
     layers = [one for before, node in pairwise([first, *nodes]) for one in _READERS[node.kind](node, before, turned)]
     return build(model.config.get_project_name(), first.shape, first.format("result_t"), layers, first.stream)
+
+
+#: Front ends by the key that they leave in a project.
+_FRONTS = {"PytorchModel": "PyTorch", "OnnxModel": "ONNX"}
+
+
+def _check_version(version: str, project: Mapping[str, Any], nodes: Sequence[Node]) -> None:
+    """Refuse versions before the one that is followed, and warn of what was not compared in those behind it."""
+    if version == VERSION:
+        return
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is None or tuple(map(int, numbers.groups())) < (1, 3) or version.startswith(f"{VERSION}."):
+        raise FxsimError(f"hls4ml must be {VERSION} or newer, not {version}")
+    if not version.startswith(DEVELOPMENT):
+        _warn(f"hls4ml {version} was not compared with fxsim, which follows {VERSION}: compare a few answers")
+        return
+    others = sorted({node.kind for node in nodes} - set(_COMPARED))
+    keras = f"Keras {getattr(sys.modules.get('keras'), '__version__', '2')[0]}"
+    front = next((name for key, name in _FRONTS.items() if key in project), keras)
+    if front != "Keras 3":
+        others.insert(0, f"models of {front}")
+    if others:
+        _warn(f"hls4ml {version} was not compared with fxsim on {', '.join(others)}: compare a few answers")
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _chain(model: Any) -> list[Node]:

@@ -147,7 +147,7 @@ class Node:
     def function(self, legal: Mapping[str, str]) -> str:
         """The activation function by its name here; front ends spell it in several ways."""
         value = self.get("activation")
-        name = value.lower() if isinstance(value, str) else value
+        name = value.lower() if isinstance(value, str) else ""
         if name not in legal:
             raise FxsimError(f"{self.where}: activation must be one of {', '.join(legal)}, not {show(value)}")
         return legal[name]

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pytest plugin for hls4ml's own tests: each model that they predict with is computed by fxsim, too.
 
-``pytest -p campaigns.hls4ml_plugin --fxsim-records FILE --fxsim-answers FOLDER`` in hls4ml's folder of tests. The first
-call of ``predict`` of every model on Vivado and Vitis is compared twice: with ``from_hls4ml`` of the live model, and with
-the network and the configuration that hls4ml wrote into its project (``hls4ml_config.yml``). Each model is a line of JSON
-in FILE. Of a model that fxsim refuses both ways, the emulator is not compiled. Answers of the emulator are kept in FOLDER
-by what they depend on (the generated C++, weights and inputs), so that a second run compiles nothing; random numbers are
-seeded by the name of the test, so that it finds them.
+``pytest -p campaigns.hls4ml_plugin --fxsim-records FILE --fxsim-answers FOLDER`` in hls4ml's folder of tests. The
+first call of ``predict`` of every model on Vivado and Vitis is compared twice: with ``from_hls4ml`` of the live model,
+and with the network and the configuration that hls4ml wrote into its project (``hls4ml_config.yml``). Each model is a
+line of JSON in FILE. Of a model that fxsim refuses both ways, the emulator is not compiled. Answers of the emulator are
+kept in FOLDER by what they depend on (the generated C++, weights and inputs), so that a second run compiles nothing;
+random numbers are seeded by the name of the test, so that it finds them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import random
 import sys
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ import pytest
 import fxsim
 
 BACKENDS = ("Vivado", "Vitis")
+#: Packages whose random numbers are seeded, with the function that does it.
+_SEEDS = {"torch": "manual_seed", "tensorflow": "random.set_seed", "keras": "utils.set_random_seed"}
+_FRONTS = ("PytorchModel", "OnnxModel", "KerasModel", "KerasJson", "KerasH5")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,10 +64,7 @@ class _Beside:
                 pytest.skip("not a backend that fxsim follows")
             model.write()
             model._top_function_lib = None
-            graphs = {
-                "live": _graph(lambda: fxsim.from_hls4ml(model)),
-                "configured": _graph(lambda: _configured(model)),
-            }
+            graphs = {way: _graph(make, model) for way, make in _WAYS.items()}
             if all("result" in graph for graph in graphs.values()):
                 beside.write({**_facts(model), **graphs})
                 pytest.skip("fxsim refuses it")
@@ -75,20 +76,14 @@ class _Beside:
         ModelGraph.compile, ModelGraph.predict = compile, predict
 
     @pytest.fixture(autouse=True)
-    def _seeded(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        self._test = request.node.nodeid
+    def _seeded(self, request: pytest.FixtureRequest) -> None:
+        self._test = request.node.nodeid.rpartition("/")[2]
         seed = zlib.crc32(self._test.encode())
         random.seed(seed)
-        np.random.seed(seed)
-        for module, function in (("torch", "manual_seed"), ("tensorflow", "random.set_seed")):
-            value: Any = sys.modules.get(module)
-            for part in function.split("."):
-                value = getattr(value, part, None)
-            if value is not None:
-                value(seed)
-        if (keras := sys.modules.get("keras")) is not None:
-            keras.utils.set_random_seed(seed)
-        yield
+        np.random.seed(seed)  # noqa: NPY002 - what the tests draw from
+        for module, function in _SEEDS.items():
+            if module in sys.modules:
+                operator.attrgetter(function)(sys.modules[module])(seed)
 
     def predict(self, model: Any, x: Any) -> Any:
         """The emulator's answer, compared with fxsim's if it is the model's first."""
@@ -148,9 +143,7 @@ def _key(model: Any, x: Any) -> str:
 
 def _facts(model: Any) -> dict[str, Any]:
     project = model.config.config
-    front = next(
-        (name for name in ("PytorchModel", "OnnxModel", "KerasModel", "KerasJson", "KerasH5") if name in project), ""
-    )
+    front = next((name for name in _FRONTS if name in project), "")
     if front.startswith("Keras"):
         keras = sys.modules.get("keras")
         front = f"Keras {getattr(keras, '__version__', '?').split('.')[0]}"
@@ -162,10 +155,10 @@ def _facts(model: Any) -> dict[str, Any]:
     }
 
 
-def _graph(make: Callable[[], Any]) -> dict[str, Any]:
+def _graph(make: Callable[[Any], Any], model: Any) -> dict[str, Any]:
     """The graph, or the words of a refusal; ``failed`` is an exception that is none."""
     try:
-        return {"graph": make()}
+        return {"graph": make(model)}
     except fxsim.FxsimError as error:
         return {"result": "refused", "words": str(error)}
     except Exception as error:  # a defect of fxsim's
@@ -220,3 +213,6 @@ def _pytorch(model: Any) -> Any:
             function = str(node.get_attr("activation")).lower()
             layers.append(f"{node.name}: {function}")
     return fxsim.from_pytorch(module, tuple(first.get_output_variable().shape), layers, input_name=first.name)
+
+
+_WAYS = {"live": fxsim.from_hls4ml, "configured": _configured}
