@@ -209,11 +209,15 @@ class Settings:
 class Config:
     """A checked configuration for a network whose layers have the classes ``kinds``, by name.
 
+    ``aliases``: names that layers may have in the configuration, too, with their own.
+
     Accepts what ``hls4ml.utils.config_from_keras_model`` gives, alone or as the ``HLSConfig`` of a project's
     dictionary. Raises ``FxsimError`` that names the layer and the key.
     """
 
-    def __init__(self, config: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], kinds: Mapping[str, str], aliases: Mapping[str, str] | None = None
+    ) -> None:
         self._project = _mapping(config, "the hls4ml configuration")
         self._hls = self._project
         harmless = {*_PROJECT_READ, *_PROJECT_HARMLESS, _ACCELERATOR}
@@ -227,7 +231,7 @@ class Config:
             if key in self._project and self._project[key] not in legal:
                 raise FxsimError(f"{key} must be one of {', '.join(legal)}, not {show(self._project[key])}")
         check_accelerator(self._project.get(_ACCELERATOR))
-        self._kinds = kinds
+        self._kinds, self._aliases = kinds, aliases or {}
         self._check_model()
         self._types = self._layers("LayerType")
         self._names = self._layers("LayerName")
@@ -267,6 +271,7 @@ class Config:
         found: dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]] = {}
         for name, value in _mapping({} if self._hls.get(section) is None else self._hls[section], section).items():
             if section == "LayerName":
+                name = name if name in self._kinds else self._aliases.get(name, name)
                 if name not in self._kinds:
                     raise FxsimError(f"LayerName must be one of {', '.join(self._kinds)}, not {show(name)}")
                 where, kind = f"layer {name!r}", self._kinds[name]

@@ -55,7 +55,7 @@ def source_from_state(
     for one in names:
         if names.count(one) > 1:
             raise ModelError(f"two layers are named {show(one)}; give one a name of its own, as in 'name: relu'")
-    return Source(name, input_name, size, tuple(walk.layers))
+    return Source(name, input_name, size, tuple(walk.layers), framework="pytorch")
 
 
 def _array(key: str, value: Any) -> Array:
@@ -88,7 +88,7 @@ class _Walk:
         elif f"{name}.weight_ih_l0" in self.state:
             self._recurrent(name, function)
         elif f"{name}.weight" in self.state and not function:
-            self._linear(name)
+            (self._prelu if self.state[f"{name}.weight"].ndim == 1 else self._linear)(name)
         elif (function or name) in FUNCTIONS:
             self._function(name, function or name)
         else:
@@ -138,6 +138,20 @@ class _Walk:
         weights = {"kernel": kernel.T, "bias": bias}
         self.layers.append(SourceLayer(name, "dense", {"units": units, "use_bias": biased}, weights))
         self.shape = (*self.shape[:-1], units)
+
+    def _prelu(self, name: str) -> None:
+        """A module with one vector of weights: leaky_relu with a slope for all elements, or one for each.
+
+        PyTorch counts the slopes along the axis behind the batch, which in a sequence is that of the steps.
+        """
+        legal = [(1,), (self.shape[0],)] if len(self.shape) == 1 else [(1,)]
+        slopes = self.state[f"{name}.weight"]
+        if slopes.shape not in legal:
+            raise ModelError(f"weights {show(f'{name}.weight')} must have shape {legal[-1]}, not {slopes.shape}")
+        self.used.add(f"{name}.weight")
+        alpha = tuple(np.broadcast_to(slopes, self.shape[-1:]).tolist())
+        function = {"function": "leaky_relu", "alpha": alpha}
+        self.layers.append(SourceLayer(name, "activation", function, {}, "PReLU"))
 
     def _recurrent(self, name: str, function: str) -> None:
         """An LSTM, GRU or RNN module with all its layers and directions, told apart by their numbers of gates."""

@@ -68,7 +68,8 @@ class Source:
     """A float network that is one chain of layers.
 
     `shape` is the input's, without the batch: (steps, features) or (features,). `idle` names layers that do nothing at
-    inference, each with the number of layers before it; other tools may round there.
+    inference, each with the number of layers before it; other tools may round there. `framework` is keras or pytorch,
+    whose names of layers other tools write in their own ways.
     """
 
     name: str
@@ -76,5 +77,6 @@ class Source:
     shape: tuple[int, ...]
     layers: tuple[SourceLayer, ...]
     idle: tuple[tuple[int, str], ...] = ()
+    framework: str = "keras"
 
     __hash__ = None  # type: ignore[assignment]
