@@ -58,6 +58,7 @@ def load(
     precision: Fixed | str | None = None,
     config: Config | None = None,
     preset: str | None = None,
+    table_size: int | None = None,
 ) -> Graph:
     """A quantised network, ready to simulate and to build.
 
@@ -67,8 +68,8 @@ def load(
         .keras, .h5, an architecture .json with ``weights``, a saved .fx graph, or a live Keras model.
     weights : path, optional
         HDF5 weights of an architecture .json.
-    precision, config, preset
-        As for :func:`fxsim.quantize`. A .fx graph has its formats already and refuses all three.
+    precision, config, preset, table_size
+        As for :func:`fxsim.quantize`. A .fx graph has its formats and tables already and refuses all four.
 
     Raises
     ------
@@ -76,11 +77,14 @@ def load(
         The file is damaged, the network is not one that fxsim expresses exactly, or an option is not legal.
     """
     if isinstance(model, str | os.PathLike) and Path(model).suffix == SUFFIX:
-        if any(option is not None for option in (weights, precision, config, preset)):
-            raise FxsimError(f"{model}: has its weights and formats; give no weights, precision, config or preset")
+        if any(option is not None for option in (weights, precision, config, preset, table_size)):
+            raise FxsimError(
+                f"{model}: has its weights, formats and tables; "
+                "give no weights, precision, config, preset or table_size"
+            )
         return Graph.load(model)
     source = read_source(model, weights)
-    return quantize(source, precision=precision, config=config, preset=preset)
+    return quantize(source, precision=precision, config=config, preset=preset, table_size=table_size)
 
 
 def plan(

@@ -121,6 +121,7 @@ def _model(
         "--config", metavar="FILE", help="hls4ml's configuration (JSON, YAML); implies --preset hls4ml"
     )
     numerics.add_argument("--preset", choices=presets, help="rules for the formats inside (default: exact)")
+    numerics.add_argument("--table-size", metavar="N", type=int, help="entries of every function table")
     return one
 
 

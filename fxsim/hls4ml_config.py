@@ -23,6 +23,7 @@ TABLE = "fixed<18,8>"
 MAX_BITS = 64
 #: Size of tables where a configuration has none.
 TABLE_SIZE = 1024
+_TABLE_SIZES = (2, 1 << 20)
 
 STRATEGIES = {"latency": "Latency", "resource": "Resource", "resource_unrolled": "Resource_unrolled"}
 
@@ -180,7 +181,7 @@ class Settings:
     @property
     def table_size(self) -> int:
         """Entries of each table."""
-        return self._number("TableSize", TABLE_SIZE, 2, 1 << 20)
+        return self._number("TableSize", TABLE_SIZE, *_TABLE_SIZES)
 
     @property
     def reuse_factor(self) -> int:
@@ -323,6 +324,14 @@ class Config:
 
         where, own = f"layer {name!r}", any(layer.get("ReuseFactor") for layer in (type_values, name_values))
         return Settings(name, kind, where, values, precision, self._default, self._model_precision.get("maximum"), own)
+
+
+def table_sizes(size: int) -> dict[str, dict[str, int]]:
+    """The section LayerType that gives all function tables ``size`` entries; raises ``FxsimError`` for another size."""
+    low, high = _TABLE_SIZES
+    if type(size) is not int or not low <= size <= high:
+        raise FxsimError(f"table_size must be an integer from {low} to {high} in preset hls4ml, not {show(size)}")
+    return {kind: {"TableSize": size} for kind, keys in CLASSES.items() if "TableSize" in keys.read}
 
 
 def _strategy(value: Any, where: str) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 from . import exact, hls4ml
 from .config_files import read_config
 from .errors import FxsimError, show
+from .exact_tables import check_size
 from .fixed import Fixed
 from .graph import Graph
+from .hls4ml_config import table_sizes
 from .importers.source import Source
 
 PRESETS = ("exact", "hls4ml")
@@ -30,9 +32,12 @@ def quantize(
 ) -> Graph:
     """The network in integers; raises ``FxsimError`` for arguments that contradict each other, naming the legal ones.
 
-    Preset ``exact`` (the default) takes a ``precision`` and derives all formats from it; ``table_size`` is the most
-    entries of its tables. Preset ``hls4ml`` computes what hls4ml's emulator does: from its configuration, a dictionary
-    or the path of a JSON or YAML file (``config`` implies this preset), or with ``precision`` for everything.
+    Preset ``exact`` (the default) takes a ``precision`` and derives all formats from it. Preset ``hls4ml`` computes
+    what hls4ml's emulator does: from its configuration, a dictionary or the path of a JSON or YAML file (``config``
+    implies this preset), or with ``precision`` for everything.
+
+    ``table_size``: entries of every function table; preset ``exact`` takes it as the most that a table has, from 16 to
+    65536, preset ``hls4ml`` as its ``TableSize``, from 2 to 1048576.
 
     ``layers`` gives layers that have formats (all but Flatten) a precision of their own, by name; with a ``config``,
     that is its LayerName.
@@ -44,8 +49,8 @@ def quantize(
             raise FxsimError("preset must be hls4ml with a config, not exact: give exact a precision")
         if precision is not None:
             raise FxsimError("precision must be left out with a config, which has its own: Model, Precision")
-    if (config is not None or preset == "hls4ml") and table_size is not None:
-        raise FxsimError("table_size must be left out in preset hls4ml: give a config with TableSize")
+    if config is not None and table_size is not None:
+        raise FxsimError("table_size must be left out with a config, which has its own: LayerName, TableSize")
     if layers:
         if config is not None:
             raise FxsimError("layers must be left out with a config, which has its own: LayerName, Precision")
@@ -57,9 +62,18 @@ def quantize(
     if preset == "hls4ml":
         model = {"Precision": {"default": str(_parsed(precision))}, "ReuseFactor": 1, "Strategy": "Latency"}
         names = {name: {"Precision": str(_parsed(one))} for name, one in (layers or {}).items()}
-        return hls4ml.quantize(source, {"Model": model, "LayerName": names} if names else {"Model": model})
+        types = {} if table_size is None else table_sizes(table_size)
+        return hls4ml.quantize(source, {"Model": model, "LayerType": types, "LayerName": names})
     size = {} if table_size is None else {"table_size": table_size}
     return exact.quantize(source, precision, layers=layers, **size)
+
+
+def check_table_size(size: int, preset: str) -> None:
+    """Raise ``FxsimError`` unless ``size`` is a number of entries that the tables of a preset can have."""
+    if preset == "hls4ml":
+        table_sizes(size)
+    else:
+        check_size(size)
 
 
 def _parsed(precision: Fixed | str) -> Fixed:

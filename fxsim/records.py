@@ -115,7 +115,7 @@ def _said(value: object) -> str:
     if isinstance(value, list) and len(value) > 2 and value == list(range(value[0], value[-1] + 1)):
         return f"{value[0]}:{value[-1]}"
     items = value if isinstance(value, list) else [value]
-    return f"{','.join(str(item) or 'none' for item in items):.200}"
+    return f"{','.join('none' if item in ('', None) else str(item) for item in items):.200}"
 
 
 def digest_source(source: Source) -> str:

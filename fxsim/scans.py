@@ -19,7 +19,7 @@ from .errors import FxsimError, show
 from .exact_formats import Formats
 from .fixed import Fixed
 from .importers.source import Source
-from .quantization import DEFAULT, PRESETS, check_layers, quantize
+from .quantization import DEFAULT, PRESETS, check_layers, check_table_size, quantize
 from .records import ScanRow, digest_arrays, digest_source, record
 
 Progress = Callable[[int, int], None]
@@ -45,7 +45,7 @@ class Job:
 class Task:
     """What all rows of a scan share: the network, the batch, its classes if there are labels, float's outputs.
 
-    ``precision`` is that of layers which are not varied.
+    ``precision`` is that of layers which are not varied; ``table_size`` as for :func:`fxsim.quantize`.
     """
 
     source: Source
@@ -53,6 +53,7 @@ class Task:
     truth: metrics.Classes | None
     want: metrics.Array
     precision: str
+    table_size: int | None = None
 
     @cached_property
     def best(self) -> float | None:
@@ -90,7 +91,8 @@ class Task:
         from .simulation import predict  # late: it brings a compiler
 
         own = dict.fromkeys(layers, precision)
-        graph = quantize(self.source, precision=self.precision if own else precision, preset=preset, layers=own)
+        base = self.precision if own else precision
+        graph = quantize(self.source, precision=base, preset=preset, layers=own, table_size=self.table_size)
         return predict(graph, self.x, threads=threads)
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
@@ -101,7 +103,9 @@ class Task:
             raise FxsimError(f"{job.preset}, {job.precision}: {error}") from None
 
 
-def make_task(source: Source, x: ArrayLike, labels: ArrayLike | None, precision: str = DEFAULT) -> Task:
+def make_task(
+    source: Source, x: ArrayLike, labels: ArrayLike | None, precision: str = DEFAULT, table_size: int | None = None
+) -> Task:
     """Check the batch and its labels, and run it in float; raises ``FxsimError`` for what does not fit."""
     values = np.asarray(x)
     if values.dtype.kind not in "fiub":
@@ -114,7 +118,7 @@ def make_task(source: Source, x: ArrayLike, labels: ArrayLike | None, precision:
         raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
     want = floating.predict(source, values)
     truth = None if labels is None else metrics.classes(np.asarray(labels), want)
-    return Task(source, values, truth, want, precision)
+    return Task(source, values, truth, want, precision, table_size)
 
 
 def make_jobs(
@@ -125,11 +129,15 @@ def make_jobs(
     integers: Iterable[int] | None = None,
     preset: str | None = None,
     layers: Iterable[str] = (),
+    table_size: int | None = None,
 ) -> list[Job]:
     """Every combination, as for :func:`scan`; raises ``FxsimError`` for one that no network can have."""
     if preset not in (None, *PRESETS, BOTH):
         raise FxsimError(f"preset must be one of {', '.join((*PRESETS, BOTH))}, not {show(preset)}")
     presets = PRESETS if preset == BOTH else (preset or PRESETS[0],)
+    if table_size is not None:
+        for name in presets:
+            check_table_size(table_size, name)
     groups = [tuple(group.split(",")) for group in layers] or [()]
     for group in groups:
         check_layers(source, group)
@@ -171,6 +179,7 @@ def scan(
     integers: Iterable[int] | None = None,
     preset: str | None = None,
     layers: Iterable[str] = (),
+    table_size: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     dask: str | None = None,
     progress: Progress | None = None,
@@ -190,6 +199,8 @@ def scan(
     layers
         Names of layers, each of which gets the formats alone while all others keep ``precision``; names joined by
         commas get them together. Empty: the whole network gets them.
+    table_size : int, optional
+        Entries of every function table, as for :func:`fxsim.quantize`.
     folder : path, optional
         Where each row is kept as it is done, in ``scan.json``. What is there already is not computed again.
     dask : str, optional
@@ -204,8 +215,10 @@ def scan(
         data or options, or the cluster cannot be reached.
     """
     widths, integers, layers = list(widths), None if integers is None else list(integers), list(layers)
-    jobs = make_jobs(source, widths, precision=precision, integers=integers, preset=preset, layers=layers)
-    return run(make_task(source, x, labels, precision), jobs, labels, folder=folder, dask=dask, progress=progress)
+    shared: dict[str, Any] = {"precision": precision, "table_size": table_size}
+    jobs = make_jobs(source, widths, integers=integers, preset=preset, layers=layers, **shared)
+    task = make_task(source, x, labels, **shared)
+    return run(task, jobs, labels, folder=folder, dask=dask, progress=progress)
 
 
 def run(
@@ -256,6 +269,7 @@ def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None) -> dict[st
         "model": digest_source(task.source),
         "data": digest_arrays(task.x, None if labels is None else np.asarray(labels)),
         "precision": task.precision,
+        "table_size": task.table_size,
         "preset": each("preset"),
         "layer": [",".join(group) for group in each("layers")],
         "width": each("width"),

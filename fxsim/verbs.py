@@ -43,7 +43,12 @@ _BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval", "reuse")
 
 def _load(given: Namespace) -> Graph:
     return api.load(
-        given.model, weights=given.weights, precision=given.precision, config=given.config, preset=given.preset
+        given.model,
+        weights=given.weights,
+        precision=given.precision,
+        config=given.config,
+        preset=given.preset,
+        table_size=given.table_size,
     )
 
 
@@ -173,9 +178,9 @@ def scan(given: Namespace) -> None:
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
     precision = DEFAULT if given.precision is None else given.precision
-    options = {"precision": precision, "integers": given.integer, "preset": given.preset, "layers": given.layer}
-    jobs = scans.make_jobs(source, given.width, **options)
-    task = scans.make_task(source, arrays["x"], labels, precision)
+    options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}
+    jobs = scans.make_jobs(source, given.width, precision=precision, table_size=given.table_size, **options)
+    task = scans.make_task(source, arrays["x"], labels, precision, given.table_size)
     hold, reference = given.hold, task.row(None, task.want)
     if hold is not None or reference.auc is not None:
         hold = scans.HOLD if hold is None else hold
@@ -259,7 +264,10 @@ def _accuracy(given: Namespace) -> list[Part]:
     source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
     precision = DEFAULT if given.precision is None else given.precision
     widths = [Fixed.parse(precision).width]
-    rows = scans.scan(source, data["x"], data.get("y"), widths, precision=precision, preset=given.preset)
+    rows = scans.scan(
+        source, data["x"], data.get("y"), widths,
+        precision=precision, preset=given.preset, table_size=given.table_size,
+    )  # fmt: skip
     cells = [(row.precision, *report.short([row.accuracy, row.auc, row.largest_error, row.mean_error])) for row in rows]
     table = Table(("<precision", "accuracy", "AUC", "largest error", "mean error"), cells)
     return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]

@@ -20,6 +20,7 @@ import fxsim
 from fxsim import api
 from fxsim.demo.run import DATA, MODEL
 from fxsim.folder import whole_folder
+from fxsim.program import Lookup
 from testbenches import CheckError, CheckReport, Mismatch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +61,15 @@ class TestLoad:
         assert fxsim.load(tmp_path / "other.fx") == graph
         assert graph.name == "digits"
 
+    def test_table_size(self) -> None:
+        for options in ({}, {"preset": "hls4ml"}):
+            small, large = (fxsim.load(MODEL, table_size=size, **options) for size in (64, 2048))
+            program = small.layers[0].program
+            sizes = {len(op.table.values.data) for op in program.ops if isinstance(op, Lookup)}
+            assert 32 < max(sizes) <= 64
+            assert small == fxsim.quantize(fxsim.read_source(MODEL), table_size=64, **options)
+            assert large != small
+
     def test_predict(self) -> None:
         x = np.load(DATA)["x"][:50]
         graph = fxsim.load(MODEL)
@@ -71,8 +81,10 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("model", "options", "message"),
         [
-            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights and formats; give no weights, precision, "),
-            ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights and formats"),
+            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights, formats and tables; give no weights, precision, "),
+            ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights, formats and tables"),
+            ("a.fx", {"table_size": 64}, r"^a\.fx: .*; give no weights, precision, config, preset or table_size$"),
+            (MODEL, {"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
             (object(), {"weights": "w.h5"}, r"^weights must be given for an architecture \.json only$"),
             (3, {}, "needs a Keras model"),
             (None, {}, "needs a Keras model"),

@@ -124,7 +124,18 @@ class TestRefuses:
         ("info {model} --config {}/cut.json", "cut.json: not JSON"),
         ("info {model} --config {}/list.json", "list.json: a config must be a dictionary"),
         ("info {model} --config {}/list.json --precision ap_fixed<8,4>", "precision must be left out with a config"),
-        ("info {}/tiny.fx --precision ap_fixed<8,4>", "has its weights and formats"),
+        ("info {}/tiny.fx --precision ap_fixed<8,4>", "has its weights, formats and tables"),
+        ("info {}/tiny.fx --table-size 64", "has its weights, formats and tables"),
+        ("info {model} --config {}/list.json --table-size 64", "table_size must be left out with a config"),
+        ("info {model} --table-size 1e3", "argument --table-size: invalid int value: '1e3'"),
+        ("info {model} --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
+        ("predict {model} {}/x.npy -o y.npy --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
+        ("profile {model} {}/x.npy -o p --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
+        ("scan {model} {}/data.npz -o s --width 8 --table-size 8", "table_size must be an integer from 16 to 65536"),
+        ("plan {model} --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
+        ("export {model} -o ip --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
+        ("export {model} -o ip --data {}/data.npz --table-size 8", "table_size must be an integer from 16 to 65536"),
+        ("info {model} --preset hls4ml --table-size 1", "table_size must be an integer from 2 to 1048576 in preset"),
         # Arrays
         ("predict {model} {}/no.npy -o y.npy", "no.npy: cannot be read (No such file or directory)"),
         ("predict {model} {}/foreign -o y.npy", "foreign: cannot be read (Is a directory)"),
@@ -321,6 +332,18 @@ class TestWorks:
         assert np.array_equal(raw, y * 2.0**graph.output.frac)
         assert fx("predict", MODEL, folder / "none.npy", "-o", "n.npy")[0] == 0
         assert np.load("n.npy").shape == (0, 10)
+
+    def test_tables_of_a_size(self, fx: Fx, folder: Path) -> None:
+        x, options = np.load(folder / "x.npy"), ("--precision", "ap_fixed<14,4>", "--table-size", "64")
+        assert fx("predict", MODEL, folder / "x.npy", "-o", "y.npy", *options)[0] == 0
+        got, usual = np.load("y.npy"), load(MODEL, precision="ap_fixed<14,4>").predict(x)
+        assert np.array_equal(got, load(MODEL, precision="ap_fixed<14,4>", table_size=64).predict(x))
+        assert not np.array_equal(got, usual)
+        assert fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "14", *options)[0] == 0
+        assert json.loads(Path("s/scan.json").read_text())["table_size"] == 64
+        status, _, err = fx("export", MODEL, "-o", "ip", "--data", folder / "data.npz", *options)
+        assert (status, err) == (0, "")
+        assert Graph.load("ip/graph.fx") == load(MODEL, precision="ap_fixed<14,4>", table_size=64)
 
     def test_a_saved_graph_is_a_model(self, fx: Fx, folder: Path) -> None:
         for name, model in (("a", MODEL), ("b", folder / "digits.fx")):

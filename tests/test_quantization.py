@@ -44,6 +44,12 @@ def test_hls4ml_with_a_precision_is_that_for_everything(source):
     assert quantize(source, preset="hls4ml", precision=Fixed(12, 7)) == want
     assert quantize(source, preset="hls4ml").input == Fixed.parse(DEFAULT)
     assert str(quantize(source, preset="hls4ml", precision="ap_fixed<12,5,AP_RND,AP_SAT>").input).endswith("AP_SAT>")
+    sized = {**MODEL, "LayerName": {"act": {"TableSize": 64}}}
+    options = {"preset": "hls4ml", "precision": "ap_fixed<12,5>"}
+    assert quantize(source, **options, table_size=64) == hls4ml.quantize(source, sized)
+    own = {"dense": {"Precision": "ap_fixed<9,5>"}, "act": {"TableSize": 64}}
+    wanted = hls4ml.quantize(source, {**MODEL, "LayerName": own})
+    assert quantize(source, **options, table_size=64, layers={"dense": "ap_fixed<9,5>"}) == wanted
 
 
 def test_a_config_implies_hls4ml(source, tmp_path):
@@ -78,11 +84,17 @@ def refused(message: str):
         ),
         (
             {"config": MODEL, "table_size": 64},
-            "table_size must be left out in preset hls4ml: give a config with TableSize",
+            "table_size must be left out with a config, which has its own: LayerName, TableSize",
+        ),
+        ({"table_size": 1 << 17}, "table_size must be an integer from 16 to 65536, not 131072"),
+        ({"table_size": True}, "table_size must be an integer from 16 to 65536, not True"),
+        (
+            {"preset": "hls4ml", "table_size": 1},
+            "table_size must be an integer from 2 to 1048576 in preset hls4ml, not 1",
         ),
         (
-            {"preset": "hls4ml", "table_size": 64},
-            "table_size must be left out in preset hls4ml: give a config with TableSize",
+            {"preset": "hls4ml", "table_size": "64"},
+            "table_size must be an integer from 2 to 1048576 in preset hls4ml, not '64'",
         ),
         ({"preset": "hls4ml", "precision": 16}, "precision must be a text like 'ap_fixed<16,6>' or a Fixed, not 16"),
         (

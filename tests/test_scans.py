@@ -97,6 +97,13 @@ class TestRows:
         with pytest.raises(FxsimError, match=r"^a ratio can be held only with labels y, of more than one class$"):
             held(rows, 0.9)
 
+    @pytest.mark.parametrize("preset", ["exact", "hls4ml"])
+    def test_tables_of_a_size(self, preset: str) -> None:
+        row = fxsim.scan(SOURCE, X, Y, [14], preset=preset, table_size=64)[1]
+        got = fxsim.quantize(SOURCE, precision="ap_fixed<14,6>", preset=preset, table_size=64).predict(X)
+        assert row.largest_error == np.abs(got - fxsim.predict_float(SOURCE, X)).max()
+        assert row != fxsim.scan(SOURCE, X, Y, [14], preset=preset)[1]
+
     def test_one_hot_labels(self) -> None:
         assert fxsim.scan(SOURCE, X, np.eye(10)[Y], [8]) == fxsim.scan(SOURCE, X, Y, [8])
 
@@ -104,6 +111,9 @@ class TestRows:
         ("options", "message"),
         [
             ({"preset": "magic"}, r"^preset must be one of exact, hls4ml, both, not 'magic'$"),
+            ({"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
+            ({"table_size": 1 << 17, "preset": "both"}, r"^table_size must be an integer from 16 to 65536, not 131"),
+            ({"table_size": 1, "preset": "hls4ml"}, r"^table_size must be an integer from 2 to 1048576 in preset hls4"),
             ({"layers": ["gru"]}, r"^layer must be one of lstm, dense, dense_softmax, not 'gru'$"),
             ({"layers": ["lstm,"]}, r"^layer must be one of lstm, dense, dense_softmax, not ''$"),
             ({"widths": [40]}, r"^precision ap_fixed<40,6>: width must be from 2 to 32 in the exact preset$"),
@@ -227,6 +237,7 @@ class TestGoesOn:
             r"integer, 3,4 and not 4; give another folder": {"integers": [4]},
             r"preset, exact,hls4ml and not exact; give another folder": {"preset": "exact"},
             r"layer, none and not lstm; give another folder": {"layers": ["lstm"]},
+            r"table_size, none and not 512; give another folder": {"table_size": 512},
             r"precision, ap_fixed<16,6> and not ap_fixed<16,6,RND>; give another folder": {
                 "precision": "ap_fixed<16,6,RND>"
             },
