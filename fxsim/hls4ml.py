@@ -232,7 +232,7 @@ class _Walk:
         types |= {"result": settings.type("result"), "accum": settings.type("accum")}
         entries = min(settings.table_size, 1 << min(self.type.width, types["inv_table"].width))
         implementation: str = settings.choice("Implementation", "stable", IMPLEMENTATIONS)
-        # hls4ml knows the axis of Keras 3's own Softmax layer, and of what runs at every step for itself.
+        # hls4ml knows the axis of Keras' own Softmax layer, and of what runs at every step for itself.
         whole = len(shape) > 1 and not (self.config.stream or layer.origin == "Softmax" or layer.wrapper)
         return Resolved(layer, types, entries, implementation=implementation, whole=whole)
 

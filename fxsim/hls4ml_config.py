@@ -36,7 +36,8 @@ def _words(text: str) -> frozenset[str]:
 class Keys:
     """Keys of one class of layers beside the common ones.
 
-    ``read`` decide numbers. ``harmless`` are about building hardware, or hls4ml itself overwrites them. ``precision``
+    ``read`` decide numbers. ``harmless`` are about building hardware, or hls4ml itself overwrites them. ``only`` have
+    values that fxsim does not follow. ``precision``
     are the variables read from ``Precision``; ``unread`` are those that hls4ml writes into its configurations and
     then does not read (``table`` is read from the layer's key ``table_t`` instead).
     """
@@ -45,6 +46,7 @@ class Keys:
     harmless: frozenset[str] = frozenset()
     precision: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
 
 
 _CELL = "weight bias recurrent_weight recurrent_bias"
@@ -53,6 +55,7 @@ _RNN = Keys(
     _words("RecurrentReuseFactor Static"),
     _words(f"{_CELL} accum result"),
     _words("table"),
+    _words("Direction"),
 )
 _DENSE = Keys(_words("accum_t"), _words("ParallelizationFactor ConvImplementation"), _words("weight bias accum result"))
 
@@ -60,8 +63,8 @@ _DENSE = Keys(_words("accum_t"), _words("ParallelizationFactor ConvImplementatio
 CLASSES: dict[str, Keys] = {
     "Input": Keys(precision=_words("result")),
     "LSTM": _RNN,
-    "GRU": _RNN,
-    "SimpleRNN": replace(_RNN, harmless=_RNN.harmless | {"Direction"}),
+    "GRU": replace(_RNN, only=_words("Direction ApplyResetGate")),
+    "SimpleRNN": _RNN,
     "Bidirectional": Keys(
         _RNN.read,
         _words(
@@ -105,6 +108,8 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "TargetCycles": (None,),
     "Compression": (False, 0, None),
     "BitExact": (False, None),
+    "Direction": ("forward",),
+    "ApplyResetGate": ("after",),
 }
 
 _MODEL_READ = _words("Precision ReuseFactor Strategy")
@@ -283,9 +288,9 @@ class Config:
                 where, kind = f"LayerType {name}", _MISNAMED.get(name, name)
             keys = CLASSES[kind]
             harmless = _COMMON_HARMLESS | keys.harmless
-            known = _COMMON_READ | keys.read | harmless | _COMMON_ONLY
-            values = _spelled(_mapping(value, where), known, where)
-            _known(values, _COMMON_READ | keys.read, _COMMON_ONLY, harmless, where)
+            read, only = _COMMON_READ | keys.read, _COMMON_ONLY | keys.only
+            values = _spelled(_mapping(value, where), read | harmless | only, where)
+            _known(values, read, only, harmless, where)
             precision = self._entries(values.get("Precision"), keys, where)
             if where.startswith("LayerType") and name in _MISNAMED:
                 said = [key for key, type in precision.items() if type is not None]
@@ -385,7 +390,7 @@ def _known(
     for key, entry in value.items():
         if key in only:
             legal = _ONLY.get(key, (None,))
-            if not any(entry is one for one in legal):
+            if not any(type(entry) is type(one) and entry == one for one in legal):
                 raise FxsimError(f"{where}: {key} must be {' or '.join(map(str, legal))}, not {show(entry)}")
         elif key not in read and key not in harmless:
             raise FxsimError(f"{where}: key {show(key)} must be one of {', '.join(sorted({*read, *only, *harmless}))}")

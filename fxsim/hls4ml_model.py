@@ -244,8 +244,9 @@ def _softmax(node: Node, before: Node, turned: bool) -> list[Resolved]:
     types = node.formats("result", "accum", "exp_table", "inv_table", "inv_inp")
     implementation = node.choice("implementation", IMPLEMENTATIONS)
     together = math.prod(node.input_shape) // int(node.find("n_outer", 1))
-    # In a stream, each word of all features at a step is normalised for itself.
-    whole = not node.stream and together != node.input_shape[-1]
+    # In a stream, each word of all features at a step is normalised for itself. Keras 2's layer of its own, whose name
+    # is in capitals, does not compile.
+    whole = not node.stream and together != node.input_shape[-1] and node.get("activation") != "Softmax"
     layer = _layer(node, "softmax")
     return [Resolved(layer, types, node.table_size, implementation=implementation, whole=whole)]
 

@@ -3,10 +3,8 @@
 
 import contextlib
 import json
-import operator
 import re
 import sys
-from collections.abc import Sequence
 from types import SimpleNamespace as Plain
 
 import hls4ml_models as stand
@@ -69,13 +67,6 @@ LSTM = gru().attributes.attributes | {
 }
 
 
-class Node(Plain):
-    """A node of a trace, told apart by what it is and not by what it holds."""
-
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
-
-
 def dense(**changes):
     read = {"n_in": 2, "n_out": 5, "weight": data(2, 5), "bias": data(5), "strategy": "latency", "reuse_factor": 1}
     return stand.node("fc", "Dense", "rnn", (5,), **{**read, **DENSE, **changes})
@@ -126,29 +117,11 @@ def test_pytorch_weights_that_hls4ml_reads_in_the_wrong_order_are_turned():
     right = fxsim.from_hls4ml(stand.model(first(), gru(), dense()))
     turned = dense()
     turned.attributes.attributes["weight"] = Plain(data=data(2, 5).data.T)
-    project = {"PytorchModel": Module(LAST), "HLSConfig": {"Model": {"ChannelsLastConversion": "off"}}}
+    project = {"PytorchModel": stand.Module(LAST), "HLSConfig": {"Model": {"ChannelsLastConversion": "off"}}}
     with pytest.warns(
         UserWarning, match=r"^hls4ml reads the weights of a PyTorch Linear in the wrong order here; the gr"
     ):
         assert fxsim.from_hls4ml(stand.model(first(), gru(), turned, **project)) == right
-
-
-class Module:
-    """A PyTorch module by its trace: a recurrent layer "rnn", what is taken of its results, and what then runs."""
-
-    def __init__(self, indices: Sequence[object], then: str = "call_function", **modules: object) -> None:
-        self.trace = [Node(op="call_module", target="rnn", name="rnn", args=(), all_input_nodes=[])]
-        for index in indices:
-            self.add("call_function", operator.getitem, f"getitem_{len(self.trace)}", index)
-        self.add(then, "act", "act")
-        self.modules = modules
-
-    def add(self, op: str, target: object, name: str, *more: object) -> None:
-        before = self.trace[-1]
-        self.trace.append(Node(op=op, target=target, name=name, args=(before, *more), all_input_nodes=[before]))
-
-    def named_modules(self) -> list[tuple[str, object]]:
-        return list(self.modules.items())
 
 
 EVERY = slice(None)
@@ -176,7 +149,7 @@ LAST = (0, (EVERY, -1))
 def test_the_steps_that_a_pytorch_model_takes(kind, indices, want):
     """hls4ml gives the last step whatever the model does with the sequence."""
     node = stand.node("rnn", kind, "inp", (2,), **LSTM if kind == "LSTM" else gru().attributes.attributes)
-    made = stand.model(first(), node, act(), PytorchModel=Module(indices))
+    made = stand.model(first(), node, act(), PytorchModel=stand.Module(indices))
     if want is None:
         assert [layer.name for layer in fxsim.from_hls4ml(made).layers] == ["rnn", "act"]
         return
@@ -187,21 +160,21 @@ def test_the_steps_that_a_pytorch_model_takes(kind, indices, want):
 @pytest.mark.parametrize("rest", [(), (0,), (-1,)])
 def test_final_states_of_pytorch(rest):
     for node, state in ((gru(), (1,)), (stand.node("rnn", "LSTM", "inp", (2,), **LSTM), (1, 0))):
-        module = Module((*state, *rest))
+        module = stand.Module((*state, *rest))
         assert fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=module)).output_shape == (2,)
     with pytest.raises(
         FxsimError, match=r"takes \[1\] of its states, of which hls4ml takes the last hidden state alone"
     ):
-        fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=Module((1, 1, *rest))))
+        fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=stand.Module((1, 1, *rest))))
 
 
 def test_other_indexing_in_pytorch_is_refused():
-    module = Module(LAST)
-    module.trace[1].args = (Node(name="x"), (EVERY, slice(1, 3)))
+    module = stand.Module(LAST)
+    module.trace[1].args = (stand.TraceNode(name="x"), (EVERY, slice(1, 3)))
     with pytest.raises(FxsimError, match=r"^the PyTorch model takes \[:, 1:3\] of 'x', which hls4ml ignores$"):
         fxsim.from_hls4ml(stand.model(first(), gru(), act(), PytorchModel=module))
     threshold = type("Threshold", (), {"value": 0.5})()
-    module = Module(LAST, then="call_module", act=threshold)
+    module = stand.Module(LAST, then="call_module", act=threshold)
     with pytest.raises(
         FxsimError, match=r"^layer 'act': value of a Threshold must be 0, not 0.5, which hls4ml ignores$"
     ):
@@ -214,7 +187,7 @@ def test_pytorch_files_and_sequences_of_one_step():
     ):
         fxsim.from_hls4ml(stand.model(first(), gru(), PytorchModel="net.pt"))
     short = stand.node("inp", "Input", "input", (1, 3), result_t=T)
-    for module in ("net.pt", Module((0,))):
+    for module in ("net.pt", stand.Module((0,))):
         assert len(fxsim.from_hls4ml(stand.model(short, gru(n_timesteps=1), act(), PytorchModel=module)).layers) == 2
 
 
@@ -445,7 +418,7 @@ def test_older_versions_are_refused(hls4ml, version):
         (
             "1.4.0.dev61",
             act(),
-            {"PytorchModel": Module(LAST)},
+            {"PytorchModel": stand.Module(LAST)},
             "^hls4ml 1.4.0.dev61 was not .* on models of PyTorch: comp",
         ),
         ("1.4.0", gru(), {}, "^hls4ml 1.4.0 was not compared with fxsim, which follows 1.3.0: compare a few answers$"),

@@ -150,8 +150,9 @@ def _activation(options: Options, shape: Shape, generation: int) -> Planned:
         function = _function(options, "activation", generation)
     else:
         function = _ACTIVATION_LAYERS[options.class_name](options, len(shape))
-    # hls4ml reads Keras 3's ReLU layer as one with a threshold, and knows the axis of its Softmax layer alone.
-    origin = options.class_name if options.class_name in ("ReLU", "Softmax") and generation == 3 else ""
+    # hls4ml reads Keras 3's layer ReLU as one with a threshold, and knows the axis of no softmax but the layer's.
+    of_its_own = options.class_name == "Softmax" or (options.class_name == "ReLU" and generation == 3)
+    origin = options.class_name if of_its_own else ""
     layer = SourceLayer(options.name, "activation", function, {}, origin)
     return Planned(shape, build=lambda weights: [layer])
 
