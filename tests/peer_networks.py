@@ -26,6 +26,7 @@ convert or compile, aborts on or computes wrongly is kept out by the rules below
   sequence stays as asked for, legal or not (``aborts``);
 - *no integers from fractions*: ``ap_int`` makes +1 of a number between -1/2 and 0, so inputs and tables have others;
 - *no ternary weights*: those of ``ap_int<2>`` are multiplied as -1, 0 or 1, so that -2 counts as 1;
+- *nothing behind directions of unequal units*: Keras itself counts the forward ones twice;
 - *words that softmax addresses*: table sizes are powers of two, and ``inv_inp_t`` is no narrower than the address.
 """
 
@@ -112,10 +113,14 @@ def network(dice: Dice, io: str, covers: set[str]) -> Any:
     steps, features = dice.size(2, 5), dice.size(1, 5)
     layers = [keras.Input((steps, features), name="inp")]
     count = dice.one(0, 1, 1, 1, 2, 2, 3)
-    sequence = count == 0 or dice.chance(0.3)
+    sequence, tail = count == 0 or dice.chance(0.3), True
     for index in range(count):
         keep = index + 1 < count or sequence
         layers.append(recurrent(dice, f"rnn{index}", keep, io, covers))
+        if "directions of unequal units" in covers:
+            # Keras counts the forward units twice for what is behind.
+            sequence, tail = keep, False
+            break
         if keep and dice.chance(0.25):
             layers.append(dense(dice, f"seq{index}", covers))
             covers.add("dense over a sequence")
@@ -131,17 +136,17 @@ def network(dice: Dice, io: str, covers: set[str]) -> Any:
             layers.append(keras.layers.TimeDistributed(inner, name=f"td{index}"))
             covers.add("TimeDistributed")
     flat = not sequence
-    if sequence and dice.chance(0.6):
+    if sequence and tail and dice.chance(0.6):
         layers.append(keras.layers.Flatten(name="flat"))
         covers.add("flatten")
         flat = True
-    for index in range(dice.one(0, 1, 1, 2)):
+    for index in range(dice.one(0, 1, 1, 2) if tail else 0):
         # hls4ml keeps apart what a layer gives and the attribute of that name.
         name = dice.one("weight", "n_out") if index == 0 and dice.chance(0.1) else f"dense{index}"
         layers.append(dense(dice, name, covers))
         if dice.chance(0.2):
             layers.append(activation(dice, "activation" if index == 0 and dice.chance(0.3) else f"tail{index}", covers))
-    if dice.chance(0.25) and KERAS == 3:
+    if tail and dice.chance(0.25) and KERAS == 3:
         layers.append(keras.layers.Softmax(name="softmax"))
         covers.add("softmax" if flat else "softmax at every step")
     if len(layers) == 1:
@@ -151,7 +156,7 @@ def network(dice: Dice, io: str, covers: set[str]) -> Any:
     for layer in model.layers:
         weights = [dice.rng.normal(0, spread, w.shape).astype(np.float32) for w in layer.get_weights()]
         if type(layer).__name__ == "PReLU":
-            weights = [np.broadcast_to(w.reshape(-1, w.shape[-1])[:1], w.shape) for w in weights]
+            weights = [np.broadcast_to(w.reshape(-1, w.shape[-1])[0], w.shape) for w in weights]
         layer.set_weights(weights)
     return model
 
@@ -168,12 +173,13 @@ def recurrent(dice: Dice, name: str, sequences: bool, io: str, covers: set[str])
         return cell(dice, kind, sequences, covers, name=name)
     if dice.chance(0.5):
         return keras.layers.Bidirectional(cell(dice, kind, sequences, covers, both=True), name=name)
-    other = dice.one("LSTM", "GRU")
-    covers.add("unequal directions")
-    backward = cell(dice, other, sequences, covers, both=True, go_backwards=True)
-    return keras.layers.Bidirectional(
-        cell(dice, kind, sequences, covers, both=True), backward_layer=backward, name=name
-    )
+    forward = cell(dice, kind, sequences, covers, both=True)
+    units = forward.units if dice.chance(0.7) else dice.size(1, 5)
+    backward = cell(dice, dice.one("LSTM", "GRU"), sequences, covers, both=True, go_backwards=True, units=units)
+    covers.add("directions of their own")
+    if units != forward.units:
+        covers.add("directions of unequal units")
+    return keras.layers.Bidirectional(forward, backward_layer=backward, name=name)
 
 
 def cell(dice: Dice, kind: str, sequences: bool, covers: set[str], both: bool = False, **options: Any) -> Any:
@@ -187,7 +193,7 @@ def cell(dice: Dice, kind: str, sequences: bool, covers: set[str], both: bool = 
         options["reset_after"] = True
         if both and KERAS == 3:
             options["use_bias"] = False
-    return getattr(keras.layers, kind)(dice.size(1, 5), **options)
+    return getattr(keras.layers, kind)(**{"units": dice.size(1, 5), **options})
 
 
 def dense(dice: Dice, name: str, covers: set[str]) -> Any:
