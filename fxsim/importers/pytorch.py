@@ -31,19 +31,40 @@ FUNCTIONS: dict[str, dict[str, object]] = {
     "leaky_relu": {"alpha": 0.01},
     "hard_sigmoid": {"slope": 1 / 6, "shift": 0.5},
 }
+#: Modules that are a function, with the names of their parameters here by their own, and what others must be.
+MODULES: dict[str, tuple[str, dict[str, str], dict[str, tuple[object, ...]]]] = {
+    "ReLU": ("relu", {}, {}),
+    "Sigmoid": ("sigmoid", {}, {}),
+    "Tanh": ("tanh", {}, {}),
+    "LeakyReLU": ("leaky_relu", {"negative_slope": "alpha"}, {}),
+    "ELU": ("elu", {"alpha": "alpha"}, {}),
+    "SELU": ("selu", {}, {}),
+    "Softplus": ("softplus", {}, {"beta": (1, 1.0)}),
+    "Softsign": ("softsign", {}, {}),
+    "Threshold": ("thresholded_relu", {"threshold": "theta"}, {"value": (0, 0.0)}),
+    "Hardsigmoid": ("hard_sigmoid", {}, {}),
+    "Hardtanh": ("hard_tanh", {}, {"min_val": (-1, -1.0), "max_val": (1, 1.0)}),
+    "Softmax": ("softmax", {}, {"dim": (-1,)}),
+    "Identity": ("linear", {}, {}),
+}
 _CELLS = {4: "lstm", 3: "gru", 1: "simple_rnn"}
 _SUFFIXES = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias", "bias_hh": "recurrent_bias"}
 _STEPS = ("last", "state", "flatten")
 
 
 def source_from_state(
-    state: Mapping[str, Any], shape: Sequence[int], layers: Sequence[str], name: str, input_name: str
+    state: Mapping[str, Any],
+    shape: Sequence[int],
+    layers: Sequence[str],
+    name: str,
+    input_name: str,
+    modules: Mapping[str, Any] | None = None,
 ) -> Source:
-    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says."""
+    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says; ``modules`` have parameters of functions."""
     size = tuple(shape)
     if len(size) not in (1, 2) or any(type(n) is not int or not 1 <= n <= MAX_AXIS for n in size):
         raise ModelError(f"shape must be (steps, features) or (features,), not {show(shape)}")
-    walk = _Walk({key: _array(key, value) for key, value in state.items()}, size)
+    walk = _Walk({key: _array(key, value) for key, value in state.items()}, size, modules or {})
     for entry in layers:
         walk.entry(entry)
     if not walk.layers:
@@ -73,8 +94,8 @@ def _array(key: str, value: Any) -> Array:
 class _Walk:
     """Builds layers in order; ``shape`` is of what flows from one to the next."""
 
-    def __init__(self, state: Mapping[str, Array], shape: Shape) -> None:
-        self.state, self.shape = state, shape
+    def __init__(self, state: Mapping[str, Array], shape: Shape, modules: Mapping[str, Any]) -> None:
+        self.state, self.shape, self.modules = state, shape, modules
         self.used: set[str] = set()
         self.layers: list[SourceLayer] = []
 
@@ -89,6 +110,8 @@ class _Walk:
             self._recurrent(name, function)
         elif f"{name}.weight" in self.state and not function:
             (self._prelu if self.state[f"{name}.weight"].ndim == 1 else self._linear)(name)
+        elif not function and type(self.modules.get(name)).__name__ in MODULES:
+            self._module(name, self.modules[name])
         elif (function or name) in FUNCTIONS:
             self._function(name, function or name)
         else:
@@ -117,10 +140,22 @@ class _Walk:
         self.layers[-1] = SourceLayer(before.name, before.kind, options, before.weights)
         self.shape = self.shape[1:]
 
-    def _function(self, name: str, function: str) -> None:
+    def _module(self, name: str, module: Any) -> None:
+        """A module without weights, whose parameters are its attributes."""
+        function, parameters, others = MODULES[type(module).__name__]
+        for key, legal in others.items():
+            value = getattr(module, key)
+            # The last axis may be counted from the front.
+            if value not in (*legal, *((len(self.shape),) if key == "dim" else ())):
+                raise ModelError(f"layer {show(name)}: {key} must be {legal[0]}, not {show(value)}")
+        read = {own: float(getattr(module, key)) for key, own in parameters.items()}
+        self._function(name, function, **read)
+
+    def _function(self, name: str, function: str, **parameters: object) -> None:
         names = {layer.name for layer in self.layers}
         behind = next(n for n in (name, *(f"{name}_{k}" for k in range(1, len(names) + 2))) if n not in names)
-        self.layers.append(SourceLayer(behind, "activation", {"function": function, **FUNCTIONS[function]}, {}))
+        options = {"function": function, **FUNCTIONS.get(function, {}), **parameters}
+        self.layers.append(SourceLayer(behind, "activation", options, {}))
 
     def _weights(self, key: str, shape: Shape) -> Array:
         if key not in self.state:

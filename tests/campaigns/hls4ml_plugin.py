@@ -211,7 +211,7 @@ def _pytorch(model: Any) -> Any:
             layers.append("flatten")
         else:
             function = str(node.get_attr("activation")).lower()
-            layers.append(f"{node.name}: {function}")
+            layers.append(path if path in names else f"{node.name}: {function}")
     return fxsim.from_pytorch(module, tuple(first.get_output_variable().shape), layers, input_name=first.name)
 
 
