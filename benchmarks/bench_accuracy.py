@@ -104,7 +104,7 @@ def measure(case: Case, widths: Sequence[int]) -> Iterator[Row]:
             rows = []
             for integer in case.integers:
                 precision = f"ap_fixed<{width},{integer}{modes}>"
-                got = predict(quantize(case.source, precision=precision, preset=preset), case.x)
+                got = predict(quantize(case.source, precision=precision, preset=preset), case.x, warn=False)
                 error = np.abs(got - want)
                 accuracy = float(np.mean(classes(got) == labels))
                 rows.append(

@@ -102,8 +102,9 @@ def measure(case: Case, shared: Path, cells: bool) -> dict[str, Any]:
         folder = Path(temporary)
         began = time.perf_counter()
         ip = fxsim.export(
-            graph, folder / "ip", folding=folding(case, graph), clock_mhz=case.clock_mhz, family=case.family, top="dut"
-        )
+            graph, folder / "ip", folding=folding(case, graph), clock_mhz=case.clock_mhz, family=case.family, top="dut",
+            large=True,
+        )  # fmt: skip
         seconds = time.perf_counter() - began
         raw = vectors.random_inputs(graph, case.sequences)
         (folder / "vectors.npz").write_bytes(vectors.encode(vectors.golden(graph, raw)))

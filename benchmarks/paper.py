@@ -178,7 +178,7 @@ def study(
                 points = []
                 for fraction in fractions:
                     graph = quantize(source, precision=f"ap_fixed<{integer + fraction},{integer}>", preset=preset)
-                    value = measure(graph.predict(x), y)
+                    value = measure(graph.predict(x, warn=False), y)
                     points.append((fraction, value / base[name] if ratio else value))
                 found.curves.append(Curve(name, preset, integer, points))
                 print(f"{title}: {found.curves[-1].title}", file=sys.stderr, flush=True)
@@ -249,8 +249,9 @@ def designs(shared: Path, cells: bool) -> Iterator[dict[str, Any]]:
         count: dict[str, float] = plan.cost.to_json()
         if cells:
             with tempfile.TemporaryDirectory() as temporary:
-                fxsim.export(graph, Path(temporary) / "ip", folding=plan.folding, clock_mhz=case.clock_mhz, top="dut")
-                found = fxsim.synth(Path(temporary) / "ip")
+                place = Path(temporary) / "ip"
+                fxsim.export(graph, place, folding=plan.folding, clock_mhz=case.clock_mhz, top="dut", large=True)
+                found = fxsim.synth(place)
             count = {name: found[name] for name in count}
         first = plan.schedules[0]
         yield {

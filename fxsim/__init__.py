@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api import Ip, check, export, load, pareto, plan, read_source, synth
-    from .errors import FxsimError, ModelError
+    from .errors import FxsimError, ModelError, OverflowWarning
     from .fixed import Fixed, Overflow, Round
     from .floating import predict as predict_float
     from .graph import Graph, Layer
@@ -33,6 +33,7 @@ __all__ = [
     "Layer",
     "ModelError",
     "Overflow",
+    "OverflowWarning",
     "Profile",
     "Round",
     "Run",
@@ -57,7 +58,7 @@ __all__ = [
 #: Where each name lives: module, and the name there.
 _HOMES = {
     **dict.fromkeys(("Ip", "check", "export", "load", "pareto", "plan", "read_source", "synth"), "api"),
-    **dict.fromkeys(("FxsimError", "ModelError"), "errors"),
+    **dict.fromkeys(("FxsimError", "ModelError", "OverflowWarning"), "errors"),
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
     **dict.fromkeys(("Graph", "Layer"), "graph"),
     "from_hls4ml": "hls4ml_model",

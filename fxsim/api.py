@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from . import vectors, verdicts
 from .checks import check as check
 from .errors import FxsimError, show
+from .exported import complete, exported, written
 from .extras import importing, require
 from .fixed import Fixed
-from .folder import MANIFEST, read_text, whole_folder
+from .folder import MANIFEST, read_text
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
@@ -177,8 +177,11 @@ def export(
     interleave: int | None = None,
     unroll: int | None = None,
     input_beat: str | int | None = None,
+    framing: str = "tlast",
     top: str | None = None,
     accuracy: Sequence[Part] = (),
+    large: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Ip:
     """Write a design with its manifest, graph and golden vectors into a folder, all of it or nothing.
 
@@ -187,7 +190,8 @@ def export(
     graph : Graph
         What to build.
     folder : path
-        New, empty, or an earlier export, which is replaced whole.
+        New, empty, or an earlier export, whose files are replaced: only those that fxsim wrote. What the user put
+        there stays; a file that the user changed is kept under another name, with a ``UserWarning``.
     folding, reuse, multipliers, dsp, lut, latency, interval
         At most one of: a folding (or a file with one), cycles a step, a budget of multipliers, of DSP blocks, of LUTs
         (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
@@ -202,20 +206,33 @@ def export(
     input_beat : {"step", "sequence"} or int, optional
         What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
         or a step, by default.
+    framing : {"tlast", "count"}
+        What ends a sequence on the input: a beat with TLAST, which is an error anywhere else, or the number of its
+        beats. With "count" TLAST ends packets of any number of sequences, as DMA engines send them; the last result of
+        the sequence in which it came carries TLAST.
     top : str, optional
         Name of the top module; made from the graph's name by default.
     accuracy : sequence of fxsim.page.Part, optional
         How well the network does its work, for the folder's report.html.
+    large : bool
+        Whether a design may have more than ``rtl.size.MOST_MULTIPLIERS`` multipliers or ``MOST_LUTS`` LUTs, which takes
+        minutes to write; without it, such a design is refused with its size, unless a budget of multipliers, DSP blocks
+        or LUTs has said how large it may be.
+    progress : callable, optional
+        Called with steps done and steps in all.
     """
     with importing("export", "rtl"):
         from rtl.folding import Folding, by_reuse, from_json, make_plan
+        from rtl.names import default_top, top_name
 
     _check_graph(graph)
     require("export", "rtl")
     with importing("export"):
+        from rtl.axi import check_framing
         from rtl.package import package
         from rtl.report import report
-        from rtl.verilog import manifest, to_verilog, top_name
+        from rtl.size import check_size
+        from rtl.verilog import manifest, to_verilog
     budgets: dict[str, Any] = {
         "multipliers": multipliers,
         "dsp": dsp,
@@ -246,40 +263,44 @@ def export(
         beat=folding.beat if beat is None else beat,
     )
     planned = make_plan(graph, folding, clock_mhz, family)
-    top = top_name(_default_top(graph.name) if top is None else top)
-    with whole_folder(folder) as temporary:
-        text, taps = to_verilog(planned, top)
-        facts = manifest(planned, top, [f"{top}.v"], taps)
+    check_framing(framing)
+    check_size(planned, large or not {"multipliers", "dsp", "lut"}.isdisjoint(given))
+    done = _Steps(progress, 5)
+    top = default_top(graph.name) if top is None else top_name(top)
+    with exported(folder) as temporary:
+        design = to_verilog(planned, top, framing, done)
+        facts = manifest(planned, top, [f"{top}.v"], design)
         golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
+        done()
         graph.save(temporary / "graph.fx")
-        (temporary / f"{top}.v").write_text(text, encoding="utf-8")
-        for name, content in package(facts, golden["inputs"], golden["outputs"]).items():
+        (temporary / f"{top}.v").write_text(design.text, encoding="utf-8")
+        for name, content in package(facts, planned, golden["inputs"], golden["outputs"]).items():
             place = temporary / name
             place.parent.mkdir(exist_ok=True)
             place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
         (temporary / verdicts.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
+        done()
+        facts["written"] = written(temporary)
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Ip(Path(folder), facts, planned)
+
+
+class _Steps:
+    """Counts the steps of an export; each call is one done."""
+
+    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
+        self._progress, self._done, self._total = progress, 0, total
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
 
 
 def _check_graph(graph: object) -> None:
     if not isinstance(graph, Graph):
         raise FxsimError(f"graph must be a Graph, as fxsim.load gives it, not {type(graph).__name__}")
-
-
-def _default_top(name: str) -> str:
-    """A module name made from the graph's: other characters become ``_``, no double ones, a letter first."""
-    plain = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name))[:56].strip("_")
-    with importing("export", "rtl"):
-        from rtl.verilog import top_name
-
-    for attempt in (plain, f"net_{plain}".rstrip("_")):
-        try:
-            return top_name(attempt)
-        except FxsimError:
-            continue
-    raise AssertionError(f"no module name for {name!r}")
 
 
 def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False) -> dict[str, Any]:
@@ -294,6 +315,7 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
         from rtl.synthesis import results, synthesize
 
     place, routed = Path(folder), None
+    complete(place)
     if route:
         if family not in (None, FAMILY):
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import folder
-from .fixed import Fixed, Overflow, cast_floats
+from .fixed import Fixed, IntArray, Overflow, cast_floats, outside
 from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
-Quantizer = Callable[[NDArray[np.float64], NDArray[Any]], bool]
+#: Casts values into blocks, and writes how many of each sequence left the format; all of these, or -1 if not plain.
+Quantizer = Callable[[NDArray[np.float64], NDArray[Any], IntArray], int]
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 
 
@@ -52,12 +53,19 @@ def _harmless(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_kept
-def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, high: int, width: int) -> bool:
-    """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes); False where that is not plain."""
+def _quantize(x: Any, out: Any, left: Any, scale: float, mode: int, over: int, low: int, high: int, width: int) -> int:
+    """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes).
+
+    ``left`` (sequences) becomes how many of a sequence left the format; gives their sum, or -1 where a value is not
+    plain.
+    """
     sequences, rows = x.shape
     lanes = out.shape[2]
+    if rows != out.shape[1] or sequences > out.shape[0] * lanes or sequences > left.shape[0]:
+        raise ValueError("blocks of another shape")
     raw = np.empty((lanes, rows), np.int64)
     plain = True
+    total = 0
     for start in range(0, sequences, lanes):
         count = min(lanes, sequences - start)
         for b in range(count):
@@ -85,8 +93,15 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
                     up = (rest > 0.5) | ((rest == 0.5) & (np.floor(0.5 * floor) != 0.5 * floor))
                 raw[b, r] = np.int64(floor) + np.int64(up)
             if not plain:
-                return False
+                return -1
             row = raw[b]
+            beyond = 0
+            for r in range(rows):
+                beyond += (row[r] < low) | (row[r] > high)
+            left[start + b] = beyond
+            total += beyond
+            if beyond == 0:
+                continue
             if over == 0:
                 for r in range(rows):
                     row[r] = min(max(row[r], low), high)
@@ -100,7 +115,7 @@ def _quantize(x: Any, out: Any, scale: float, mode: int, over: int, low: int, hi
                     kept = row[r] & mask
                     row[r] = kept - ((kept << 1) & sign)
         _turn(raw[:count], out[start // lanes])
-    return True
+    return total
 
 
 @nb.njit(nogil=True, inline="always")
@@ -114,33 +129,50 @@ def _turn(x: Any, out: Any) -> None:
                 row[b] = x[b, r]
 
 
-def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any]) -> None:
+def quantize(x: NDArray[np.float64], to: Fixed, out: NDArray[Any], left: IntArray) -> int:
     """Values (sequences, rows) cast to ``to`` into ``out`` (blocks, rows, lanes); lanes beyond the batch are left.
 
-    Raises ``FxsimError`` as :func:`~fxsim.fixed.cast_floats` does, which also casts what is not plain arithmetic.
+    ``left`` (sequences) becomes how many values left the format; gives their sum. Raises ``FxsimError`` as
+    :func:`~fxsim.fixed.cast_floats` does, which also casts what is not plain arithmetic.
     """
     plain = quantizer(to)
-    if not plain or not plain(x, out):
-        spread(cast_floats(x, to), out)
+    total = plain(x, out, left) if plain else -1
+    if total >= 0:
+        return total
+    spread(cast_floats(x, to), out)
+    left[:] = outside(x, to).sum(axis=1)
+    return int(left.sum())
 
 
 def quantizer(to: Fixed) -> Quantizer | None:
-    """:func:`quantize` for a format, where machine numbers do for it; it says whether they did for all values."""
+    """:func:`quantize` for a format, where machine numbers do for it."""
     if to.max >= 1 << 63 or not -1000 < to.frac < 1000:
         return None
     scale, mode, over = 2.0**to.frac, ROUNDS[to.round], _OVERFLOWS[to.overflow]
     low, high, width = to.min, to.max, to.width
 
-    def plain(x: NDArray[np.float64], out: NDArray[Any]) -> bool:
-        return bool(_quantize(x, out, scale, mode, over, low, high, width))
+    def plain(x: NDArray[np.float64], out: NDArray[Any], left: IntArray) -> int:
+        return int(_quantize(x, out, left, scale, mode, over, low, high, width))
 
     return plain
+
+
+@_kept
+def touches(blocks: Any, low: int, high: int) -> bool:
+    """Whether an integer of two dimensions is at one of the limits, or beyond."""
+    for row in blocks:
+        for value in row:
+            if value <= low or value >= high:
+                return True
+    return False
 
 
 @_kept
 def spread(raw: Any, out: Any) -> None:
     """Integers (sequences, rows) into blocks (blocks, rows, lanes); lanes beyond the batch are left."""
     lanes = out.shape[2]
+    if raw.shape[1] != out.shape[1] or raw.shape[0] > out.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, raw.shape[0], lanes):
         _turn(raw[start : min(start + lanes, raw.shape[0])], out[start // lanes])
 
@@ -149,6 +181,8 @@ def spread(raw: Any, out: Any) -> None:
 def gather(blocks: Any, out: Any) -> None:
     """Blocks (blocks, rows, lanes) to integers (sequences, rows)."""
     rows, lanes = blocks.shape[1:]
+    if out.shape[1] != rows or out.shape[0] > blocks.shape[0] * lanes:
+        raise ValueError("blocks of another shape")
     for start in range(0, out.shape[0], lanes):
         block = blocks[start // lanes]
         count = min(lanes, out.shape[0] - start)

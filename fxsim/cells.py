@@ -341,6 +341,15 @@ def argmax(input: Fixed, elements: int, result: Fixed) -> Program:
     return b.build("y")
 
 
+def check_merge(where: str, function: str, forward: int, backward: int) -> None:
+    """Refuse to combine directions of so many units element by element, if these differ."""
+    if function != "concat" and forward != backward:
+        raise FxsimError(
+            f"{where}: merge_mode {function!r} takes directions of equal units, not {forward} and {backward}; "
+            "'concat' takes any"
+        )
+
+
 def merge(function: str, input: Fixed, elements: int, result: Fixed) -> Program:
     """Both halves of a vector combined as Keras' Bidirectional does: ``function`` is sum, ave or mul."""
     b = Builder()

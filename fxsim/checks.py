@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from . import vectors, verdicts
 from .errors import FxsimError
+from .exported import complete
 from .extras import importing
 from .fixed import IntArray
 from .folder import MANIFEST, read_json
@@ -79,6 +80,7 @@ def check(
     from .simulation import quantize_inputs  # late: it brings a compiler
 
     place = Path(folder)
+    complete(place)
     facts = read_json(place / MANIFEST)
     graph = Graph.load(place / "graph.fx")
     if facts.get("digest") != graph.digest:

@@ -79,8 +79,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--interleave", metavar="K", type=int, help="sequences that take turns in a recurrent layer")
     one.add_argument("--unroll", metavar="U", type=int, help="copies of a cell: 1, or one for each step")
     one.add_argument("--input-beat", metavar="BEAT", help="step (default), sequence, or a number of elements")
+    one.add_argument(
+        "--framing", choices=("tlast", "count"), default="tlast",
+        help="a sequence ends with TLAST (default), or when its beats are counted: for DMA engines",
+    )  # fmt: skip
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: made from the model's file name)")
     one.add_argument("--data", metavar="DATA.npz", help="x and perhaps y: accuracy and error, for report.html")
+    one.add_argument("--yes", action="store_true", help="write a design of any size: a large one takes minutes")
     one.set_defaults(run=verbs.export)
 
     one = _verb(verb, "check", "simulate the Verilog; compare outputs, inner ops and cycles")

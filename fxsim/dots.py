@@ -32,7 +32,8 @@ def emit(on: Vectors, op: Dot, t: str) -> None:
     counting = op.name in on.counters
     hits = None
     if counting and product.saturate:
-        hits = on.frame.rows(products.tile(product, on.frame.width, code.lanes, frame.machine.registers).outputs, 32)
+        cut = products.tile(product, frame.width, code.lanes, frame.machine.registers)
+        hits = on.fresh(op.name, cut.outputs, 32, "overflows")
     sums = _multiply(on, op, product, t, hits)
     if witness:
         _watch(on, op, witness, sums, t)
@@ -50,7 +51,7 @@ def emit(on: Vectors, op: Dot, t: str) -> None:
     done = product.bits == to.width and to.signed and not product.split
     if product.saturate or not known.overflows or (done and not counting):
         return
-    wrapped = on.places[op.name] = on.frame.rows(size, on.bits(op.name))
+    wrapped = on.places[op.name] = on.fresh(op.name, size, on.bits(op.name))
 
     def wrap(at: str, tally: Var | None) -> None:
         total = on.take(sums, at)
@@ -72,11 +73,11 @@ def _multiply(on: Vectors, op: Dot, product: products.Product, t: str, hits: Row
     weights, bias = products.packed(product, cut)
     step = weights[0].nbytes if product.weights.ndim == 3 else 0
     operands = _operands(on, op, product)
-    sums = on.frame.rows(cut.outputs, product.bits)
+    sums = on.fresh(op.name, cut.outputs, product.bits, "sums")
     places = (
         code.address(operands.base, operands.offset),
-        code.address(frame.constants(weights), 0, *([(t, step)] if step else [])),
-        frame.constants(bias),
+        code.address(on.constants(op.name, weights, "weights"), 0, *([(t, step)] if step else [])),
+        on.constants(op.name, bias, "bias"),
         code.address(sums.base, sums.offset),
     )
     if frame.single:
@@ -93,10 +94,10 @@ def _watch(on: Vectors, op: Dot, witness: products.Witness, sums: Rows, t: str) 
         return
     code = on.code
     whole = _multiply(on, op, witness.product, t)
-    rows = on.frame.constants(witness.rows.astype(np.int64))
+    rows = on.constants(op.name, witness.rows.astype(np.int64), "rows that can overflow")
     count = len(witness.rows)
     with code.loop(on.frame.vectors) as v, on.tallies([op.name], v) as tallies, code.loop(count) as k:
-        row = code.op(f"load i64, ptr {code.address(rows, 0, (k, 8))}, align 8")
+        row = code.number(code.address(rows, 0, (k, 8)))
         near = code.shift("ashr", on.take(whole, on.position(k, v)), witness.shift)
         apart = code.binary("sub", near, on.take(sums, on.position(row, v)))
         arithmetic.count(code, tallies[op.name], code.outside(apart, 0, witness.inputs - 1))
@@ -117,7 +118,7 @@ def _operands(on: Vectors, op: Dot, product: products.Product) -> Rows:
         if not moved and rows.bits == bits and not inputs % 2:
             return rows
         count = inputs + inputs % 2  # the last one of an odd number meets a weight of zero
-    packed = on.frame.rows(count, bits)
+    packed = on.fresh(op.name, count, bits, "operands")
 
     def shifted(at: str) -> Vec:
         value = code.resize(on.take(rows, at), max(32, bits))
@@ -128,12 +129,12 @@ def _operands(on: Vectors, op: Dot, product: products.Product) -> Rows:
         on.each(inputs, lambda at: on.put(shifted(at), packed, at))
         return packed
     if product.kind != products.PAIRS:
-        table = frame.constants(np.array(order, np.int64)) if order else ""
+        table = on.constants(op.name, np.array(order, np.int64), "order") if order else ""
         lanes = 1 if frame.single else code.lanes
         with code.lanes_of(lanes), code.loop(inputs) as k, code.loop(vectors) as v:
             source = k
             if order:
-                source = code.op(f"load i64, ptr {code.address(table, 0, (k, 8))}, align 8")
+                source = code.number(code.address(table, 0, (k, 8)))
             on.put(shifted(on.position(source, v)), packed, on.position(k, v))
         return packed
     if inputs >= 2:

@@ -14,6 +14,14 @@ class ModelError(FxsimError):
     """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""
 
 
+class KernelError(RuntimeError):
+    """A compiled kernel reached beyond a tensor: a fault of fxsim, which its checked mode finds."""
+
+
+class OverflowWarning(RuntimeWarning):
+    """Values left their formats in a prediction: the message names tensors, shares and enough integer bits."""
+
+
 class _Short(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()

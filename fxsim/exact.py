@@ -160,6 +160,10 @@ class _Flow:
             return [Layer(layer.name, layer.kind, self.cell(layer, last), sequences)]
         mode = str(layer.options["merge_mode"])
         forward, backward = (self.side(layer, side, last and mode == "concat") for side in ("forward", "backward"))
+        cells.check_merge(f"layer {layer.name!r}", mode, forward.elements, backward.elements)
+        if forward.type != backward.type:
+            common = formats.common(forward.type, backward.type)
+            forward, backward = (_with_result(side, common) for side in (forward, backward))
         layers = [Layer(layer.name, "bidirectional", forward, sequences, backward)]
         if mode != "concat":
             result = formats.precision
@@ -209,9 +213,7 @@ class _Flow:
         else:
             program = cells.simple_rnn(of_input, of_state, types, activation)
         program = lean(program, formats.wide)
-        if last:
-            program = Program((*program.ops, Cast(name="y", type=formats.precision, arg=program.output)), "y")
-        return program
+        return _with_result(program, formats.precision) if last else program
 
     def function(self, name: str, layer: SourceLayer, options: Mapping[str, object]) -> Activation:
         """An activation function with its parameters."""
@@ -220,6 +222,11 @@ class _Flow:
         values = {key: float(value) for key, value in options.items() if isinstance(value, int | float)}
         alpha = options.get("alpha")
         return Exact(name, size=self.table_size, values=values, slopes=alpha if isinstance(alpha, tuple) else ())
+
+
+def _with_result(program: Program, type: Fixed) -> Program:
+    """The program, its result cast to a format."""
+    return Program((*program.ops, Cast(name="y", type=type, arg=program.output)), "y")
 
 
 def _check(layer: SourceLayer) -> None:

@@ -71,6 +71,15 @@ class Formats:
         integer = min(need.integer - need.signed, self.precision.integer - 1)
         return replace(self.precision, width=width, frac=width - signed - integer, signed=signed)
 
+    def common(self, one: Fixed, two: Fixed) -> Fixed:
+        """The finest format of no more bits that has both ranges: of two directions, whose results are one vector.
+
+        It saturates, for the largest value of a finer format may round to one more than its own largest.
+        """
+        width, signed = max(one.width, two.width), one.signed or two.signed
+        integer = max(type.integer - type.signed for type in (one, two))
+        return replace(self.precision, width=width, frac=width - signed - integer, signed=signed, overflow=Overflow.SAT)
+
     def logits(self, low: int, high: int, frac: int) -> Fixed:
         """The format of softmax's input: all integer bits that ``low..high`` on the grid ``frac`` can need."""
         need = smallest(low, high, frac)

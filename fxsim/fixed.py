@@ -268,6 +268,18 @@ def cast_floats(values: Any, to: Fixed) -> IntArray:
     return out
 
 
+def outside(values: Any, to: Fixed) -> NDArray[np.bool_]:
+    """Which elements of an array leave the format when they are cast to it; finite values."""
+    # Two bits more tell what is beyond either end, and saturate what is far beyond.
+    wider = Fixed(to.width + 2, to.frac, True, to.round, Overflow.SAT)
+    if wider.width <= 64:
+        raw = cast_floats(values, wider)
+    else:
+        array = np.asarray(values, np.float64)
+        raw = np.array([cast_float(value, wider) for value in array.flat], object).reshape(array.shape)
+    return np.asarray((raw < to.min) | (raw > to.max), np.bool_)
+
+
 def to_float(raw: IntArray, type: Fixed) -> NDArray[np.float64]:
     """Values of raw integers as float64, rounded to nearest even where 53 bits are not enough."""
     scaled: NDArray[np.float64] = np.ldexp(np.asarray(raw, np.int64).astype(np.float64), -type.frac)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cells import check_merge
 from .errors import FxsimError
 from .importers.source import Source, SourceLayer
 
@@ -69,7 +70,7 @@ def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
         hidden.append(inner["h"])
     one, two = _both_ends(layer, *hidden)
     mode = str(layer.options["merge_mode"])
-    result = _merge(mode, one, two)
+    result = _merge(layer, one, two)
     found[f"{layer.name}_{mode}.x"] = _by_steps(np.concatenate([one, two], axis=-1))
     found[f"{layer.name}_{mode}.y"] = _by_steps(result)
     return found, result
@@ -112,7 +113,7 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
     if layer.kind != "bidirectional":
         return _ends(layer, _scan(layer, x))
     one, two = _scan(_side(layer, "forward"), x), _scan(_side(layer, "backward"), x[:, ::-1])[:, ::-1]
-    return _merge(str(options["merge_mode"]), *_both_ends(layer, one, two))
+    return _merge(layer, *_both_ends(layer, one, two))
 
 
 def _ends(layer: SourceLayer, states: Array) -> Array:
@@ -125,7 +126,9 @@ def _both_ends(layer: SourceLayer, one: Array, two: Array) -> tuple[Array, Array
     return (one, two) if layer.options["return_sequences"] else (one[:, -1], two[:, 0])
 
 
-def _merge(mode: str, one: Array, two: Array) -> Array:
+def _merge(layer: SourceLayer, one: Array, two: Array) -> Array:
+    mode = str(layer.options["merge_mode"])
+    check_merge(f"layer {layer.name!r}", mode, one.shape[-1], two.shape[-1])
     if mode == "concat":
         return np.concatenate([one, two], axis=-1)
     if mode == "mul":

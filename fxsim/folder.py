@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that appear whole or not at all, and small files read with care."""
+"""Folders that one process writes at a time, and small files read with care."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import codecs
 import fcntl
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,76 +18,6 @@ from .errors import FxsimError
 MANIFEST = "manifest.json"
 #: Bytes of a text file. JSON of that size can take a hundred times as much memory once it is read.
 MOST_TEXT = 16 << 20
-
-
-@contextmanager
-def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``target`` if the block ends well, and vanishes if it does not.
-
-    ``target`` may not exist, be empty, or be an earlier export, which is replaced whole. Raises ``FxsimError`` for
-    anything else, and for places that cannot be written.
-    """
-    if not os.fspath(target):
-        raise FxsimError("the output folder must have a name")
-    place = Path(os.path.realpath(target))
-    _refuse_foreign(place, target)
-    above = place.parent
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    try:
-        # In the nearest folder that exists: on the file system of the target, so that a rename can move it there.
-        temporary = Path(tempfile.mkdtemp(dir=above, prefix=f".{place.name}."))
-    except OSError as error:
-        raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
-    try:
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o777 & ~mask)
-        yield temporary
-        _refuse_foreign(place, target)
-        try:
-            _move(temporary, place)
-        except OSError as error:
-            raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _refuse_foreign(place: Path, name: str | os.PathLike[str]) -> None:
-    try:
-        if not place.exists():
-            return
-        if not place.is_dir():
-            raise FxsimError(f"{name}: is not a folder")
-        if any(place.iterdir()) and not _is_export(place):
-            raise FxsimError(f"{name}: is neither empty nor an earlier export, so it is left alone")
-    except OSError as error:
-        raise FxsimError(f"{name}: cannot write ({error.strerror})") from None
-
-
-def _is_export(folder: Path) -> bool:
-    try:
-        return "fxsim" in read_json(folder / MANIFEST)
-    except FxsimError:
-        return False
-
-
-def _move(temporary: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.exists() or not any(place.iterdir()):
-        os.replace(temporary, place)
-        return
-    # No call exchanges two folders everywhere: set the old one aside, and back should the new one not follow.
-    aside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-    try:
-        os.replace(place, aside)
-        try:
-            os.replace(temporary, place)
-        except BaseException:
-            os.replace(aside, place)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

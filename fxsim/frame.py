@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Host
+from .errors import KernelError
+from .guards import GAP, CheckedCode
 from .lanes import Code
 
 #: numpy's integers by their bits.
@@ -20,13 +22,20 @@ WORDS: dict[int, type[np.signedinteger[Any]]] = {16: np.int16, 32: np.int32, 64:
 class Wanted:
     """What a kernel gives beside outputs: overflow counts, states after the last step, ops of every step by full name.
 
-    ``given``: states before the first step may be anything that their formats hold.
+    ``counts``: of every op that can overflow, or of those named. ``given``: states before the first step may be all
+    that their formats hold. ``checked``: every access to memory is compared with the tensor that it is meant for.
     """
 
-    counts: bool = False
+    counts: bool | frozenset[str] = False
     states: bool = False
     given: bool = False
     trace: frozenset[str] = frozenset()
+    checked: bool = False
+
+
+def wants_count(wanted: Wanted, name: str) -> bool:
+    """Whether the overflows of an op, by its full name, are counted."""
+    return name in wanted.counts if isinstance(wanted.counts, frozenset) else wanted.counts
 
 
 @dataclass(frozen=True)
@@ -73,23 +82,38 @@ def aligned(size: int) -> NDArray[np.uint8]:
 
 @dataclass
 class Memory:
-    """Working memory, handed out in lines of cache; ``size`` may be set back to an earlier one."""
+    """Working memory, handed out in lines of cache, ``gap`` bytes apart.
 
+    ``tensors`` are the parts: offset, bytes, name. Without gaps, memory that is left is handed out again.
+    """
+
+    gap: int = 0
     size: int = 0
     peak: int = 0
+    tensors: list[tuple[int, int, str]] = field(default_factory=list)
 
-    def take(self, size: int) -> int:
+    def __post_init__(self) -> None:
+        self.size = self.peak = self.gap
+
+    def take(self, size: int, name: str) -> int:
         """Offset of some bytes."""
         start = self.size
-        self.size += -(-size // 64) * 64
+        self.tensors.append((start, size, name))
+        self.size += -(-size // 64) * 64 + self.gap
         self.peak = max(self.peak, self.size)
         return start
+
+    def leave(self, size: int) -> None:
+        """Hand out again what was taken since memory had this size."""
+        if not self.gap:
+            self.size = size
 
 
 @dataclass
 class Data:
-    """Constants: weights, biases, tables. Equal ones stand there once."""
+    """Constants: weights, biases, tables, ``gap`` bytes apart. Equal ones stand there once."""
 
+    gap: int = 0
     places: dict[tuple[str, bytes], int] = field(default_factory=dict)
     size: int = 0
 
@@ -98,7 +122,7 @@ class Data:
         key = (values.dtype.str, np.ascontiguousarray(values).tobytes())
         if key not in self.places:
             self.places[key] = self.size
-            self.size += -(-len(key[1]) // 64) * 64
+            self.size += -(-len(key[1]) // 64) * 64 + self.gap
         return self.places[key]
 
     def array(self) -> NDArray[np.uint8]:
@@ -117,10 +141,16 @@ class Frame:
     """
 
     def __init__(self, wanted: Wanted, width: int, machine: Host) -> None:
+        if width == 1 and wanted.counts:
+            raise KernelError("overflows are counted lane by lane, which blocks of one sequence do not have")
+        if width != 1 and width % machine.lanes:
+            raise KernelError(f"blocks must have 1 sequence or a multiple of {machine.lanes}, not {width}")
         self.wanted, self.width, self.machine = wanted, width, machine
-        self.code = Code("run", ("x", "out", "data", "memory", "kept"), ("blocks",), machine.lanes)
-        self.data = Data()
-        self.memory = Memory()
+        pointers, integers = ("x", "out", "data", "memory", "kept"), ("blocks",)
+        self.code = (CheckedCode if wanted.checked else Code)("run", pointers, integers, machine.lanes)
+        gap = GAP if wanted.checked else 0
+        self.data = Data(gap)
+        self.memory = Memory(gap)
         self.states: dict[str, Kept] = {}
         self.counts: dict[str, Kept] = {}
         self.trace: dict[str, Kept] = {}
@@ -140,13 +170,17 @@ class Frame:
         """Bytes of a row."""
         return self.width * bits // 8
 
-    def rows(self, count: int, bits: int) -> Rows:
+    def rows(self, count: int, bits: int, name: str) -> Rows:
         """Fresh working memory."""
-        return Rows("%memory", self.memory.take(count * self.row(bits)), bits)
+        return Rows(*self.take(count * self.row(bits), name), bits)
 
-    def constants(self, values: NDArray[np.generic]) -> str:
+    def take(self, size: int, name: str) -> tuple[str, int]:
+        """Fresh working memory in bytes: from where, and how far, it is addressed."""
+        return self.code.part("%memory", self.memory.take(size, name), size, name)
+
+    def constants(self, values: NDArray[np.generic], name: str) -> str:
         """Address of some constants."""
-        return self.code.address("%data", self.data.keep(values))
+        return self.code.address(*self.code.part("%data", self.data.keep(values), values.nbytes, name))
 
     def kept(self, group: dict[str, Kept], name: str) -> str:
         """Address of the block's part of a kept vector; all must be known before the first is asked for."""
@@ -154,4 +188,5 @@ class Frame:
         pointer = self.code.address("%kept", 8 * order.index((id(group), name)))
         array = self.code.op(f"load ptr, ptr {pointer}, align 8")
         kept = group[name]
-        return self.code.address(array, 0, (self.block, kept.steps * kept.rows * self.row(kept.bits)))
+        size = kept.steps * kept.rows * self.row(kept.bits)
+        return self.code.tensor(self.code.address(array, 0, (self.block, size)), size, name)

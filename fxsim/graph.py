@@ -30,7 +30,7 @@ from .program import LONGEST_NAME, OPS, Const, Program, Table
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
 SUFFIX = ".fx"
-#: Elements of one input; vectors and traces hold hundreds of them.
+#: Elements of one input, and of one sequence's result of a layer; memory and traces hold hundreds of them.
 MOST_INPUTS = 1 << 22
 #: Bytes of all arrays of a .fx file: those of the largest model that is imported.
 _MOST = 1 << 29
@@ -78,7 +78,7 @@ class Layer:
                 raise FxsimError(
                     f"layer {self.name!r} takes {program.input.elements} elements a step, its input has {shape[-1]}"
                 )
-            if program.input.type.plain != type.plain:
+            if program.input.type.plain != type.plain or program.input.type.min > type.min:
                 raise FxsimError(f"layer {self.name!r} takes {program.input.type}, its input is {type}")
             for dot in program.dots:
                 if dot.weights.data.ndim == 3 and dot.weights.shape[0] != (shape[0] if len(shape) > 1 else 1):
@@ -123,8 +123,16 @@ class Graph:
                 raise FxsimError(f"layer names must have at most {LONGEST_NAME} printable characters, not {show(name)}")
             if not name or names.count(name) > 1:
                 raise FxsimError(f"layer names must be distinct and not empty, not {show(name)}")
-        for _ in self.flow():
-            pass
+        prefixes = [prefix for layer in self.layers for prefix in layer.programs]
+        for prefix in prefixes:
+            if prefixes.count(prefix) > 1:
+                raise FxsimError(f"layer names must be distinct, also from the directions of others: {show(prefix)}")
+        for layer, _, _, result, _ in self.flow():
+            if math.prod(result) > MOST_INPUTS:
+                have = math.prod(result)
+                raise FxsimError(
+                    f"layer {layer.name!r}: its result must have at most {MOST_INPUTS} elements, not {have}"
+                )
 
     def flow(self) -> Iterator[tuple[Layer, Shape, Fixed, Shape, Fixed]]:
         """Every layer with the shape and format of its input and of its result."""
@@ -180,11 +188,14 @@ class Graph:
                 total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
 
-    def predict(self, x: ArrayLike) -> NDArray[np.float64]:
-        """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape)."""
+    def predict(self, x: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
+        """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape).
+
+        Warns (``OverflowWarning``), if not told otherwise, where inputs or outputs leave their formats.
+        """
         from .simulation import predict  # the simulator imports this module
 
-        return predict(self, x)
+        return predict(self, x, warn=warn, stacklevel=3)
 
     @property
     def digest(self) -> str:

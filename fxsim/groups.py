@@ -21,7 +21,7 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
     size = sizes[ops[0].name]
     for op in ops:
         if op.name in stored:
-            on.places[op.name] = on.frame.rows(size, on.bits(op.name))
+            on.places[op.name] = on.fresh(op.name, size, on.bits(op.name))
     counted = [op.name for op in ops if op.name in on.counters]
     spread = any(sizes[name] < size and on.number(name) is None for op in ops for name in op.args)
     sums = _split_sums(on, ops, stored)
@@ -31,6 +31,7 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
         for op in ops:
             if op.name in sums:
                 continue
+            code.work = on.full(op.name)
             if isinstance(op, Lookup) and op.arg in sums:
                 result = _read(on, op, _index_of_sum(on, op, sums[op.arg], at))
             else:
@@ -63,9 +64,9 @@ def _read(on: Vectors, op: Lookup, index: Vec) -> Vec:
     """Entries of the op's table."""
     entries = op.table.entries(op.type)
     bits = word(int(entries.min()), int(entries.max()))
-    table = on.frame.constants(entries.astype(WORDS[bits]))
+    table = on.constants(op.name, entries.astype(WORDS[bits]), op.table.name)
     # LLVM 22 drops the mask of a lane whose neighbour it knows too much about. It cannot look through memory.
-    nothing = on.code.load(on.frame.constants(np.zeros(on.code.lanes, np.int32)), 32)
+    nothing = on.code.load(on.constants(op.name, np.zeros(on.code.lanes, np.int32), "zeros"), 32)
     index = on.code.binary("or", index, nothing)
     return on.code.resize(on.code.lookup(table, bits, index), max(32, bits))
 
@@ -102,6 +103,8 @@ def _is_part_of_sum(on: Vectors, name: str, op: Lookup, add: Add, inside: set[st
     if not split < shift < split + 30 or on.bits(other) > 32:
         return False
     half = 1 << (shift - split - 1)
+    if not fits(op.table.first, op.table.last, 32):
+        return False
     return fits((known.low >> split) - half, (known.high >> split) + half, 32)
 
 

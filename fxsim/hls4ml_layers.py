@@ -206,6 +206,7 @@ def _recurrent(one: Resolved, x: Fixed) -> list[Layer]:
     forward, backward = (_cell(one, part(layer, side), x, f"{side}_") for side in ("forward", "backward"))
     layers = [Layer(layer.name, "bidirectional", forward, sequences, backward)]
     mode = str(layer.options["merge_mode"])
+    cells.check_merge(one.where, mode, forward.elements, backward.elements)
     if mode != "concat":
         merge = cells.merge(mode, forward.type, forward.elements, forward.type)
         layers.append(Layer(f"{layer.name}_{mode}", "merge", merge))

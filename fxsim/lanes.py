@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .errors import KernelError
 from .fixed import Round
 
 #: Rounding modes as the numbers that kernels compare.
@@ -72,6 +73,7 @@ class Code:
         self.declared: dict[str, str] = {}
         self.count = 0
         self.label = "start"
+        self.work = ""  # the op that is being written, for those who ask
 
     def text(self) -> str:
         """The whole module."""
@@ -128,6 +130,25 @@ class Code:
             total = scaled if total == "0" else self.op(f"add nsw i64 {scaled}, {total}")
         return base if total == "0" else self.op(f"getelementptr i8, ptr {base}, i64 {total}")
 
+    # --- Memory. What checks it (``guards.py``) wants to know which tensor an address belongs to.
+
+    def part(self, base: str, offset: int, size: int, name: str) -> tuple[str, int]:
+        """A tensor of ``size`` bytes, ``offset`` bytes behind an argument: from where, and how far, it is addressed."""
+        return base, offset
+
+    def tensor(self, pointer: str, size: int, name: str) -> str:
+        """A pointer to a tensor of ``size`` bytes."""
+        return pointer
+
+    def number(self, place: str) -> str:
+        """A 64-bit integer in memory."""
+        return self.op(f"load i64, ptr {place}, align 8")
+
+    def entry(self, table: str, bits: int, index: str) -> str:
+        """An integer of a table in memory."""
+        place = self.op(f"getelementptr i{bits}, ptr {table}, i64 {index}")
+        return self.op(f"load i{bits}, ptr {place}, align {bits // 8}")
+
     # --- Vectors
 
     @contextmanager
@@ -138,7 +159,9 @@ class Code:
         self.lanes = before
 
     def constant(self, value: int, bits: int, lanes: int = 0) -> Vec:
-        """The same number in every lane."""
+        """The same number in every lane; one without a sign may have the word's last bit."""
+        if not -(1 << (bits - 1)) <= value < 1 << bits:
+            raise KernelError(f"op {self.work!r}: {value} does not fit a word of {bits} bits")
         return Vec(f"splat (i{bits} {value})", bits, lanes or self.lanes)
 
     def load(self, place: str, bits: int, lanes: int = 0) -> Vec:
@@ -254,8 +277,7 @@ class Code:
                 one = self.op(f"and i64 {two}, {0xFFFFFFFF}")
             else:
                 one = self.op(f"lshr i64 {two}, 32")
-            place = self.op(f"getelementptr i{bits}, ptr {table}, i64 {one}")
-            entry = self.op(f"load i{bits}, ptr {place}, align {bits // 8}")
+            entry = self.entry(table, bits, one)
             inserted = self.op(f"insertelement {result.type} {result.name}, i{bits} {entry}, i32 {lane}")
             result = Vec(inserted, bits, index.lanes)
         return result

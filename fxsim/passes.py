@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import dots, groups, reductions
-from .frame import WORDS, Frame, Kept, Rows
+from .frame import WORDS, Frame, Kept, Rows, wants_count
+from .lanes import word
 from .program import (
     Add,
     Cast,
@@ -68,69 +69,74 @@ class Pass(Vectors):
     def __init__(self, frame: Frame, flow: Flow, prefix: str, program: Program) -> None:
         wanted = frame.wanted
         whole = {op.name: [(op.type.min, op.type.max)] * op.elements for op in program.states}
-        super().__init__(frame, program, bounds(program, whole if wanted.given else None))
+        super().__init__(frame, prefix, program, bounds(program, whole if wanted.given else None))
         check(program, self.bounds)
-        self.flow, self.prefix = flow, prefix
+        self.flow = flow
         self.traced = [op.name for op in program.ops if self.full(op.name) in wanted.trace]
         # A table is cast once, when it is built: nothing leaves its format at run time.
         may = [op.name for op in program.ops if self.bounds[op.name].overflows and not isinstance(op, Lookup)]
-        self.counted = may if wanted.counts else []
+        self.counted = [name for name in may if wants_count(wanted, self.full(name))]
         self.stages = plan(program)
         self.stored = stored(program, self.stages, self.traced)
         for op in program.states if wanted.states else ():
             frame.states[self.full(op.name)] = Kept(1, op.elements, self.bits(op.name))
         for name in self.counted:
-            frame.counts[self.full(name)] = Kept(1, 1, 32)
+            # As many as all elements of all steps.
+            frame.counts[self.full(name)] = Kept(1, 1, word(0, max(1 << 16, flow.steps * self.size(name))))
         for name in self.traced:
             frame.trace[self.full(name)] = Kept(flow.steps, self.size(name), self.bits(name))
 
-    def full(self, name: str) -> str:
-        """Name of an op in the network."""
-        return f"{self.prefix}.{name}"
+    def emit(self, source: str, to: str, first: int, *, backward: bool) -> None:
+        """Write the program's pass over all steps: from inputs at ``source`` to results at ``to``.
 
-    def emit(self, source: str, to: str, *, backward: bool) -> None:
-        """Write the program's pass over all steps: from inputs at ``source`` to results at ``to``."""
+        ``first`` is where they begin among the elements of a step's result.
+        """
         code, flow, program, frame = self.code, self.flow, self.program, self.frame
         mark = frame.memory.size
+        code.work = self.prefix
         self.counters = {name: frame.kept(frame.counts, self.full(name)) for name in self.counted}
         traces = {name: frame.kept(frame.trace, self.full(name)) for name in self.traced}
         for op in program.ops:
             if isinstance(op, Constant | State):
-                self.places[op.name] = self.frame.rows(program.sizes[op.name], self.bits(op.name))
+                self.places[op.name] = self.fresh(op.name, program.sizes[op.name], self.bits(op.name))
                 self.begin(op)
-        elements = program.elements
         all_rows = flow.output_elements
-        first_row = self.frame.row(flow.output_bits) * (elements if backward else 0)
+        first_row = frame.row(flow.output_bits) * first
         last_only = flow.output_steps != flow.steps
         old = isinstance(program[base(program, program.output)], State)
         with code.loop(flow.steps) as t:
             step = t
             if backward and flow.steps > 1:
                 step = code.op(f"sub nsw i64 {flow.steps - 1}, {t}")
-            here = code.address(source, 0, (step, flow.elements * frame.row(flow.input_bits)))
+            size = flow.elements * frame.row(flow.input_bits)
+            here = code.tensor(code.address(source, 0, (step, size)), size, self.full(program.input.name))
             self.places[program.input.name] = Rows(here, 0, flow.input_bits)
             for stage in self.stages:
                 self.stage(stage, t)
             for name, place in traces.items():
+                code.work = f"trace of {self.full(name)}"
                 rows, bits = program.sizes[name], self.bits(name)
                 self.copy(name, Rows(code.address(place, 0, (step, rows * frame.row(bits))), 0, bits))
+            code.work = f"result of {self.prefix}"
             if not last_only:
                 row = all_rows * frame.row(flow.output_bits)
                 self.copy(program.output, Rows(code.address(to, first_row, (step, row)), 0, flow.output_bits))
             elif old:
                 self.copy(program.output, Rows(to, first_row, flow.output_bits))
             self.update()
+        code.work = f"result of {self.prefix}"
         if last_only and not old:
             self.copy(program.output, Rows(to, first_row, flow.output_bits))
         if frame.wanted.states:
             for op in program.states:
                 place = frame.kept(frame.states, self.full(op.name))
                 self.copy(op.name, Rows(place, 0, self.bits(op.name)))
-        frame.memory.size = mark
+        frame.memory.leave(mark)
 
     def begin(self, op: State | Constant) -> None:
         """Fill a constant, or a state before the first step."""
         code, frame, rows = self.code, self.frame, self.places[op.name]
+        code.work = self.full(op.name)
         if isinstance(op, State) and frame.wanted.states:
             place = frame.kept(frame.states, self.full(op.name))
             self.move(Rows(place, 0, rows.bits), rows, op.elements)
@@ -140,7 +146,7 @@ class Pass(Vectors):
             zero = code.constant(0, rows.bits)
             self.each(self.program.sizes[op.name], lambda at: self.put(zero, rows, at))
             return
-        values = frame.constants(first.astype(WORDS[rows.bits]))
+        values = self.constants(op.name, first.astype(WORDS[rows.bits]), "values")
         vectors = self.frame.vectors
         if frame.single:
             self.move(Rows(values, 0, rows.bits), rows, first.size)
@@ -150,6 +156,7 @@ class Pass(Vectors):
             self.put(one, rows, self.position(j, v))
 
     def stage(self, stage: Stage, t: str) -> None:
+        self.code.work = self.full((stage[0] if isinstance(stage, list) else stage).name)
         if isinstance(stage, list):
             groups.emit(self, stage, self.stored)
         elif isinstance(stage, Dot):
@@ -165,10 +172,11 @@ class Pass(Vectors):
     def update(self) -> None:
         """States take their next values; a state that follows another state does so before that one changes."""
         program = self.program
+        self.code.work = f"states of {self.prefix}"
         later = []
         for op in program.states:
             if isinstance(program[base(program, op.update)], State):
-                aside = self.frame.rows(op.elements, self.bits(op.name))
+                aside = self.fresh(op.name, op.elements, self.bits(op.name), "next")
                 self.copy(op.update, aside)
                 later.append((op, aside))
         for op in program.states:

@@ -15,6 +15,7 @@ from .errors import FxsimError
 from .fixed import Fixed, IntArray, round_shift, smallest, to_float
 from .graph import Graph
 from .importers.source import Source, SourceLayer
+from .overflows import INPUT
 from .program import Cast, Const, Op, Program, Slice
 from .ranges import Bounds, bounds
 from .spreads import Array, Box, Difference, Kept, Spread
@@ -122,6 +123,8 @@ def profile(
     if not values.ndim or not len(values):
         raise FxsimError("profile needs at least one sequence")
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}
+    # What the network's input goes to, as it is.
+    first = next((layer.programs for layer in graph.layers if layer.programs), {})
     chunk = max(1, min(_CHUNK, _MOST_CHUNK_BYTES // (8 * graph.traced())))
     for start in range(0, len(values), chunk):
         part = values[start : start + chunk]
@@ -131,7 +134,8 @@ def profile(
             real = _by_op(prefix, program, floats)
             for op in program.ops:
                 name = f"{prefix}.{op.name}"
-                found[name].add(run.trace[name], real.get(op.name), run.overflows.get(name))
+                entered = prefix in first and op is program.input
+                found[name].add(run.trace[name], real.get(op.name), run.overflows.get(INPUT if entered else name))
         if progress:
             progress(min(start + chunk, len(values)), len(values))
     proofs = {f"{prefix}.{name}": proof for prefix, one in _programs(graph) for name, proof in bounds(one).items()}
@@ -314,7 +318,7 @@ def _layers(graph: Graph, source: Source, x: ArrayLike) -> Iterator[LayerRow]:
         if place is None:
             continue
         fixed = replace(graph, layers=graph.layers[: place + 1])
-        got = fixed.predict(x)
+        got = fixed.predict(x, warn=False)
         error = Difference()
         error.add(got, want)
         yield LayerRow(

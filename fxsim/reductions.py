@@ -14,7 +14,7 @@ from .rows import Vectors
 
 def concat(on: Vectors, op: Concat) -> None:
     """Parts behind one another."""
-    rows = on.places[op.name] = on.frame.rows(on.program.sizes[op.name], on.bits(op.name))
+    rows = on.places[op.name] = on.fresh(op.name, on.program.sizes[op.name], on.bits(op.name))
     for part in op.parts:
         on.copy(part, rows)
         rows = replace(rows, offset=rows.offset + on.program.sizes[part] * on.frame.row(rows.bits))
@@ -29,8 +29,8 @@ def total(on: Vectors, op: Total) -> None:
         32 if fits(*known.exact, 32) else 64,
     )
     terms = on.program.sizes[op.arg]
-    scratch = on.frame.rows(terms, bits)
-    result = on.places[op.name] = on.frame.rows(1, on.bits(op.name))
+    scratch = on.fresh(op.name, terms, bits, "partial sums")
+    result = on.places[op.name] = on.fresh(op.name, 1, on.bits(op.name))
     shift, size = frac - op.type.frac, magnitude(arg.low, arg.high)
     mode = ROUNDS[op.type.round]
     counting = op.name in on.counters
@@ -63,7 +63,7 @@ def total(on: Vectors, op: Total) -> None:
 def largest(on: Vectors, op: Largest) -> None:
     """The largest element, cast."""
     code, known = on.code, on.bounds[op.name]
-    result = on.places[op.name] = on.frame.rows(1, on.bits(op.name))
+    result = on.places[op.name] = on.fresh(op.name, 1, on.bits(op.name))
     bits = arithmetic.compute_bits(
         op.type, known.exact_frac, [known.exact, (on.bounds[op.arg].low, on.bounds[op.arg].high)], known
     )
@@ -81,7 +81,7 @@ def one_hot(on: Vectors, op: OneHot) -> None:
     """1 at the first largest element."""
     code = on.code
     size = on.program.sizes[op.arg]
-    result = on.places[op.name] = on.frame.rows(size, on.bits(op.name))
+    result = on.places[op.name] = on.fresh(op.name, size, on.bits(op.name))
     one, zero = (code.constant(cast(v, 0, op.type), result.bits) for v in (1, 0))
     with code.loop(on.frame.vectors) as v:
         best = code.variable(on.value(op.arg, v))

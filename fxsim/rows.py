@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .frame import Frame, Rows
 from .lanes import Var, Vec, word
 from .program import Constant, Program, Slice
@@ -20,11 +23,23 @@ class Vectors:
     block of one sequence a vector holds some elements, the last one of a row only those that are left.
     """
 
-    def __init__(self, frame: Frame, program: Program, bounds: Mapping[str, Bounds]) -> None:
-        self.frame, self.code, self.program, self.bounds = frame, frame.code, program, bounds
+    def __init__(self, frame: Frame, prefix: str, program: Program, bounds: Mapping[str, Bounds]) -> None:
+        self.frame, self.code, self.prefix, self.program, self.bounds = frame, frame.code, prefix, program, bounds
         self.places: dict[str, Rows] = {}
         self.counters: dict[str, str] = {}
         self.first = 0  # where positions count from, in elements
+
+    def full(self, name: str) -> str:
+        """Name of an op in the network."""
+        return f"{self.prefix}.{name}"
+
+    def fresh(self, name: str, count: int, bits: int, what: str = "") -> Rows:
+        """Fresh working memory for an op, or for ``what`` it needs beside its result."""
+        return self.frame.rows(count, bits, f"{self.full(name)}{what and f' ({what})'}")
+
+    def constants(self, name: str, values: NDArray[np.generic], what: str) -> str:
+        """Address of constants of an op."""
+        return self.frame.constants(values, f"{self.full(name)} ({what})")
 
     def size(self, name: str) -> int:
         """Elements of an op."""
@@ -67,11 +82,11 @@ class Vectors:
 
     def place(self, name: str) -> Rows:
         """Where an op's vector stands; a slice is a view."""
-        op = self.program[name]
-        if isinstance(op, Slice):
-            rows = self.place(op.arg)
-            return replace(rows, offset=rows.offset + op.start * self.frame.row(rows.bits))
-        return self.places[name]
+        start = 0
+        while isinstance(op := self.program[name], Slice):
+            name, start = op.arg, start + op.start
+        rows = self.places[name]
+        return replace(rows, offset=rows.offset + start * self.frame.row(rows.bits)) if start else rows
 
     def take(self, rows: Rows, at: str, bits: int = 0) -> Vec:
         """A vector of some rows, in words of at least 32 bits; of ``bits`` where sums in two parts are joined."""
@@ -106,8 +121,9 @@ class Vectors:
         found = {name: code.variable(code.constant(0, 32)) for name in names if name in self.counters}
         yield found
         for name, tally in found.items():
-            place = code.address(self.counters[name], 0, (v, code.lanes * 4))
-            code.store(code.add(code.load(place, 32), code.get(tally)), place)
+            bits = self.frame.counts[self.full(name)].bits
+            place = code.address(self.counters[name], 0, (v, code.lanes * bits // 8))
+            code.store(code.add(code.load(place, bits), code.resize(code.get(tally), bits)), place)
 
     def argument(self, name: str, at: str) -> Vec:
         """An operand from outside of a loop: a number, or from memory."""

@@ -93,7 +93,7 @@ class Task:
         own = dict.fromkeys(layers, precision)
         base = self.precision if own else precision
         graph = quantize(self.source, precision=base, preset=preset, layers=own, table_size=self.table_size)
-        return predict(graph, self.x, threads=threads)
+        return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
         """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import blocks
 from .engine import Host, host
-from .errors import FxsimError, show
+from .errors import FxsimError, OverflowWarning, show
 from .fixed import IntArray, cast_floats, to_float
 from .frame import Wanted
 from .graph import Graph
-from .stretches import Few, Part, Results, few, inputs, stretches
+from .lanes import fits
+from .overflows import INPUT, describe
+from .stretches import Few, Part, Results, door, few, inputs, stretches
 
 #: Sequences that a thread takes at a time: enough to forget the cost of Python, few enough for the cache and for
 #: progress to be seen.
@@ -29,6 +32,9 @@ TRACE_BYTES = 8 << 20
 #: Results of ops, products of matrices included, below which a thread more costs more than it computes: half a
 #: millisecond's.
 LEAST_WORK = 20_000_000
+
+#: What a prediction wants beside outputs.
+_NOTHING = Wanted()
 
 Progress = Callable[[int, int], None]
 
@@ -40,7 +46,8 @@ class Run:
     ``raw``: raw integers of the output, (batch, *output shape). ``values``: the same as float64. ``state``: states
     after the last step by ``layer.state``, (batch, elements). ``overflows``: by ``layer.op``, how often a cast left
     its format (for a dot product: outputs of which some product, partial or final sum did), summed over the batch; ops
-    that are proven never to do so are left out. ``overflow_counts``: the same by sequence, (batch,).
+    that are proven never to do so are left out. Values that left the input's format in their cast are those of
+    ``input``, which raw integers do not have. ``overflow_counts``: the same by sequence, (batch,).
     ``trace``: by ``layer.op``, (batch, steps, elements), if asked for.
     """
 
@@ -78,6 +85,8 @@ def _check_inputs(graph: Graph, x: ArrayLike, raw: bool) -> NDArray[Any]:
         if array.dtype.kind not in "iu":
             raise FxsimError(f"raw input must be integers, not {array.dtype}")
         low, high = graph.input.min, graph.input.max
+        if not fits(low, high, 64):
+            raise FxsimError(f"input {graph.input} does not fit 64-bit integers")
         if array.size and (int(array.min()) < low or int(array.max()) > high):
             raise FxsimError(f"raw input must be {low}..{high} ({graph.input}), not {array.min()}..{array.max()}")
     return array
@@ -97,30 +106,49 @@ def simulate(
     state: Mapping[str, ArrayLike] | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    checked: bool = False,
 ) -> Run:
     """Run the network on a batch, bit for bit what its gateware computes.
 
     ``x`` is (batch, *graph.shape) values, or raw integers with ``raw``. ``trace`` keeps every op of every step, or
     those named ``layer.op``. ``state`` gives states before the first step by ``layer.state``, (batch, elements) raw
-    integers; others start from their initial values. ``progress`` is called with sequences done and all. Raises
-    ``FxsimError`` for inputs of another shape, not finite, or states that do not exist.
+    integers; others start from their initial values. ``progress`` is called with sequences done and all. ``checked``
+    compares every access to memory with the tensor that it is meant for, several times slower: ``KernelError`` says
+    that fxsim itself is wrong. Raises ``FxsimError`` for inputs of another shape, not finite, or states that do not
+    exist.
     """
-    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace))
-    return _simulate(graph, x, raw, wanted, state or {}, threads, progress)
+    wanted = Wanted(overflows, True, bool(state), _traced(graph, trace), checked)
+    run = _simulate(graph, x, raw, wanted, state or {}, threads, progress)
+    return run if overflows else replace(run, overflows={}, overflow_counts={})
 
 
 def predict(
-    graph: Graph, x: ArrayLike, *, threads: int | None = None, progress: Progress | None = None
+    graph: Graph,
+    x: ArrayLike,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    warn: bool = True,
+    stacklevel: int = 2,
 ) -> NDArray[np.float64]:
-    """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`."""
+    """Outputs as float64 on the output's grid, (batch, *output shape); ``x`` as for :func:`simulate`.
+
+    Warns with one ``OverflowWarning`` unless ``warn`` is False where inputs or outputs leave their formats: values of
+    ``x`` that its format does not hold, and casts of the last layer. :func:`simulate` counts those inside as well.
+    ``stacklevel`` is that of :func:`warnings.warn`.
+    """
     array = _check_inputs(graph, x, False)
     if 0 < len(array) <= Few.MOST and progress is None:
         _threads(threads)
         quick = few(graph)
-        values = quick.predict(array) if quick else None
+        values = quick.predict(array, warn) if quick else None
         if values is not None:
             return values
-    return _simulate(graph, array, False, Wanted(), {}, threads, progress).values
+    watched = door(graph) if warn else frozenset()
+    run = _simulate(graph, array, False, Wanted(counts=watched) if watched else _NOTHING, {}, threads, progress)
+    if warn and any(run.overflows.values()):
+        warnings.warn(describe(graph, array, run), OverflowWarning, stacklevel)
+    return run.values
 
 
 def _simulate(
@@ -143,12 +171,15 @@ def _simulate(
     compiled = {cut.width: stretches(graph, wanted, cut.width, cut.machine) for cut in cuts}
     flat = array.reshape(batch, graph.inputs)
     results = Results(batch, graph.outputs)
+    left = np.zeros(batch, np.int64)
+    lost: list[int] = []
 
     def work(cut: _Cut) -> int:
         start, stop = cut.start, cut.stop
         part = Part(results, start, stop, {name: value[start:stop] for name, value in given.items()})
         try:
-            flow = inputs(graph, flat[start:stop], raw, cut.width)
+            flow, count = inputs(graph, flat[start:stop], raw, cut.width, left[start:stop])
+            lost.append(count)
         except FxsimError:
             quantize_inputs(graph, array, raw)  # names the place in the whole batch
             raise
@@ -165,6 +196,8 @@ def _simulate(
     outputs = results.raw.reshape(-1, *graph.output_shape)
     counts = {name: count[:, 0] for name, count in results.counts.items()}
     totals = {name: int(count.sum()) for name, count in counts.items()}
+    if not raw:
+        counts, totals = {INPUT: left, **counts}, {INPUT: sum(lost), **totals}
     return Run(outputs, to_float(outputs, graph.output), results.state, totals, counts, results.trace)
 
 
@@ -259,6 +292,8 @@ def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> di
         if name not in known:
             raise FxsimError(f"state must be one of {', '.join(known) or 'none'}, not {name!r}")
         op, array = known[name], np.asarray(value)
+        if not fits(op.type.min, op.type.max, 64):
+            raise FxsimError(f"state {name!r}: its format {op.type} does not fit 64-bit integers")
         if array.shape != (batch, op.elements) or array.dtype.kind not in "iu":
             raise FxsimError(
                 f"state {name!r} must be integers of shape {(batch, op.elements)}, not {array.dtype} {array.shape}"

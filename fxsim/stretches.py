@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blocks, kernels, reference
+from . import blocks, kernels, overflows, reference
 from .engine import Host, host
 from .errors import FxsimError
-from .fixed import Fixed, IntArray
-from .frame import WORDS, Wanted
+from .fixed import Fixed, IntArray, Overflow
+from .frame import WORDS, Wanted, wants_count
 from .graph import Graph, Layer, Shape
 from .kernels import Kernel
 from .program import Program
@@ -64,15 +64,17 @@ class Part:
         return self.results.array(of, name, *shape)[self.start : self.stop]
 
 
-def inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int) -> NDArray[Any]:
-    """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers."""
+def inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int, left: IntArray) -> tuple[NDArray[Any], int]:
+    """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers.
+
+    ``left`` (sequences) becomes how many values left the input's format in their cast; the second result is their sum.
+    """
     sequences, rows = flat.shape
     out = np.zeros((-(-sequences // width), rows, width), kernels.dtype(graph.input))
     if raw:
         blocks.spread(flat, out)
-    else:
-        blocks.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out)
-    return out
+        return out, 0
+    return out, blocks.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out, left)
 
 
 @dataclass(frozen=True)
@@ -155,18 +157,44 @@ class Few(threading.local):
     def __init__(self, graph: Graph, kernel: Kernel, quantize: blocks.Quantizer) -> None:
         self.graph, self.kernel, self._quantize = graph, kernel, quantize
         self._x = np.zeros((self.MOST, graph.inputs, 1), kernels.dtype(graph.input))
+        self._limits, self._blind = _limits(graph)
+        self._left = np.zeros(self.MOST, np.int64)
         self._out = np.zeros((self.MOST, graph.outputs), WORDS[kernel.output_bits])
         at = (self._x.ctypes.data, self._out.ctypes.data, kernel.home, kernel.memory.address, kernel.memory.address)
         self._call = partial(kernel.compiled.call, *at)
         self._scale = 2.0**-graph.output.frac
 
-    def predict(self, x: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Outputs of values ``x`` (sequences, *shape); None where the cast of a value is not plain arithmetic."""
+    def predict(self, x: NDArray[Any], watched: bool) -> NDArray[np.float64] | None:
+        """Outputs of values ``x`` (sequences, *shape).
+
+        None where the cast of a value is not plain arithmetic; and if overflows are ``watched``, where a value leaves
+        the input's format or a result may leave the output's.
+        """
+        if watched and self._blind:
+            return None
         count = len(x)
-        if not self._quantize(np.ascontiguousarray(x.reshape(count, self.graph.inputs), np.float64), self._x):
+        values = np.ascontiguousarray(x.reshape(count, self.graph.inputs), np.float64)
+        left = self._quantize(values, self._x, self._left)
+        if left < 0 or (left and watched):
             return None
         self._call(count)
+        if watched and self._limits and blocks.touches(self._out[:count], *self._limits):
+            return None
         return np.multiply(self._out[:count], self._scale, dtype=np.float64).reshape(count, *self.graph.output_shape)
+
+
+def door(graph: Graph) -> frozenset[str]:
+    """Ops whose casts make the outputs (:func:`fxsim.overflows.door`), found once for a graph."""
+    return _RECENT.find(graph, door, lambda: overflows.door(graph))
+
+
+def _limits(graph: Graph) -> tuple[tuple[int, int] | None, bool]:
+    """Raw outputs at which a result may have saturated; and whether one may have left its format without a trace."""
+    watched, to = door(graph), graph.output
+    ends = {f"{prefix}.{program.output}" for prefix, program in graph.layers[-1].programs.items()}
+    if watched <= ends and to.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        return ((to.min, to.max) if watched else None), False
+    return None, bool(watched)
 
 
 def few(graph: Graph) -> Few | None:
@@ -245,7 +273,8 @@ def _run_reference(
     whole = part.results
     try:
         for name in counts[0]:
-            part.place(whole.counts, f"{prefix}.{name}", 1)[:] = [[c[name]] for c in counts]
+            if wants_count(wanted, f"{prefix}.{name}"):
+                part.place(whole.counts, f"{prefix}.{name}", 1)[:] = [[c[name]] for c in counts]
         for name, vectors in after.items() if wanted.states else ():
             part.place(whole.state, f"{prefix}.{name}", len(vectors[0]))[:] = vectors
         for name, steps_of in rows.items():

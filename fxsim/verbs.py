@@ -11,6 +11,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,11 +92,15 @@ def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
 
 def predict(given: Namespace) -> None:
     """Write the outputs for a batch."""
+    from .overflows import describe
     from .simulation import simulate  # late: it brings a compiler
 
     graph, x = _load(given), files.load_array(given.inputs)
     with progress("simulate") as update:
-        run = simulate(graph, x, overflows=False, progress=update)
+        run = simulate(graph, x, progress=update)
+    told = describe(graph, np.asarray(x), run)
+    if told:
+        print(f"fxsim: {told}", file=sys.stderr)
     out = run.raw if given.raw else run.values
     files.save_array(given.output, out)
     print(f"{given.output}: {out.dtype} {out.shape}, {graph.output}")
@@ -123,10 +128,11 @@ def profile(given: Namespace) -> None:
     data = {
         "profile.csv": report.to_csv(found.tensors),
         "profile.json": _json(dataclasses.asdict(found)),
-        "weights.csv": report.to_csv(found.weights),
     }
     if draws:
         data["profile.png"] = report.png(boxes.activation_figure(found))
+    data["weights.csv"] = report.to_csv(found.weights)
+    if draws:
         data["weights.png"] = report.png(boxes.weight_figure(found))
     if found.layers:
         data["errors.csv"] = report.to_csv(found.layers)
@@ -247,7 +253,7 @@ def _show_stages(one: Plan) -> None:
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
-            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule)]
+            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule, layer.labels)]
             show_table(heading(layer.name, schedule), ("cycle", "<operators of the first beat"), rows)
 
 
@@ -275,8 +281,12 @@ def _accuracy(given: Namespace) -> list[Part]:
 
 def export(given: Namespace) -> None:
     """Write a design."""
+    with importing("export", "rtl"):
+        from rtl.size import LargeDesign
+
     accuracy = _accuracy(given)
-    ip = api.export(
+    write = partial(
+        api.export,
         _load(given),
         given.output,
         folding=given.folding,
@@ -292,12 +302,25 @@ def export(given: Namespace) -> None:
         unroll=given.unroll,
         multiplier=given.multiplier,
         input_beat=_beat(given.input_beat),
+        framing=given.framing,
         top=given.top,
         accuracy=accuracy,
     )
+    with warnings.catch_warnings(record=True) as notes, progress("export") as update:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            ip = write(progress=update)
+        except LargeDesign as error:
+            if not given.yes:
+                raise
+            print(f"a large design: {error.size}", file=sys.stderr, flush=True)
+            ip = write(progress=update, large=True)
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
-    names = sorted(path.name + "/" * path.is_dir() for path in ip.folder.iterdir())
+    written = (MANIFEST, *ip.manifest["written"])
+    names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written})
     print(f"{ip.folder}: {', '.join(names)}")
+    for note in notes:
+        print(note.message)
     print(
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
+from fxsim.errors import FxsimError, show
 from fxsim.fixed import Fixed
 
 from .folding import Plan
 from .network import Network, NetworkTap
+from .packets import Packets
 from .stream import elements
+
+#: What tells where a sequence ends.
+FRAMINGS = ("tlast", "count")
 
 
 def stride(type: Fixed) -> int:
@@ -47,9 +52,14 @@ class AxiTop(Elaboratable):
     """The top of an exported design; ports named as Vivado's IP packager expects them.
 
     One input beat holds ``plan.beat`` elements, one output beat one result; each element sits in :func:`stride` bits,
-    extended by its sign, element 0 low. TLAST marks the last beat of a sequence. A sequence whose TLAST comes early or
-    not at all raises ``frame_error`` for one cycle and gives no (further) result; without TLAST, everything up to and
-    with the next TLAST belongs to the broken sequence. The next sequence is computed as if nothing had been.
+    extended by its sign, element 0 low.
+
+    ``framing`` tlast: TLAST marks the last beat of a sequence. A sequence whose TLAST comes early or not at all raises
+    ``frame_error`` for one cycle and gives no (further) result; without TLAST, everything up to and with the next TLAST
+    belongs to the broken sequence. The next sequence is computed as if nothing had been.
+
+    ``framing`` count: a sequence is as many beats as it has, whatever TLAST does, and ``frame_error`` stays low. TLAST
+    ends a packet, of any number of sequences; the last result of the sequence in which it came carries TLAST.
 
     Latency: ``plan.timing``.
 
@@ -58,8 +68,8 @@ class AxiTop(Elaboratable):
     the results of inner ops to testbenches; nothing reads them, so synthesis drops them.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, framing: str = "tlast") -> None:
+        self.plan, self.framing = plan, check_framing(framing)
         self.network = Network(plan)
         graph = plan.graph
         self.inputs, self.outputs = plan.beat, plan.layers[-1].elements
@@ -71,6 +81,8 @@ class AxiTop(Elaboratable):
         self.s_tdata, self.s_tvalid, self.s_tready, self.s_tlast = _stream("s_axis", sizes[0])
         self.m_tdata, self.m_tvalid, self.m_tready, self.m_tlast = _stream("m_axis", sizes[1])
         self.frame_error = Signal(name="frame_error")
+        if framing == "count":
+            self.packets = Packets(most_sequences(plan))
         self.taps = [self._tap(k, tap) for k, tap in enumerate(self.network.taps())]
 
     def _tap(self, k: int, tap: NetworkTap) -> TopTap:
@@ -90,20 +102,38 @@ class AxiTop(Elaboratable):
         m.domains.sync = ClockDomain("sync")
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.network = network = self.network
-        beat, drop = Signal(range(max(self.beats, 2)), name="beat"), Signal(name="drop")
-        final, early, missing, take = Signal(), Signal(), Signal(), Signal()
         width, wide = self.in_type.width, stride(self.in_type)
         data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
+        beat, final, take = Signal(range(max(self.beats, 2)), name="beat"), Signal(), Signal()
         m.d.comb += [
             final.eq(beat == self.beats - 1),
+            network.i.payload.data.eq(data),
+            take.eq(network.i.valid & network.i.ready),
+        ]
+        last = self._counted(m, beat, final, take) if self.framing == "count" else self._framed(m, beat, final, take)
+        for tap in self.taps:
+            m.d.comb += [tap.valid.eq(tap.source.tap.valid), tap.data.eq(tap.source.tap.data)]
+        type = self.out_type
+        values = elements(network.o.payload.data, self.outputs, type.width, type.signed)
+        m.d.comb += [
+            self.m_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
+            self.m_tlast.eq(last),
+            self.m_tvalid.eq(network.o.valid & ~network.o.payload.abort),
+            network.o.ready.eq(self.m_tready | network.o.payload.abort),
+        ]
+        return m
+
+    def _framed(self, m: Module, beat: Signal, final: Signal, take: Signal) -> Value:
+        """Sequences as TLAST frames them; gives the TLAST of results."""
+        network = self.network
+        drop, early, missing = Signal(name="drop"), Signal(), Signal()
+        m.d.comb += [
             early.eq(self.s_tlast & ~final),
             missing.eq(~self.s_tlast & final),
-            network.i.payload.data.eq(data),
             network.i.payload.last.eq(self.s_tlast | final),
             network.i.payload.abort.eq(early | missing),
             network.i.valid.eq(self.s_tvalid & ~drop),
             self.s_tready.eq(network.i.ready | drop),
-            take.eq(network.i.valid & network.i.ready),
         ]
         m.d.sync += self.frame_error.eq(take & (early | missing))
         with m.If(take):
@@ -112,17 +142,43 @@ class AxiTop(Elaboratable):
                 m.d.sync += drop.eq(1)
         with m.If(drop & self.s_tvalid & self.s_tlast):
             m.d.sync += drop.eq(0)
-        for tap in self.taps:
-            m.d.comb += [tap.valid.eq(tap.source.tap.valid), tap.data.eq(tap.source.tap.data)]
-        type = self.out_type
-        values = elements(network.o.payload.data, self.outputs, type.width, type.signed)
+        return network.o.payload.last
+
+    def _counted(self, m: Module, beat: Signal, final: Signal, take: Signal) -> Value:
+        """Sequences as their beats are counted; gives the TLAST of results."""
+        network, o = self.network, self.network.o
+        m.submodules.packets = packets = self.packets
+        ended, room = Signal(name="ended"), Signal(name="room")
         m.d.comb += [
-            self.m_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
-            self.m_tlast.eq(network.o.payload.last),
-            self.m_tvalid.eq(network.o.valid & ~network.o.payload.abort),
-            network.o.ready.eq(self.m_tready | network.o.payload.abort),
+            # Where the last beat waits for room, one sequence more than the network holds would be under way.
+            room.eq(~(final & packets.full)),
+            network.i.payload.last.eq(final),
+            network.i.payload.abort.eq(0),
+            self.frame_error.eq(0),
+            network.i.valid.eq(self.s_tvalid & room),
+            self.s_tready.eq(network.i.ready & room),
+            packets.put.eq(take & final),
+            packets.ends.eq(ended | self.s_tlast),
+            packets.get.eq(o.valid & o.ready & o.payload.last & ~o.payload.abort),
         ]
-        return m
+        with m.If(take):
+            m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(~final & (ended | self.s_tlast))]
+        return o.payload.last & packets.front
+
+
+def check_framing(framing: object) -> str:
+    """Give the framing back; raises ``FxsimError`` for one that there is not."""
+    if framing not in FRAMINGS:
+        raise FxsimError(f"framing must be one of {', '.join(FRAMINGS)}, not {show(framing)}")
+    return str(framing)
+
+
+def most_sequences(plan: Plan) -> int:
+    """No more sequences than this can be in a network with all their beats, and still have a result to give."""
+    # Each layer holds as many results as its buffer, whole or under way. Beats that are spread are one sequence; slots
+    # of sequences that take turns hold one each, and the step at their output may be the last of another.
+    waiting = sum(stage.depth for stage in plan.stages)
+    return waiting + plan.source.spread + (plan.source.ways + 1 if plan.source.ways > 1 else 0)
 
 
 def _stream(prefix: str, bits: int) -> list[Signal]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 
 from .folds import Fold
 
@@ -170,3 +170,8 @@ class Phase:
     def broken(self, time: int) -> Value:
         """Whether the token in cycle ``time`` ends a broken sequence."""
         return self._abort(self._split(time)[1])
+
+
+def after(value: Value, count: int) -> Value:
+    """The next of ``count`` numbers, around."""
+    return Mux(value == count - 1, 0, value + 1)

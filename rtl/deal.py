@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .control import after
 from .stream import Beat
 
 
@@ -56,9 +57,9 @@ class Deal(wiring.Component):
             self.o.valid.eq(stands),
         ]
         with m.If(put):
-            m.d.sync += newest[into].eq(_after(newest[into], depth))
+            m.d.sync += newest[into].eq(after(newest[into], depth))
             with m.If(self.i.payload.last):
-                m.d.sync += into.eq(_after(into, ways))
+                m.d.sync += into.eq(after(into, ways))
         # A slot counts as active from its first step's reading until its last one stands at the output.
         free, some = Signal(), Signal()
         m.d.comb += [
@@ -74,11 +75,11 @@ class Deal(wiring.Component):
         with m.If(stands & ~filler & read.data.last):
             m.d.sync += active[given].eq(0)
         with m.If(get):
-            m.d.sync += [active[turn].eq(1), oldest[turn].eq(_after(oldest[turn], depth))]
+            m.d.sync += [active[turn].eq(1), oldest[turn].eq(after(oldest[turn], depth))]
             with m.If(~active[turn]):
-                m.d.sync += first.eq(_after(first, ways))
+                m.d.sync += first.eq(after(first, ways))
         with m.If(get | fill):
-            m.d.sync += turn.eq(_after(turn, ways))
+            m.d.sync += turn.eq(after(turn, ways))
         with m.Elif(~some):
             m.d.sync += turn.eq(into)
         for k in range(ways):
@@ -86,8 +87,3 @@ class Deal(wiring.Component):
         nothing = Const(3 << self.bits, self.bits + 2)  # last and abort, no data
         m.d.comb += self.o.payload.eq(Mux(filler, nothing, read.data.as_value()))
         return m
-
-
-def _after(value: Value, count: int) -> Value:
-    """The next of ``count`` numbers, around."""
-    return Mux(value == count - 1, 0, value + 1)

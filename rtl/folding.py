@@ -16,7 +16,7 @@ from fxsim.program import Program
 from .cost import Cost, plan_cost
 from .delays import Family, family
 from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least_reuse, products
-from .lower import HardLayer, lower
+from .lower import WHOLE, HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
 from .timing import Source, Stage, Timing, timing
@@ -48,7 +48,7 @@ class Folding:
             name: {key: value for key, value in asdict(fold).items() if value is not None}
             for name, fold in self.folds.items()
         }
-        whole = {name: getattr(self, name) for name in _WHOLE if getattr(self, name) != getattr(Folding, name)}
+        whole = {name: getattr(self, name) for name in WHOLE if getattr(self, name) != getattr(Folding, name)}
         return text | whole
 
 
@@ -95,10 +95,6 @@ class Plan:
 def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     """The hardware layers that have a folding."""
     return [layer for layer in lower(graph, unroll) if layer.program is not None]
-
-
-#: Fields of a folding file that are of the whole network.
-_WHOLE = ("interleave", "unroll", "beat")
 
 
 def by_reuse(
@@ -206,7 +202,7 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
-    whole = {name: data.pop(name) for name in _WHOLE if name in data} if isinstance(data, dict) else {}
+    whole = {name: data.pop(name) for name in WHOLE if name in data} if isinstance(data, dict) else {}
     if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
         raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
     unroll = whole.get("unroll", 1)

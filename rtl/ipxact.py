@@ -58,7 +58,8 @@ def component(facts: Mapping[str, Any], simulation: Sequence[str], constraints: 
         root,
         "description",
         f"Recurrent network with {facts['input']['beats_per_sequence']} input beats a sequence, "
-        f"latency {timing['latency']} cycles, interval {timing['interval']} cycles; made by fxsim {facts['fxsim']}",
+        f"{'counted' if facts['framing'] == 'count' else 'the last with TLAST'}, latency {timing['latency']} cycles, "
+        f"interval {timing['interval']} cycles; made by fxsim {facts['fxsim']}",
     )
     parameters = _add(root, "parameters")
     name_of_core = _parameter(parameters, "Component_Name", f"{top}_v1_0", "PARAM_VALUE.Component_Name")

@@ -79,7 +79,7 @@ class _Body(States):
         self.i, self.buffer, self.sequences = i, buffer, sequences
         self.taps: list[Tap] = []
         self.engines: dict[str, MatVec] = {}
-        self.tables = Tables(m, self.registers, plan)
+        self.tables = Tables(m, self.registers, plan, self.names)
         self.reductions = Reductions(self.registers, plan)
 
     # -- order of things -----------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class _Body(States):
             sums |= {part.start + k: (types[0], types[1]) for k in range(self.program.sizes[name])}
         fold, parked = engine_fold(self.program, op, self.fold), op.name in plan.parked
         unit = MatVec(op, plan.bounds[op.name], engine, fold, plan.units, arg.type, plan.bounds[op.arg], parked, sums)
-        m.submodules[op.name] = self.engines[op.name] = unit
+        m.submodules[self.names.take(op.name, "dot")] = self.engines[op.name] = unit
         for part in absorbed.values():
             values = self.values(part.other, segment, engine.product_cycle)
             m.d.comb += [unit.other[part.start + k].eq(value) for k, value in enumerate(values)]

@@ -14,14 +14,15 @@ from .control import Registers
 from .fixed import rounded, shifted, split
 from .lookthrough import looked_through
 from .matvec import rom_style
+from .names import Names
 from .schedule import LayerSchedule
 
 
 class Tables:
     """The memories of a layer's tables; two readers share one with two ports."""
 
-    def __init__(self, m: Module, registers: Registers, plan: LayerSchedule) -> None:
-        self.m, self.registers, self.plan = m, registers, plan
+    def __init__(self, m: Module, registers: Registers, plan: LayerSchedule, names: Names) -> None:
+        self.m, self.registers, self.plan, self.names = m, registers, plan, names
         self._memories: dict[tuple[Table, Fixed, Fixed, bool], list[Memory]] = {}
 
     def read(self, op: Lookup, x: Value) -> Value:
@@ -87,6 +88,6 @@ class Tables:
                 init=[v & mask for v in entries],
                 attrs=rom_style(len(entries), type.width),
             )
-            self.m.submodules[f"table_{op.name}{len(memories)}"] = memory
+            self.m.submodules[self.names.take(f"table_{op.name}{len(memories)}", "table")] = memory
             memories.append(memory)
         return memories[-1].read_port()

@@ -8,7 +8,7 @@ step; element-wise layers join the layer before them. Neither changes a bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,16 +19,24 @@ from fxsim.graph import Graph, Layer, Shape
 from fxsim.program import Add, Const, Dot, Input, Op, Program, State
 
 from .folds import is_ordered, known_bounds, regular
+from .names import Names, words
 from .rename import renamed
 from .unroll import unrolled
+
+#: Fields of a folding file that are of the whole network, so that no layer of it can be called so.
+WHOLE = ("interleave", "unroll", "beat")
+#: Instances of a network's module that are no layers, and its clock and reset.
+MODULES = ("gather", "spread", "deal", "clk", "rst")
 
 
 @dataclass(frozen=True)
 class HardLayer:
     """One layer of hardware.
 
-    ``program`` None: Flatten that only collects. ``steps``: tokens of a sequence that enter. ``origin``: for each op of
-    the program, the (layer, op) of the graph that it is, where it is one.
+    ``name``: those of its layers in the graph, for people, and no other's; ``module``: the same for the Verilog.
+    ``program`` None: Flatten that only collects. The names of its ops are words (:mod:`rtl.names`); ``labels`` are the
+    names for people of those that are called otherwise. ``steps``: tokens of a sequence that enter. ``origin``: for
+    each op of the program, the (layer, op) of the graph that it is, where it is one.
     """
 
     name: str
@@ -38,6 +46,8 @@ class HardLayer:
     origin: Mapping[str, tuple[str, str]]
     type: Fixed
     elements: int
+    module: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
@@ -73,7 +83,29 @@ def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
         k += 1
     if not result:
         raise FxsimError("the network has no layer that computes anything")
-    return _join(result)
+    return _named(_join(result))
+
+
+def _named(layers: list[HardLayer]) -> list[HardLayer]:
+    """The layers under names that are theirs alone, for people and for the Verilog."""
+    people = Names(WHOLE)
+    layers = [replace(layer, name=people.distinct(layer.name)) for layer in layers]
+    modules = words([layer.name for layer in layers], "layer", MODULES)
+    return [_named_ops(replace(layer, module=modules[layer.name])) for layer in layers]
+
+
+def _named_ops(layer: HardLayer) -> HardLayer:
+    """A layer whose ops have names that signals can have; nearly always those that they have."""
+    program = layer.program
+    if program is None:
+        return layer
+    names = words([op.name for op in program.ops], "op")
+    if all(old == new for old, new in names.items()):
+        return layer
+    ops = tuple(renamed(op, names) for op in program.ops)
+    labels = {new: layer.labels.get(old, old) for old, new in names.items() if layer.labels.get(old, old) != new}
+    origin = {names[op]: place for op, place in layer.origin.items()}
+    return replace(layer, program=Program(ops, names[program.output]), origin=origin, labels=labels)
 
 
 def _check_unroll(graph: Graph, unroll: int) -> None:
@@ -108,7 +140,8 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
     uses = [op for op in program.ops if program.input.name in op.args]
     if len(uses) != 1 or not isinstance(uses[0], Dot) or uses[0].weights.data.ndim != 2:
         return None
-    dot = uses[0]
+    dot, names = uses[0], Names(op.name for op in program.ops)
+    so_far, last = names.take("so_far", "op"), names.take(f"{dot.name}_step", "op")
     if is_ordered(dot, known_bounds(program)[dot.name]):
         return None  # a saturating sum keeps its order only within one product
     weights = Const(dot.weights.data.reshape(steps, features, -1), dot.weights.type)
@@ -120,12 +153,10 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
     for op in program.ops:
         if isinstance(op, Input):
             ops.append(replace(op, elements=features))
-            ops.append(
-                State(name="so_far", type=dot.type, elements=outputs, update=dot.name, init=Const(bias, dot.type))
-            )
+            ops.append(State(name=so_far, type=dot.type, elements=outputs, update=dot.name, init=Const(bias, dot.type)))
         elif op is dot:
-            part = replace(dot, name=f"{dot.name}_step", weights=weights, bias=None, stride=1)
-            ops += [part, Add(name=dot.name, type=dot.type, a="so_far", b=part.name)]
+            part = replace(dot, name=last, weights=weights, bias=None, stride=1)
+            ops += [part, Add(name=dot.name, type=dot.type, a=so_far, b=last)]
         else:
             ops.append(op)
     # In hardware the ops behind the sum have a value every step, in the graph one a sequence: they cannot be compared.
@@ -160,23 +191,22 @@ def _elementwise(program: Program, before: Program) -> bool:
 def _compose(before: HardLayer, after: HardLayer) -> HardLayer:
     assert before.program is not None and after.program is not None
     source = before.program.output
-    names = {op.name: source if isinstance(op, Input) else f"{after.name}__{op.name}" for op in after.program.ops}
-    names = {old: _identifier(new) for old, new in names.items()}
+    free = Names(op.name for op in before.program.ops)
+    names = {
+        op.name: source if isinstance(op, Input) else free.take(f"{after.name}_{op.name}", "op")
+        for op in after.program.ops
+    }
     ops = list(before.program.ops)
-    origin = dict(before.origin)
+    origin, labels = dict(before.origin), dict(before.labels)
     for op in after.program.ops:
         if isinstance(op, Input):
             continue
         ops.append(renamed(op, names))
+        labels[names[op.name]] = f"{after.name}.{op.name}"
         if op.name in after.origin and (before.return_sequences or before.steps == 1):
             origin[names[op.name]] = after.origin[op.name]
     program = Program(tuple(ops), names[after.program.output])
     return HardLayer(
         f"{before.name}_{after.name}", program, before.steps, before.return_sequences, origin,
-        program.type, program.elements,
+        program.type, program.elements, labels=labels,
     )  # fmt: skip
-
-
-def _identifier(name: str) -> str:
-    text = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
-    return text if text[:1].isalpha() or text[:1] == "_" else f"_{text}"

@@ -111,7 +111,7 @@ class Network(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         source = wiring.flipped(self.i)
-        for name, part in [*self.front, *((layer.name, part) for layer, part in self.parts)]:
+        for name, part in [*self.front, *((layer.module, part) for layer, part in self.parts)]:
             m.submodules[name] = part
             wiring.connect(m, source, part.i)
             source = part.o

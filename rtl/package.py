@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .folding import Plan
 from .ipxact import FAMILIES, component, port_list, vlnv
+from .names import markdown
 from .verilog_bench import bench
 from .vivado import scripts
+from .waveform import waveform
 
 _CORE = Template("""\
 CAPI=2:
@@ -21,22 +24,22 @@ description: Recurrent network in fixed point, AXI4-Stream, latency $latency cyc
 
 filesets:
   rtl:
-    files: [$file]
+    files: ["$file"]
     file_type: verilogSource-2005
   bench:
     files:
-      - sim/${top}_tb.v: {file_type: verilogSource-2005}
+      - "sim/${top}_tb.v": {file_type: verilogSource-2005}
       - sim/inputs.hex: {file_type: user, copyto: inputs.hex}
       - sim/expected.hex: {file_type: user, copyto: expected.hex}
 
 targets:
   default:
     filesets: [rtl]
-    toplevel: $top
+    toplevel: "$top"
   sim:
     default_tool: icarus
     filesets: [rtl, bench]
-    toplevel: ${top}_tb
+    toplevel: "${top}_tb"
 """)
 
 _MAKEFILE = Template("""\
@@ -88,20 +91,17 @@ A recurrent network in fixed point, as plain Verilog-2005 with AXI4-Stream ports
 |---|---|---|
 $ports
 
-All ports work on the rising edge of `$clock`; `$reset` is synchronous and active low. `frame_error` is high in the
-cycle after an input beat whose TLAST comes too soon or is missing; that sequence gives no result.
+All ports work on the rising edge of `$clock`; `$reset` is synchronous and active low.
+$framing
+
+Two sequences A and B at full rate, from the cycle that takes the first beat; the sink is always ready:
 
 ```
-                 |<-------- latency $latency -------->|
- edge            0     1     2
- $s_tvalid   _/‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾\\____________________
- $s_tdata   --<  x0 |  x1 | ... >--------------------
- $s_tlast   ____________/‾‾‾‾‾\\____________________   with beat $last_beat
- $m_tvalid   ___________________________________/‾‾‾\\_
- $m_tdata   -----------------------------------< y >-
+$waveform
 ```
 
-A beat moves on an edge at which `tvalid` and `tready` are both high. A stalled output stops the input in time.
+A beat moves in a cycle in which `tvalid` and `tready` are both 1: a source keeps it until then. A stalled output stops
+the input in time. `-`: anything; `..`: cycles that are left out.
 
 ## Use
 
@@ -118,6 +118,12 @@ $uses
 `manifest.json` holds all of the above for programs, `vectors.npz` and `graph.fx` are for `fxsim check` and
 `fxsim predict`.
 
+## Where the layers are
+
+| layer | module |
+|---|---|
+$modules
+
 ## What is inferred, and how
 
 | | |
@@ -129,8 +135,21 @@ $uses
 """)
 
 
-def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArray[np.int64]) -> dict[str, str]:
-    """Texts by path from the exported folder, for a manifest and golden vectors (sequences, beats, elements).
+#: What ends a sequence, by framing.
+_FRAMINGS = {
+    "tlast": """\
+The last beat of a sequence has TLAST. `frame_error` is high in the cycle after an input beat whose TLAST comes too soon
+or is missing; that sequence gives no result.""",
+    "count": """\
+Every $in_beats are a sequence, whatever TLAST does: it ends packets of any number of sequences, and the last result of
+the sequence in which it came carries TLAST. `frame_error` stays low.""",
+}
+
+
+def package(
+    facts: Mapping[str, Any], plan: Plan, inputs: NDArray[np.int64], outputs: NDArray[np.int64]
+) -> dict[str, str]:
+    """Texts by path from the exported folder, for a manifest, its plan and golden vectors (sequences, beats, elements).
 
     The parts for Vivado are left out for a family that it does not know.
     """
@@ -150,11 +169,8 @@ def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArra
         "vlnv": vlnv(top),
         "clock": facts["clock"],
         "reset": facts["reset"],
-        "s_tvalid": f"{source['prefix']}_tvalid",
-        "s_tdata": f"{source['prefix']}_tdata ",
-        "s_tlast": f"{source['prefix']}_tlast ",
-        "m_tvalid": f"{sink['prefix']}_tvalid",
-        "m_tdata": f"{sink['prefix']}_tdata ",
+        "framing": Template(_FRAMINGS[facts["framing"]]).substitute(in_beats=_beats(source)),
+        "waveform": waveform(plan),
         "in_beats": _beats(source),
         "in_elements": source["elements_per_beat"],
         "in_type": source["element"],
@@ -163,7 +179,6 @@ def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArra
         "out_elements": sink["elements_per_beat"],
         "out_type": sink["element"],
         "out_stride": sink["stride_bits"],
-        "last_beat": source["beats_per_sequence"] - 1,
         "latency": timing["latency"],
         "latency_us": f"{timing['latency'] / float(facts['clock_mhz']):.3f}",
         "after": timing["latency_after_last"],
@@ -174,6 +189,7 @@ def package(facts: Mapping[str, Any], inputs: NDArray[np.int64], outputs: NDArra
         "dsp": facts["cost"]["dsp"],
         "ports": "\n".join(f"| `{name}` | {way} | {bits} |" for name, way, bits in ports),
         "instance": ",\n".join(f"    .{name}({name})" for name, _, _ in ports),
+        "modules": "\n".join(f"| {markdown(layer)} | `{module}` |" for layer, module in facts["modules"].items()),
         "uses": "\n".join(f"| {how} | {what} |" for how, what in _uses(top, xilinx)),
     }
     texts["README.md"] = _README.substitute(values)
@@ -198,6 +214,10 @@ def _uses(top: str, xilinx: bool) -> list[tuple[str, str]]:
         ("Vivado, IP catalogue", "add this folder to the project's IP repositories (`component.xml`)"),
         ("Vivado, module reference", f"add `{top}.v`; its attributes say which ports are which interface"),
         ("`vivado/synth.tcl`", "synthesis and implementation of the IP alone, with reports"),
-        ("`vivado/package.tcl`, `vivado/example.tcl`", "an archive for an IP repository; a block design to begin with"),
+        ("`vivado/package.tcl`", "an archive for an IP repository"),
+        (
+            "`vivado/example.tcl`",
+            "a block design with clock, reset and FIFOs or a DMA engine, and a logic analyser if wanted",
+        ),
     ]
     return [*vivado, *both] if xilinx else both

@@ -14,7 +14,7 @@ def renamed(op: Op, names: Mapping[str, str]) -> Op:
     changes: dict[str, object] = {"name": names[op.name]}
     for field in fields(op):
         value = getattr(op, field.name)
-        if field.name in ("a", "b", "arg", "condition"):
+        if field.name in ("a", "b", "arg", "condition", "update"):
             changes[field.name] = names[value]
         elif field.name == "parts":
             changes["parts"] = tuple(names[part] for part in value)

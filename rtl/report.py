@@ -40,7 +40,7 @@ def report(plan: Plan, facts: Mapping[str, Any], extra: Sequence[Part] = ()) -> 
         Section("network", "Network and formats", [_network(plan), Text(f"SHA-256 of it: {graph.digest}", soft=True)]),
         Section("cycles", "Cycles, and where they go", list(_cycles(plan, mhz))),
         Section("stages", "Pipeline stages", list(_stages(plan))),
-        Section("cells", "Cells, estimated", list(_cells(plan, facts["cost"]))),
+        Section("cells", "Cells, estimated", list(_cells(plan, facts))),
         verdicts.synthesis([]),
         Section("plans", "What else could be built", list(_plans(plan))),
     ]
@@ -53,11 +53,13 @@ def _us(cycles: float, mhz: float) -> str:
 
 def _summary(plan: Plan, facts: Mapping[str, Any]) -> Iterator[tuple[object, object]]:
     timing, cost, mhz = facts["timing"], facts["cost"], float(facts["clock_mhz"])
+    yield "network", plan.graph.name
     yield "parameters", plan.graph.parameters
     for name in ("input", "output"):
         side = facts[name]
         beats = side["beats_per_sequence"]
         yield name, f"{beats} beat{'s' * (beats > 1)} of {side['elements_per_beat']} x {side['element']}"
+    yield "a sequence ends", "after its beats" if facts["framing"] == "count" else "with TLAST"
     yield "latency", f"{timing['latency']} cycles, {_us(timing['latency'], mhz)} us"
     after = timing["latency_after_last"]
     yield "after the last beat", f"{after} cycles, {_us(after, mhz)} us"
@@ -107,14 +109,14 @@ def _stages(plan: Plan) -> Iterator[Part]:
         if schedule is not None:
             rows = [
                 (stage.cycle, f"{stage.offset:.2f}" if stage.offset else "", ", ".join(stage.operators))
-                for stage in stages(schedule)
+                for stage in stages(schedule, layer.labels)
             ]
             table = Table(("cycle", "last result, ns", "<<operators of the first beat"), rows)
             yield Folded(heading(layer.name, schedule), [table])
 
 
-def _cells(plan: Plan, cost: Mapping[str, float]) -> Iterator[Part]:
-    family = plan.family.name
+def _cells(plan: Plan, facts: Mapping[str, Any]) -> Iterator[Part]:
+    family, cost, modules = plan.family.name, facts["cost"], facts["modules"]
     known = family in COEFFICIENTS
     shown = tuple(verdicts.CELLS) if known else ("dsp",)
     rows: list[Sequence[object]] = []
@@ -124,11 +126,11 @@ def _cells(plan: Plan, cost: Mapping[str, float]) -> Iterator[Part]:
         last = layer is plan.layers[-1]
         found = cells(layer_parts(schedule, layer.return_sequences, stage.depth, last), family)
         numbers = [f"{getattr(found, name):g}" for name in verdicts.CELLS] if found is not None else [schedule.dsp]
-        rows.append((layer.name, schedule.fold.reuse, schedule.multipliers, *numbers))
+        rows.append((layer.name, modules[layer.name], schedule.fold.reuse, schedule.multipliers, *numbers))
     whole = [f"{cost[name]:g}" for name in shown]
-    rows.append(("whole design", "", cost["multipliers"], *whole))
+    rows.append(("whole design", facts["top"], "", cost["multipliers"], *whole))
     names = [verdicts.CELLS[name] for name in shown]
-    yield Table(("<layer", "cycles a step", "multipliers", *names), rows, marked=len(rows) - 1)
+    yield Table(("<layer", "<module", "cycles a step", "multipliers", *names), rows, marked=len(rows) - 1)
     text = "The whole has its ports, too, and is rounded for itself."
     yield Text(text if known else f"{text} LUTs and flip-flops are not estimated for {family}.", soft=True)
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fxsim.program import Lookup, Op
 
@@ -25,28 +27,29 @@ def heading(name: str, plan: LayerSchedule) -> str:
     return f"{name}: interval {plan.interval}, result in cycle {plan.result}"
 
 
-def stages(plan: LayerSchedule) -> list[Stage]:
-    """The cycles of a layer in order, each with its operators."""
+def stages(plan: LayerSchedule, labels: Mapping[str, str] = MappingProxyType({})) -> list[Stage]:
+    """The cycles of a layer in order, each with its operators; ``labels`` are those of the layer."""
     found: dict[int, list[str]] = {}
     latest: dict[int, float] = {}
     for op in plan.program.ops:
         if op.name in plan.engines:
             engine = plan.engines[op.name]
-            for cycle, text in _engine(engine):
+            for cycle, text in _engine(engine, labels.get(op.name, op.name)):
                 found.setdefault(cycle, []).append(text)
             latest[engine.ready] = max(latest.get(engine.ready, 0.0), engine.offset)
         elif op.name in plan.slots:
             slot = plan.slots[op.name]
-            found.setdefault(slot.start, []).append(_first(op, plan))
+            name = labels.get(op.name, op.name)
+            found.setdefault(slot.start, []).append(f"{name}: {_first(op, plan, labels)}")
             if slot.cycle > slot.start:
-                found.setdefault(slot.cycle, []).append(f"{op.name}: {_last(op, plan)}")
+                found.setdefault(slot.cycle, []).append(f"{name}: {_last(op, plan)}")
             latest[slot.cycle] = max(latest.get(slot.cycle, 0.0), slot.offset)
     return [Stage(cycle, tuple(texts), latest.get(cycle, 0.0)) for cycle, texts in sorted(found.items())]
 
 
-def _engine(engine: Engine) -> list[tuple[int, str]]:
+def _engine(engine: Engine, name: str) -> list[tuple[int, str]]:
     """Cycles of an engine's parts: the products, each row of adder levels between two registers, the accumulator."""
-    cycle, name = engine.start + engine.selected, engine.op
+    cycle = engine.start + engine.selected
     found = [(engine.start, f"{name}: operands")] if engine.selected else []
     found.append((cycle, f"{name}: {engine.multipliers} products"))
     cycle += engine.stages
@@ -67,14 +70,15 @@ def _engine(engine: Engine) -> list[tuple[int, str]]:
     return found
 
 
-def _first(op: Op, plan: LayerSchedule) -> str:
+def _first(op: Op, plan: LayerSchedule, labels: Mapping[str, str]) -> str:
     if op.name in plan.absorbed:
-        return f"{op.name}: a term of {plan.absorbed[op.name].dot}"
+        dot = plan.absorbed[op.name].dot
+        return f"a term of {labels.get(dot, dot)}"
     if isinstance(op, Lookup) and plan.slots[op.name].through:
-        return f"{op.name}: index by the operands of {op.arg}"
+        return f"index by the operands of {labels.get(op.arg, op.arg)}"
     if isinstance(op, Lookup):
-        return f"{op.name}: index{' and rounding bit' if plan.slots[op.name].doubled else ''}"
-    return f"{op.name}: {op.kind}"
+        return f"index{' and rounding bit' if plan.slots[op.name].doubled else ''}"
+    return op.kind
 
 
 def _last(op: Op, plan: LayerSchedule) -> str:

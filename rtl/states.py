@@ -10,6 +10,7 @@ from fxsim.program import Dot, State
 
 from .control import Flow
 from .fixed import shape
+from .names import Names
 from .operands import Operands
 from .ring import StateRing
 from .schedule import LayerSchedule
@@ -21,6 +22,7 @@ class States(Operands):
     def __init__(self, m: Module, plan: LayerSchedule) -> None:
         super().__init__(m, plan)
         self.take = Signal(name="take")  # high when a token enters
+        self.names = Names(["buffer"])  # of the submodules
         self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.rings: dict[str, StateRing] = {}  # states of interleaved sequences
 
@@ -44,7 +46,7 @@ class States(Operands):
     def add_ring(self, op: State, init: list[int], kind: Shape) -> None:
         """The states of interleaved sequences, of which each token finds its own."""
         ring = self.rings[op.name] = StateRing(self.plan.ways, init, kind, self.fold.beats)
-        self.m.submodules[f"ring_{op.name}"] = ring
+        self.m.submodules[self.names.take(f"ring_{op.name}", "ring")] = ring
         enters = self.plan.enters.get(op.name, 0)
         self.m.d.comb += ring.take.eq(self.phases[0].first(enters - 1) if enters else self.take)
         if self.plan.flows_state:

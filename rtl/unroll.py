@@ -10,6 +10,7 @@ import numpy as np
 from fxsim.program import Concat, Const, Constant, Dot, Input, Op, Program, Slice, State
 from fxsim.ranges import bounds
 
+from .names import Names
 from .rename import renamed
 
 
@@ -22,17 +23,20 @@ def unrolled(program: Program, steps: int, sequences: bool) -> Program:
     ops: list[Op] = [replace(source, elements=source.elements * steps)]
     now: dict[str, str] = {}
     outputs = []
+    names = Names([source.name])
     for step in range(steps):
         before = dict(now)
         for op in program.ops:
-            name = f"{op.name}_{step}"
             if isinstance(op, State) and step:
-                name = before[op.update]
-            elif isinstance(op, State):
+                now[op.name] = before[op.update]
+                continue
+            if isinstance(op, Constant) and step:
+                now[op.name] = before[op.name]
+                continue
+            name = names.take(f"{op.name}_{step}", "op")
+            if isinstance(op, State):
                 init = op.init or Const(np.zeros(op.elements, np.int64), op.type)
                 ops.append(Constant(name=name, type=op.type, values=init))
-            elif isinstance(op, Constant) and step:
-                name = before[op.name]
             elif isinstance(op, Input):
                 start = step * op.elements
                 ops.append(Slice(name=name, type=op.type, arg=op.name, start=start, stop=start + op.elements))
@@ -42,7 +46,7 @@ def unrolled(program: Program, steps: int, sequences: bool) -> Program:
         outputs.append(now[program.output])
     output = outputs[-1]
     if sequences:
-        output = "steps"
+        output = names.take("steps", "op")
         ops.append(Concat(name=output, type=program.type, parts=tuple(outputs)))
     return _folded(Program(tuple(ops), output))
 

@@ -7,67 +7,59 @@ import re
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from amaranth.back import rtlil
 
 import fxsim
-from fxsim.errors import FxsimError
 from fxsim.fixed import Fixed
 
 from .axi import AxiTop, stride
 from .folding import Plan
+from .names import Names, top_name
 from .tools import call, output
 
-#: Key words of Verilog-2005 and SystemVerilog-2017, which cannot name a module.
-_RESERVED = frozenset(
-    """
-    accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before begin bind bins
-    binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle checker class clocking cmos config const
-    constraint context continue cover covergroup coverpoint cross deassign default defparam design disable dist do edge
-    else end endcase endchecker endclass endclocking endconfig endfunction endgenerate endgroup endinterface endmodule
-    endpackage endprimitive endprogram endproperty endsequence endspecify endtable endtask enum event eventually expect
-    export extends extern final first_match for force foreach forever fork forkjoin function generate genvar global
-    highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies import incdir include initial inout input
-    inside instance int integer interconnect interface intersect join join_any join_none large let liblist library
-    local localparam logic longint macromodule matches medium modport module nand negedge nettype new nexttime nmos nor
-    noshowcancelled not notif0 notif1 null or output package packed parameter pmos posedge primitive priority program
-    property protected pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent pure rand randc randcase
-    randsequence rcmos real realtime ref reg reject_on release repeat restrict return rnmos rpmos rtran rtranif0
-    rtranif1 s_always s_eventually s_nexttime s_until s_until_with scalared sequence shortint shortreal showcancelled
-    signed small soft solve specify specparam static string strong strong0 strong1 struct super supply0 supply1
-    sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit tran tranif0 tranif1
-    tri tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned until until_with untyped use uwire var
-    vectored virtual void wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
-    """.split()
-)
+#: Characters of the name of a module inside: one for each level.
+_LONGEST = 200
+
+#: What the top is called on its way through Amaranth and Yosys: as no user can call it.
+_TOP = "fxsim__top"
 
 
-def top_name(name: str) -> str:
-    """Check the name of a top module; raises ``FxsimError`` unless it is a plain Verilog identifier."""
-    if not re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", name) or len(name) > 63 or name in _RESERVED:
-        raise FxsimError(
-            "top must be a Verilog identifier (a letter, then letters, digits and single underscores, at most 63, "
-            f"no key word), not {name!r}"
-        )
-    return name
+@dataclass(frozen=True)
+class Design:
+    """A design as text. ``taps``: as the manifest lists them; ``modules``: by the names of the layers."""
+
+    text: str
+    taps: list[dict[str, object]]
+    modules: dict[str, str]
+    framing: str = "tlast"
 
 
-def to_verilog(plan: Plan, top: str) -> tuple[str, list[dict[str, object]]]:
-    """Verilog text of the design, and its taps as the manifest lists them.
+def to_verilog(plan: Plan, top: str, framing: str = "tlast", done: Callable[[], None] = lambda: None) -> Design:
+    """The Verilog of a design; ``framing`` is that of :class:`rtl.axi.AxiTop`.
 
-    The text depends on the graph, the folding, the clock, the family and the versions of Amaranth and Yosys alone.
+    ``done`` is called after each of three steps. The text depends on the graph, the folding, the clock, the family and
+    the versions of Amaranth and Yosys alone.
     """
     top_name(top)
-    design = AxiTop(plan)
+    design = AxiTop(plan, framing)
+    done()
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
-        text = _written(rtlil.convert(design, name=top, ports=design.ports, emit_src=False))
+        elaborated = rtlil.convert(design, name=_TOP, ports=design.ports, emit_src=False)
+    done()
+    text = _written(elaborated)
+    done()
     # A wire inside that a port drives alone takes its attributes along; only ports are interfaces.
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
-    return _plain_module_names(text, top), [tap.to_json(top) for tap in design.taps]
+    modules = _modules(text, top)
+    layers = {layer.name: modules[f"{_TOP}.network.{layer.module}"] for layer in plan.layers}
+    return Design(_renamed(text, modules), [tap.to_json(top) for tap in design.taps], layers, framing)
 
 
 _UNWANTED = " ".join(
@@ -91,16 +83,32 @@ def _written(design: str) -> str:
         return output("Amaranth's Yosys", ended)
 
 
-def _plain_module_names(text: str, top: str) -> str:
-    """``\\top.network.lstm`` becomes ``top_network_lstm``: no tool needs escaped module names."""
-    escaped = sorted(set(re.findall(rf"\\({top}(?:\.\w+)+) ", text)), key=len, reverse=True)
-    plain = {name: name.replace(".", "_") for name in escaped}
-    if len(set(plain.values())) < len(plain):
-        return text
-    return re.sub(rf"\\({top}(?:\.\w+)+) ", lambda match: plain[match.group(1)] + " ", text)
+def _modules(text: str, top: str) -> dict[str, str]:
+    """Modules as they are named in the text (``fxsim__top.network.lstm``), and their names as words."""
+    found = re.findall(r"^module \\?(\S+?)(?: \(|\()", text, re.MULTILINE)
+    names = Names([top])
+    inner = {name: names.take(name.replace(_TOP, top, 1), "module", _LONGEST) for name in found if name != _TOP}
+    return {_TOP: top, **inner}
 
 
-def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object]]) -> dict[str, Any]:
+#: Where a word of a Verilog text is none of its names: a comment, an attribute, a text, an escaped name.
+_APART = r'/\*.*?\*/|\(\*[^\n]*?\*\)|"[^"\n]*"|\\\S+'
+
+
+def _renamed(text: str, modules: Mapping[str, str]) -> str:
+    """The text with these names of modules, which nothing else in it has: it would hide the module."""
+    top, taken = modules[_TOP], "|".join(modules.values())
+    if top in text:
+        words = re.compile(rf"{_APART}|(?<![\w$'])(?:{taken})(?![\w$])")
+        suffix = "_signal"
+        while any(f"{name}{suffix}" in text for name in modules.values()):
+            suffix += "_signal"
+        text = words.sub(lambda word: f"{word[0]}{suffix if word[0][0].isalpha() else ''}", text)
+    text = re.sub(rf"^module {_TOP}(?=\()", f"module {top}", text, flags=re.MULTILINE)
+    return re.sub(rf"\\({_TOP}\.\S+)", lambda found: modules[found[1]], text)
+
+
+def manifest(plan: Plan, top: str, files: list[str], design: Design) -> dict[str, Any]:
     """What a program or person outside Python needs to know of a design, as JSON values."""
     graph = plan.graph
     timing = plan.timing
@@ -118,6 +126,7 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
     return {
         "fxsim": fxsim.__version__,
         "digest": graph.digest,
+        "network": graph.name,
         "top": top,
         "files": files,
         "clock": "aclk",
@@ -125,6 +134,7 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
         "clock_mhz": plan.clock_mhz,
         "family": plan.family.name,
         "longest_path_ns": round(plan.longest_path_ns, 2),
+        "framing": design.framing,
         "input": side("s_axis", graph.input, plan.beat, plan.source.beats),
         "output": side("m_axis", graph.output, out[-1], out[0] if len(out) == 2 else 1),
         "timing": {
@@ -139,5 +149,6 @@ def manifest(plan: Plan, top: str, files: list[str], taps: list[dict[str, object
             "dsp": plan.dsp,
             **(plan.cost.to_json() if plan.cost is not None else {}),
         },
-        "taps": taps,
+        "modules": design.modules,
+        "taps": design.taps,
     }

@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource  # type: ignore[import-untyped]
 
 from testbenches import timing
@@ -25,6 +25,8 @@ from testbenches.manifest import Manifest, Timing, pack, unpack
 from testbenches.vectors import Vectors
 
 STALLS = ("none", "random", "bursts")
+#: Where packets end if sequences are counted: once for all of them, never, with each beat, anywhere.
+PACKETS = ("whole", "low", "high", "random")
 RESET_CYCLES = 8
 #: Moments of a sequence's way at which a reset comes.
 RESETS = 16
@@ -54,8 +56,9 @@ def _bursts(seed: int, longest: int) -> Iterator[bool]:
 class _Frames:
     """What the input's beats say of frame_error: it is high in the cycle after the beat that shows a wrong length."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, counted: bool) -> None:
         self.size = size
+        self.counted = counted  # no sequence is of a wrong length
         self.reset()
 
     def reset(self) -> None:
@@ -66,6 +69,8 @@ class _Frames:
 
     def take(self, last: bool) -> None:
         """Follow one beat."""
+        if self.counted:
+            return
         if self.broken:
             self.broken = not last
             return
@@ -95,7 +100,7 @@ class Monitor:
         self.completions: list[int] = []  # edges that took an output TLAST
         self.open: list[int] = []
         self.held: tuple[int, int] | None = None
-        self.input = _Frames(tb.manifest.input.beats_per_sequence)
+        self.input = _Frames(tb.manifest.input.beats_per_sequence, tb.manifest.counted)
 
     async def run(self) -> None:
         """Sample until the test ends."""
@@ -152,8 +157,11 @@ class Monitor:
 class TB:
     """Clock, reset, source, sink and monitor of one test."""
 
-    def __init__(self, dut: Any, idle: str = "none", backpressure: str = "none") -> None:
+    def __init__(
+        self, dut: Any, idle: str = "none", backpressure: str = "none", tlast: Sequence[bool] | None = None
+    ) -> None:
         self.dut = dut
+        self.tlast = tlast  # of each input beat, where it is not that of the frames
         self.manifest = Manifest.load(os.environ["FXSIM_MANIFEST"])
         self.vectors = Vectors.load(os.environ["FXSIM_VECTORS"], self.manifest)
         self.count = min(int(os.environ.get("FXSIM_SEQUENCES", "20")), len(self.vectors))
@@ -175,12 +183,27 @@ class TB:
             endpoint.set_pause_generator(pauses(kind, seed, self.manifest.burst))
         self.monitor = Monitor(self)
         cocotb.start_soon(self.monitor.run())
+        if tlast is not None:
+            cocotb.start_soon(self._drive_tlast(tlast))
 
     def _endpoint(self, kind: Any, prefix: str) -> Any:
         logging.getLogger(f"cocotb.{self.dut._name}.{prefix}").setLevel(logging.WARNING)
         bus = AxiStreamBus.from_prefix(self.dut, prefix)
+        if self.tlast is not None and prefix == self.manifest.input.prefix:
+            del bus.tlast  # else the model would drive it
         # tdata is one "byte" to the model per 8 bits
         return kind(bus, self.clock, self.reset_n, reset_active_level=False, byte_size=8)
+
+    async def _drive_tlast(self, values: Sequence[bool]) -> None:
+        """Give each input beat its TLAST, and keep it until the beat is taken."""
+        prefix = self.manifest.input.prefix
+        port, valid, ready = (getattr(self.dut, f"{prefix}_{name}") for name in ("tlast", "tvalid", "tready"))
+        for value in values:
+            port.value = int(value)
+            taken = False
+            while not taken:
+                await RisingEdge(self.clock)
+                taken = not self.resetting and bool(int(valid.value) & int(ready.value))
 
     async def reset(self) -> None:
         """Reset the design; what the source still had to send is dropped."""
@@ -376,6 +399,40 @@ async def missing_tlast(dut: Any, stall: str) -> None:
     """All beats up to the next TLAST belong to the broken frame, even when they are a whole number of sequences."""
     size = Manifest.load(os.environ["FXSIM_MANIFEST"]).input.beats_per_sequence
     await _faults(dut, stall, sorted({size + 1, 2 * size, 2 * size + 1}))
+
+
+@cocotb.test()
+@cocotb.parametrize(packets=PACKETS, stall=("none", "random"))
+async def packets(dut: Any, packets: str, stall: str) -> None:
+    """Sequences are counted, wherever packets end; TLAST comes with the last result of those in which one did."""
+    manifest = Manifest.load(os.environ["FXSIM_MANIFEST"])
+    size, each = manifest.input.beats_per_sequence, manifest.output.beats_per_sequence
+    total = min(int(os.environ.get("FXSIM_SEQUENCES", "20")), 12)
+    beats = total * size
+    rng = random.Random(beats)
+    tlast = {
+        "whole": [beat == beats - 1 for beat in range(beats)],
+        "low": [False] * beats,
+        "high": [True] * beats,
+        # with the first beat of every third sequence, too
+        "random": [rng.random() < 1 / (2 * size) or beat % (3 * size) == size for beat in range(beats)],
+    }[packets]
+    tb = TB(dut, stall, stall, tlast)
+    await tb.reset()
+    for sequence in range(total):
+        tb.send(sequence)
+    monitor = tb.monitor
+    await tb.until(lambda: sum(map(len, monitor.frames)) + len(monitor.open) >= total * each)
+    await tb.quiet()
+    ends = [any(tlast[k * size : (k + 1) * size]) for k in range(total)]
+    want = [k * each for k in range(1, total + 1) if ends[k - 1]]
+    got = [sum(map(len, monitor.frames[: k + 1])) for k in range(len(monitor.frames))]
+    assert got == want, f"TLAST came with results {got}, counted from 1, instead of {want}"
+    # as sequences, whatever the packets
+    words = [*(word for frame in monitor.frames for word in frame), *monitor.open]
+    monitor.frames, monitor.open = [words[k : k + each] for k in range(0, len(words), each)], []
+    tb.expect(list(range(total)))
+    tb.expect_errors(0)
 
 
 @cocotb.test()

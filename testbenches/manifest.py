@@ -105,6 +105,8 @@ class Manifest:
     timing: Timing | None
     taps: tuple[Tap, ...]
     interleave: int = 1
+    #: whether sequences are counted by beats, so that TLAST only ends packets
+    counted: bool = False
 
     @property
     def settling(self) -> int:
@@ -135,6 +137,8 @@ class Manifest:
         """Read ``manifest.json`` from a folder (or that file itself)."""
         path = Path(folder)
         if path.is_dir():
+            if (path / ".fxsim-commit" / "manifest.json").is_file():
+                raise CheckError(f"{path}: an export was interrupted here; fxsim check, synth or export finishes it")
             path = path / "manifest.json"
         try:
             with path.open("rb") as file:
@@ -175,6 +179,7 @@ class Manifest:
             timing=_timing(_get(data, "timing", dict)) if "timing" in data else None,
             taps=tuple(_tap(tap, top) for tap in (_get(data, "taps", list) if "taps" in data else [])),
             interleave=_positive(data, "interleave") if "interleave" in data else 1,
+            counted=_framing(data) == "count" if "framing" in data else False,
         )
 
 
@@ -193,6 +198,13 @@ def _name(data: Any, key: str) -> str:
     value: str = _get(data, key, str)
     if not _IDENTIFIER.match(value):
         raise CheckError(f"{key!r} must be a Verilog identifier without '__', not {show(value)}")
+    return value
+
+
+def _framing(data: Any) -> str:
+    value: str = _get(data, "framing", str)
+    if value not in ("tlast", "count"):
+        raise CheckError(f"'framing' must be tlast or count, not {show(value)}")
     return value
 
 

@@ -69,6 +69,7 @@ class Stage:
     def run(self, harness: Harness, vectors: Vectors, work: Path, mutant: int) -> str | None:
         """None, or what was wrong: the kind of fault as :class:`testbenches.Mismatch` names it, or ``timing``."""
         manifest = harness.manifest
+        faults = 0.0 if manifest.counted else self.faults
         plain = not (self.idle or self.backpressure or self.faults or self.resets)
         total = self.sequences if self.faults or self.resets else min(self.sequences, len(vectors))
         run = harness.run(
@@ -77,7 +78,7 @@ class Stage:
             sequences=max(total, manifest.settling if plain else 1),
             idle=self.idle,
             backpressure=self.backpressure,
-            faults=self.faults,
+            faults=faults,
             resets=self.resets,
             alone=self.alone,
             plusargs=[f"mutant={mutant}"],

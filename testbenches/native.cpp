@@ -2,6 +2,7 @@
 // Native AXI-Stream bench. All that depends on the design stands in the generated fxsim_dut.h:
 //   FX_CLOCK FX_RESET FX_ERROR FX_S(port) FX_M(port)   the ports
 //   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
+//   FX_COUNTED                                         1: a sequence ends with its last beat, TLAST ends a packet
 //   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
 // Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
 
@@ -140,9 +141,22 @@ class Writer {
 
 class Source {  // the frames to send: each stored sequence in turn, broken ones between them by chance
   public:
-    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults)
-        : random_(random), sequences_(sequences), stored_(stored), faults_(faults) {
+    Source(Random& random, uint64_t sequences, uint64_t stored, uint32_t faults, uint64_t seed)
+        : random_(random), sequences_(sequences), stored_(stored), faults_(faults), seed_(seed) {
         choose();
+    }
+    // TLAST of this beat, the same however often it is asked for
+    bool tlast() const {
+        if (!FX_COUNTED) return last();
+        // engines differ, and so do stretches of sequences here
+        const uint64_t count = sequence_ * FX_IN_BEATS + beat_;
+        switch (Random(seed_ + (sequence_ / 8) * 977).next() % 5) {
+            case 0: return last();
+            case 1: return false;
+            case 2: return true;
+            case 3: return last() && Random(seed_ + count * 31).next() % 4 == 0;
+            default: return Random(seed_ + count * 37).next() % (2 * FX_IN_BEATS) == 0;
+        }
     }
     bool done() const { return sequence_ == sequences_; }
     bool right() const { return length_ == FX_IN_BEATS; }
@@ -177,6 +191,7 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
     Random& random_;
     const uint64_t sequences_, stored_;
     const uint32_t faults_;
+    const uint64_t seed_;
     uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
 };
 
@@ -217,7 +232,8 @@ int main(int argc, char** argv) {
     const uint32_t burst = static_cast<uint32_t>(arguments.number("burst"));
     Stall idle(random, static_cast<uint32_t>(arguments.number("idle")), burst);
     Stall backpressure(random, static_cast<uint32_t>(arguments.number("backpressure")), burst);
-    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")));
+    Source source(random, sequences, stored, static_cast<uint32_t>(arguments.number("faults")),
+                  arguments.number("seed"));
     // each sequence alone in the design, after a pause: its latency is this one
     const bool alone = arguments.number("alone") != 0;
     const int64_t latency = static_cast<int64_t>(arguments.number("latency"));
@@ -261,6 +277,8 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 1;
 
     std::deque<uint64_t> due;  // sequences that the sink has not got in whole
+    std::deque<bool> ends;     // of those that are in: whether TLAST is to come with the last result
+    bool packet_ended = false;
     uint64_t sent = 0, received = 0, completed = 0, pause = 0;
     int64_t began = -1;  // edge that took the first beat of the latest sequence
     uint64_t cycle = 0, progress = 0;  // number of the coming clock edge; edge of the last handshake
@@ -279,7 +297,7 @@ int main(int argc, char** argv) {
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
-            dut->FX_S(tlast) = source.last();
+            dut->FX_S(tlast) = source.tlast();
         } else {
             // without tvalid the other lines mean nothing; a design that reads them is wrong
             garbage();
@@ -297,6 +315,8 @@ int main(int argc, char** argv) {
             dut->FX_RESET = 1;
             source.give_up();
             due.clear();
+            ends.clear();
+            packet_ended = false;
             offered = stalled = error_due = false;
             progress = cycle;
             continue;
@@ -367,6 +387,11 @@ int main(int argc, char** argv) {
             last_in = static_cast<int64_t>(cycle);
             // a design that answers each step does so before the sequence has ended
             if (source.right() && (FX_OUT_BEATS > 1 ? source.first() : source.last())) due.push_back(source.sequence());
+            packet_ended = packet_ended || source.tlast();
+            if (source.last()) {
+                if (source.right()) ends.push_back(!FX_COUNTED || packet_ended);
+                packet_ended = false;
+            }
             source.accepted();
         }
         if (out_valid && !stalled) {
@@ -378,13 +403,15 @@ int main(int argc, char** argv) {
                 fault = "value";
                 break;
             }
-            if (out_last != (beat == FX_OUT_BEATS - 1)) {
+            const bool final = beat == FX_OUT_BEATS - 1;
+            if (out_last != (final && !ends.empty() && ends.front())) {
                 fault = "tlast";
                 break;
             }
             ++received;
-            if (beat == FX_OUT_BEATS - 1) {
+            if (final) {
                 due.pop_front();
+                if (!ends.empty()) ends.pop_front();
                 if (++completed == 1000) memory = anonymous_kb();
                 if (completed <= keep_completions) completions.write(&cycle, sizeof cycle);
             }

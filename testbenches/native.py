@@ -106,7 +106,8 @@ class Harness:
             not 0 there are also bursts, long enough to stop a design whose sequences are far apart.
         faults : float
             Probability that a frame of wrong length comes before the next sequence, with TLAST early or missing: it
-            must raise ``frame_error`` in the cycle after the beat that breaks it, and give no output.
+            must raise ``frame_error`` in the cycle after the beat that breaks it, and give no output. Where sequences
+            are counted there is none; then packets end anywhere, with each beat, or never, by turns.
         resets : float
             Probability, each cycle, of a reset for one edge: sequences under way give no output, later ones theirs.
         alone : bool
@@ -129,6 +130,8 @@ class Harness:
                 raise CheckError(f"{name} must be a probability from 0 to below 1, not {value!r}")
         if (faults or resets) and manifest.output.beats_per_sequence > 1:
             raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
+        if faults and manifest.counted:
+            raise CheckError("faults need a design whose sequences end with TLAST: of counted ones none is broken")
         if alone and (manifest.timing is None or any(chances.values())):
             raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
         work.mkdir(parents=True, exist_ok=True)
@@ -246,6 +249,7 @@ def _header(manifest: Manifest, taps: tuple[Tap, ...]) -> str:
         f"#define FX_IN_BEATS {source.beats_per_sequence}ull",
         f"#define FX_OUT_WORDS {sink.words}",
         f"#define FX_OUT_BEATS {sink.beats_per_sequence}ull",
+        f"#define FX_COUNTED {int(manifest.counted)}",
     ]
     if taps:
         lines.append('#include "Vdut___024root.h"')

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from testbenches.check import check_folder
-from testbenches.cocotb_run import SIMULATORS, TESTS, run_cocotb
+from testbenches.cocotb_run import COUNTED_TESTS, SIMULATORS, TESTS, run_cocotb
 from testbenches.lint import lint_folder
+from testbenches.manifest import Manifest
 
 FOLDER = os.environ.get("FXSIM_IP")
 SIMULATOR = os.environ.get("FXSIM_SIMULATOR", "verilator")
+PROTOCOL = COUNTED_TESTS if FOLDER is not None and Manifest.load(FOLDER).counted else TESTS
 
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="FXSIM_IP names no exported folder")
 
@@ -48,7 +50,7 @@ def test_lint(folder: Path) -> None:
     lint_folder(folder)
 
 
-@pytest.mark.parametrize("name", TESTS)
+@pytest.mark.parametrize("name", PROTOCOL)
 def test_protocol(folder: Path, build: Path, name: str) -> None:
     """One test of the cocotb regression."""
     assert SIMULATOR in SIMULATORS, f"FXSIM_SIMULATOR must be one of {', '.join(SIMULATORS)}, not {SIMULATOR!r}"

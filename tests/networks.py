@@ -8,7 +8,7 @@ import numpy as np
 from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise, simple_rnn
 from fxsim.fixed import Fixed, Overflow, Round
 from fxsim.graph import Graph, Layer
-from fxsim.program import Const, Table
+from fxsim.program import Const, Program, Table
 
 
 def table(function: str, type: Fixed, rounding: Round = Round.TRN_ZERO, entries: int = 64, frac: int = 3) -> Table:
@@ -51,6 +51,7 @@ def network(
     steps: int = 4,
     features: int = 3,
     units: int = 4,
+    backward: tuple[str, int] | None = None,
     tail: tuple[int, ...] = (),
     return_sequences: bool = False,
     flatten: bool = False,
@@ -62,6 +63,7 @@ def network(
     """A recurrent layer and a tail of Dense + relu layers, all weights and formats random from ``seed``.
 
     ``cell`` is lstm, gru, gru_before (reset_after=False) or simple_rnn; ``entries`` those of its tables, from -4 to 4.
+    ``backward`` are cell and units of the other direction, whose formats inside are others.
     """
     rng = np.random.default_rng(seed + 1000)
     f = formats(seed, wrap)
@@ -78,18 +80,24 @@ def network(
             return Activation(name, table(name, Fixed(10, 8), entries=entries, frac=entries.bit_length() - 4))
         return Activation(name)
 
-    types = CellTypes(f["input"], f["gate"], f["hidden"], f["cell"], f["sum"], f["gate"], f["sum"])
-    acts = function(activation), function(recurrent_activation)
-    if cell == "lstm":
-        program = lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), types, *acts)
-    elif cell == "simple_rnn":
-        program = simple_rnn(kernel(features, units), kernel(units, units, False), types, acts[0])
-    else:
-        program = gru(
+    def recurrent(cell: str, units: int) -> Program:
+        types = CellTypes(f["input"], f["gate"], f["hidden"], f["cell"], f["sum"], f["gate"], f["sum"])
+        acts = function(activation), function(recurrent_activation)
+        if cell == "lstm":
+            return lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), types, *acts)
+        if cell == "simple_rnn":
+            return simple_rnn(kernel(features, units), kernel(units, units, False), types, acts[0])
+        return gru(
             kernel(features, 3 * units), kernel(units, 3 * units), types, *acts, reset_after=cell != "gru_before"
         )
-    layers = [Layer(cell, cell, program, return_sequences or flatten)]
+
+    program, other = recurrent(cell, units), None
     elements, type = units, program.type
+    if backward:
+        f = formats(seed + 1, wrap) | {"input": f["input"], "hidden": f["hidden"], "result": f["result"]}
+        other = recurrent(*backward)
+        elements += other.elements
+    layers = [Layer(cell, cell, program, return_sequences or flatten, other)]
     if flatten:
         layers.append(Layer("flatten", "flatten", None))
         elements *= steps

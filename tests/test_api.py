@@ -17,9 +17,7 @@ import pytest
 from networks import network
 
 import fxsim
-from fxsim import api
 from fxsim.demo.run import DATA, MODEL
-from fxsim.folder import whole_folder
 from fxsim.program import Lookup
 from testbenches import CheckError, CheckReport, Mismatch
 
@@ -95,58 +93,7 @@ class TestLoad:
             fxsim.load(model, **options)
 
 
-class TestFolder:
-    def test_failure_restores(self, tmp_path: Path) -> None:
-        place = tmp_path / "deep" / "ip"
-
-        def fail() -> None:
-            with whole_folder(place) as temporary:
-                (temporary / "half").write_text("")
-                raise KeyError
-
-        with pytest.raises(KeyError):
-            fail()
-        assert list(tmp_path.iterdir()) == []
-        with whole_folder(place) as temporary:
-            (temporary / "manifest.json").write_text('{"fxsim": "0"}')
-        with pytest.raises(KeyboardInterrupt), whole_folder(place):
-            raise KeyboardInterrupt
-        assert [path.name for path in place.iterdir()] == ["manifest.json"]
-        assert [path.name for path in place.parent.iterdir()] == ["ip"]
-
-    def test_what_appears_meanwhile_is_not_replaced(self, tmp_path: Path) -> None:
-        place = tmp_path / "ip"
-
-        def build() -> None:
-            with whole_folder(place):
-                place.mkdir()
-                (place / "thesis.tex").write_text("")
-
-        with pytest.raises(fxsim.FxsimError, match="is neither empty nor an earlier export"):
-            build()
-        assert [path.name for path in tmp_path.iterdir()] == ["ip"]
-
-    @pytest.mark.parametrize("text", ["", "[]", "{}", "\0", "[" * 100_000])
-    def test_only_our_manifest_makes_an_export(self, tmp_path: Path, text: str) -> None:
-        (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(fxsim.FxsimError, match="is neither empty nor"), whole_folder(tmp_path):
-            pass
-
-
 class TestExport:
-    def test_top(self) -> None:
-        for name, top in (
-            ("lstm", "lstm"),
-            ("my model (2)", "my_model_2"),
-            ("a__b", "a_b"),
-            ("7up", "net_7up"),
-            ("module", "net_module"),
-            ("", "net"),
-            ("日本", "net"),
-            ("x" * 99, "x" * 56),
-        ):
-            assert api._default_top(name) == top
-
     def test_arguments(self, tmp_path: Path) -> None:
         graph = network("gru")
         for options, message in (

@@ -28,7 +28,7 @@ LATE = {
 #: The part of rtl that builds gateware. The rest plans and describes it, without Amaranth.
 GATEWARE = {
     "axi", "compress", "control", "convert", "deal", "fixed", "lane", "layer", "lookup", "matvec", "network",
-    "operands", "reduction", "ring", "states", "stream", "verilog",
+    "operands", "packets", "reduction", "ring", "states", "stream", "verilog",
 }  # fmt: skip
 #: Modules of fxsim that may use the upper packages, inside functions.
 UPPER = {"fxsim.api", "fxsim.checks", "fxsim.verbs", "fxsim.demo.run"}
@@ -48,8 +48,9 @@ ORDER = (
     ("errors", "engine"),
     ("extras",),
     ("fixed", "folder", "npy"),
+    ("exported",),
     ("integers", "lanes", "config_files"),
-    ("ops",),
+    ("ops", "guards"),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
@@ -58,7 +59,7 @@ ORDER = (
     ("arithmetic", "rows", "hls4ml_layers"),
     ("dots", "groups", "reductions", "hls4ml_nodes"),
     ("passes",),
-    ("kernels",),
+    ("kernels", "overflows"),
     ("stretches",),
     ("simulation",),
     ("exact_formats", "exact_tables"),

@@ -217,10 +217,10 @@ class TestRefuses:
         ("plan {}/tiny.fx --stages", "--stages needs one of --multipliers, --dsp, --lut, --latency, --interval"),
         ("export {}/tiny.fx -o ip --interleave 0", "interleave must be an integer from 1 to 64, not 0"),
         ("export {}/tiny.fx -o ip --unroll 0", "unroll must be 1 or 3, the steps of a sequence, not 0"),
-        ("export {}/tiny.fx -o ip --top 1st", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top module", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top a__b", "top must be a Verilog identifier"),
-        ("export {}/tiny.fx -o ip --top ../x", "top must be a Verilog identifier"),
+        ("export {}/tiny.fx -o ip --top 1st", "top must be an identifier"),
+        ("export {}/tiny.fx -o ip --top module", "a word of SystemVerilog"),
+        ("export {}/tiny.fx -o ip --top a__b", "top must be an identifier"),
+        ("export {}/tiny.fx -o ip --top ../x", "top must be an identifier"),
         # Places
         ("export {}/tiny.fx --output=", "the output folder must have a name"),
         ("export {}/tiny.fx -o {}/file", "file: is not a folder"),
@@ -368,7 +368,7 @@ class TestWorks:
         names = ["errors.csv", *(f"profile.{e}" for e in ("csv", "json", "png")), "weights.csv", "weights.png"]
         assert sorted(path.name for path in place.iterdir()) == names
         assert out.splitlines()[-1] == (
-            "deep/p: profile.csv, profile.json, weights.csv, profile.png, weights.png, errors.csv"
+            "deep/p: profile.csv, profile.json, profile.png, weights.csv, weights.png, errors.csv"
         )
         for name in ("profile.png", "weights.png"):
             assert (place / name).read_bytes().startswith(b"\x89PNG")

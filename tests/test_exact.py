@@ -72,6 +72,8 @@ def network(*layers: SourceLayer, shape=(5, 3)) -> Source:
 
 def bidirectional(kind: str, rng, mode: str, **options) -> SourceLayer:
     sides = {side: cell(kind, rng, f"{side}_rnn", **options) for side in ("forward", "backward")}
+    if mode == "concat":  # only then may the directions have different units
+        sides["backward"] = cell("lstm" if kind == "gru" else "gru", rng, "backward_rnn", units=7, **options)
     sequences = sides["forward"].options["return_sequences"]
     return SourceLayer("bi", "bidirectional", {"merge_mode": mode, "return_sequences": sequences, **sides}, {})
 
@@ -102,7 +104,7 @@ def build(name: str) -> Source:
         one = bidirectional("gru", rng, rest[0], return_sequences=bool(rest[1:]))
         if rest[1:]:
             return network(one)
-        return network(one, dense(rng, 8 if rest[0] == "concat" else 4, 2))
+        return network(one, dense(rng, 11 if rest[0] == "concat" else 4, 2))
     if kind == "dense":
         return network(dense(rng, 3, 6), activation(rest[0]), dense(rng, 6, 2, "out"), shape=(3,))
     if kind == "act":
@@ -288,6 +290,39 @@ def test_formats_of_an_lstm():
         assert dot.weights.type.width == 12
         assert dot.type.frac == program[dot.arg].type.frac + dot.weights.type.frac
         assert dot.type.width <= 12 + 12 + 3
+
+
+def test_directions_with_other_functions_have_one_format():
+    """A hidden state within -1 and 1, or 0 and 1, beside one without limits: the range of both in as many bits."""
+    rng, precision = rng_of("both"), "ap_fixed<12,4>"
+
+    def result(forward: str, backward: str) -> str:
+        one = bidirectional("lstm", rng, "concat")
+        sides = {"forward": forward, "backward": backward}
+        sides = {side: cell("gru", rng, side, units=3 + len(f), activation=f) for side, f in sides.items()}
+        one = dataclasses.replace(one, options=dict(one.options) | sides)
+        source = network(one, dense(rng, 6 + len(forward + backward), 2))
+        graph = exact.quantize(source, precision)
+        x, wide = inputs(source), exact.quantize(source, "ap_fixed<30,6>")
+        assert np.abs(wide.predict(x) - predict_float(source, x)).max() < 0.05
+        return str(graph.layers[0].result(graph.shape, graph.input)[1])
+
+    assert result("tanh", "softsign") == "ap_fixed<12,1,AP_RND,AP_SAT>"
+    assert result("sigmoid", "sigmoid") == "ap_ufixed<12,0,AP_RND,AP_SAT>"
+    assert result("sigmoid", "tanh") == result("tanh", "sigmoid") == "ap_fixed<12,1,AP_RND,AP_SAT>"
+    assert result("relu", "tanh") == result("sigmoid", "relu") == "ap_fixed<12,4,AP_RND,AP_SAT>"
+
+
+@pytest.mark.parametrize("mode", ["sum", "mul", "ave"])
+def test_directions_of_different_units_are_not_merged(mode):
+    rng = rng_of("units")
+    sides = {"forward": cell("gru", rng, units=1), "backward": cell("gru", rng, units=4)}
+    one = SourceLayer("bi", "bidirectional", {"merge_mode": mode, "return_sequences": False, **sides}, {})
+    message = f"^layer 'bi': merge_mode '{mode}' takes directions of equal units, not 1 and 4; 'concat' takes any$"
+    with pytest.raises(FxsimError, match=message):
+        exact.quantize(network(one), "ap_fixed<16,6>")
+    with pytest.raises(FxsimError, match=message):
+        predict_float(network(one), inputs(network(one)))
 
 
 def test_results_between_dense_layers_get_the_integer_bits_that_are_proven():

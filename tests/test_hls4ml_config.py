@@ -19,6 +19,8 @@ from fxsim.program import Dot, Lookup
 from fxsim.simulation import predict
 
 STEPS, FEATURES, UNITS = 4, 3, 6
+#: Units of both directions of a Bidirectional that puts them side by side.
+BOTH_UNITS = 4, 8
 
 
 def cell(kind: str, name: str, inputs: int, units: int = UNITS, **options) -> SourceLayer:
@@ -48,8 +50,11 @@ def activation(name: str, function: str, **options) -> SourceLayer:
     return SourceLayer(name, "activation", {"function": function, **options}, {})
 
 
-def bidirectional(name: str, inputs: int, merge_mode: str = "concat") -> SourceLayer:
-    sides = {side: cell("gru", f"{side}_gru", inputs) for side in ("forward", "backward")}
+def bidirectional(name: str, inputs: int, merge_mode: str = "concat", alike: bool = False) -> SourceLayer:
+    units = (UNITS, UNITS) if alike else BOTH_UNITS
+    forward = cell("gru", "forward_gru", inputs, units[0])
+    backward = cell("gru" if alike else "lstm", "backward_cell", inputs, units[1])
+    sides = {"forward": forward, "backward": backward}
     return SourceLayer(name, "bidirectional", {"merge_mode": merge_mode, "return_sequences": True, **sides}, {})
 
 
@@ -60,7 +65,7 @@ def source(*layers: SourceLayer) -> Source:
 NET = source(
     cell("lstm", "rnn", FEATURES),
     bidirectional("bi", UNITS),
-    dense("seq", 2 * UNITS, 4),
+    dense("seq", sum(BOTH_UNITS), 4),
     activation("seq_relu", "relu"),
     SourceLayer("flat", "flatten", {}, {}),
     dense("mid", 4 * STEPS, 4),
@@ -456,10 +461,17 @@ def test_simple_rnn():
     ("mode", "function"), [("sum", np.add), ("mul", np.multiply), ("ave", lambda a, b: (a + b) / 2)]
 )
 def test_directions_are_merged(mode, function):
-    got, graph = values(bidirectional("bi", FEATURES, mode))
-    both, _ = values(bidirectional("bi", FEATURES))
+    got, graph = values(bidirectional("bi", FEATURES, mode, alike=True))
+    both, _ = values(bidirectional("bi", FEATURES, alike=True))
     assert [layer.name for layer in graph.layers] == ["bi", f"bi_{mode}"]
     assert np.abs(got - function(both[..., :UNITS], both[..., UNITS:])).max() <= graph.output.lsb
+
+
+@pytest.mark.parametrize("mode", ["sum", "mul", "ave"])
+def test_directions_of_different_units_are_not_merged(mode):
+    message = f"^layer 'bi': merge_mode '{mode}' takes directions of equal units, not 4 and 8; 'concat' takes any$"
+    with pytest.raises(FxsimError, match=message):
+        quantize(source(bidirectional("bi", FEATURES, mode)), {})
 
 
 def test_large_inputs_of_a_table_read_its_end():

@@ -21,6 +21,7 @@ from fuzz.mutators import mutate
 from shared import SHARED, needs_shared
 
 from fxsim.errors import FxsimError, ModelError
+from fxsim.floating import predict as predict_float
 from fxsim.importers import from_keras, read_model
 from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import MAX_JSON, Contents
@@ -273,6 +274,34 @@ def test_bidirectional_in_an_archive(tmp_path: Path) -> None:
     assert read_model(path) == live(sequential(bidirectional("sum")), 3, bi=values)
 
 
+@pytest.mark.parametrize(("units", "sequences"), [(5, False), (1, True), (2, True)])
+def test_directions_that_are_not_alike(units: int, sequences: bool, tmp_path: Path) -> None:
+    """A cell of another class, with units, functions and bias of its own, from each kind of file."""
+    own = gru("back", units, go_backwards=True, activation="relu", return_sequences=sequences, reset_after=True)
+    wrapper = bidirectional(backward=own)
+    wrapper["config"]["layer"]["config"]["return_sequences"] = sequences
+    config = sequential(wrapper, dense(units=1))
+    arrays = [*lstm_weights(), *gru_weights(u=units)]
+    source = live(config, bi=arrays, dense=dense_weights(2 + units, 1))
+    found = source.layers[0]
+    forward, backward = found.options["forward"], found.options["backward"]
+    assert isinstance(forward, SourceLayer) and isinstance(backward, SourceLayer)
+    assert (forward.kind, backward.kind, backward.name) == ("lstm", "gru", "backward_back")
+    assert (forward.options["units"], backward.options["units"]) == (2, units)
+    assert (forward.options["activation"], backward.options["activation"]) == ("tanh", "relu")
+    assert np.array_equal(backward.weights["recurrent_bias"], arrays[5][1])
+    x = np.random.default_rng(0).normal(size=(6, 4, 3))
+    expected = forward_pass(source, x)
+    assert expected.shape == ((6, 4, 1) if sequences else (6, 1))
+    assert np.allclose(predict_float(source, x), expected, rtol=0, atol=1e-12)
+    sides = {f"layers/bidirectional/forward_layer/cell/vars/{i}": array for i, array in enumerate(arrays[:3])}
+    sides |= {f"layers/bidirectional/backward_layer/cell/vars/{i}": array for i, array in enumerate(arrays[3:])}
+    ends = {f"layers/dense/vars/{i}": array for i, array in enumerate(dense_weights(2 + units, 1))}
+    assert read_model(write_keras(tmp_path / "m.keras", config, weights_h5(sides | ends))) == live(
+        config, 3, bi=arrays, dense=dense_weights(2 + units, 1)
+    )
+
+
 def test_layers_that_do_nothing_are_left_out_and_wrappers_opened() -> None:
     config = sequential(
         lstm(return_sequences=True),
@@ -399,6 +428,7 @@ def test_attributes_in_chunks(tmp_path: Path) -> None:
 # --- What is refused in a config
 
 LSTM = "layer 'lstm' (LSTM): option"
+UNITS = "layer 'b' (LSTM): option 'units' must be that of the forward layer, 2,"
 BI = "layer 'bi' (Bidirectional): option"
 LEGAL_DTYPE = "'float32' or 'float64'"
 LEGAL_CELL = "'linear', 'relu', 'sigmoid', 'tanh', 'hard_sigmoid', 'hard_tanh', 'softplus', 'softsign', 'elu', 'selu'"
@@ -445,13 +475,16 @@ LEGAL_CELL = "'linear', 'relu', 'sigmoid', 'tanh', 'hard_sigmoid', 'hard_tanh', 
             bidirectional(backward=lstm("b")),
             "layer 'b' (LSTM): option 'go_backwards' must be True, not False",
         ),
-        (
-            bidirectional(backward=lstm("b", 5, go_backwards=True)),
-            "layer 'b' (LSTM): option 'units' must be that of the forward layer, 2, not 5",
+        *(
+            (
+                bidirectional(mode, backward=lstm("b", 5, go_backwards=True)),
+                f"{UNITS} unless merge_mode is 'concat', not 5",
+            )
+            for mode in ("sum", "ave", "mul")
         ),
         (
-            bidirectional(backward=gru("b", go_backwards=True, reset_after=True)),
-            "layer 'bi' (Bidirectional): forward and backward layers must be of one class",
+            bidirectional(backward=lstm("b", go_backwards=True, return_sequences=True)),
+            "layer 'b' (LSTM): option 'return_sequences' must be that of the forward layer, False, not True",
         ),
         (
             layer("Bidirectional", "bi", merge_mode="sum", layer=dense()),
@@ -861,7 +894,7 @@ def scan(cell: SourceLayer, x: np.ndarray) -> np.ndarray:
     return np.stack(steps, axis=1)
 
 
-def forward(source: Source, x: np.ndarray) -> np.ndarray:
+def forward_pass(source: Source, x: np.ndarray) -> np.ndarray:
     for entry in source.layers:
         options: Any = entry.options
         if entry.kind == "dense":
@@ -892,7 +925,7 @@ def test_golden_floats(case: str) -> None:
     assert SHARED is not None
     for folder in sorted((SHARED / "golden").glob(f"{case}__p16_6_*")):
         (path,) = folder.glob("model.*")
-        got = forward(read_model(path), np.load(folder / "inputs.npy").astype(np.float64))
+        got = forward_pass(read_model(path), np.load(folder / "inputs.npy").astype(np.float64))
         want = np.load(folder / "float_outputs.npy")
         assert np.abs(got.reshape(want.shape) - want).max() < 1e-5
 

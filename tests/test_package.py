@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -242,16 +243,146 @@ def test_synthesis_script(ip):
 
 
 @needs_tclsh
-def test_packaging_and_example_scripts(ip):
+def test_packaging_script(ip):
     status, lines = vivado(ip, "package")
     said = calls(lines)
     steps = ["ipx::open_core", "ipx::update_checksums", "ipx::check_integrity", "ipx::save_core", "ipx::archive_core"]
     assert status == 0 and [name for name in said if name.startswith("ipx")] == steps
-    status, lines = vivado(ip, "example")
-    assert status == 0 and "> create_bd_cell -type ip -vlnv fxsim:ip:tiny:1.0 network" in lines
-    said = calls(lines)
-    assert said.index("create_bd_cell") < said.index("make_bd_intf_pins_external") < said.index("validate_bd_design")
-    assert "> set_property CONFIG.FREQ_HZ 200000000 <get_bd_ports>" in lines
+
+
+class Diagram:
+    """A block design, out of the calls that made it: cells by IP, nets as sets of pins, properties."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.cells: dict[str, str] = {}
+        self.nets: list[set[str]] = []
+        self.streams: list[set[str]] = []
+        self.outside: dict[str, str] = {}
+        self.properties: dict[str, dict[str, str]] = {}
+        words = [line.removeprefix("> ").split() for line in lines if line.startswith("> ")]
+        for name, *arguments in words:
+            if name == "create_bd_cell":
+                self.cells[arguments[-1]] = arguments[3]
+            elif name == "connect_bd_net":
+                self.nets = joined(self.nets, arguments)
+            elif name == "connect_bd_intf_net":
+                self.streams = joined(self.streams, arguments)
+            elif name in ("make_bd_pins_external", "make_bd_intf_pins_external"):
+                self.outside[arguments[1]] = arguments[2]
+            elif name == "set_property":
+                text = " ".join(arguments).removeprefix("-dict ").replace("{", "").replace("}", "").split()
+                *pairs, target = text
+                known = self.properties.setdefault(target, {})
+                known |= dict(zip(pairs[::2], pairs[1::2], strict=True))
+        self.said = [name for name, *_ in words]
+
+    def net(self, pin: str) -> set[str]:
+        return next((net for net in [*self.nets, *self.streams] if pin in net), {pin})
+
+
+def joined(nets: list[set[str]], pins: list[str]) -> list[set[str]]:
+    """Nets after two pins have been connected."""
+    assert len(pins) == 2
+    touched = [net for net in nets if net & set(pins)]
+    return [*(net for net in nets if net not in touched), set(pins).union(*touched)]
+
+
+#: Clock and reset pins of each IP.
+CLOCKS = {
+    "axis_data_fifo": ["s_axis_aclk"], "axis_dwidth_converter": ["aclk"], "system_ila": ["clk"],
+    "proc_sys_reset": ["slowest_sync_clk"], "axi_dma": ["s_axi_lite_aclk", "m_axi_mm2s_aclk", "m_axi_s2mm_aclk"],
+    "tiny": ["aclk"],
+}  # fmt: skip
+RESETS = {
+    "axis_data_fifo": ["s_axis_aresetn"], "axis_dwidth_converter": ["aresetn"], "system_ila": ["resetn"],
+    "proc_sys_reset": [], "axi_dma": ["axi_resetn"], "tiny": ["aresetn"],
+}  # fmt: skip
+#: The streams that each kind of block design has.
+FIFOS = [{"fifo_in/M_AXIS", "network/s_axis"}, {"network/m_axis", "fifo_out/S_AXIS"}]
+STREAMS = {
+    "fifo": [{"stream_in", "fifo_in/S_AXIS"}, *FIFOS, {"fifo_out/M_AXIS", "stream_out"}],
+    "dma": [
+        {"dma/M_AXIS_MM2S", "widen_in/S_AXIS"}, {"widen_in/M_AXIS", "fifo_in/S_AXIS"}, *FIFOS,
+        {"fifo_out/M_AXIS", "narrow_out/S_AXIS"}, {"narrow_out/M_AXIS", "dma/S_AXIS_S2MM"},
+    ],
+    "ports": [{"stream_in", "network/s_axis"}, {"network/m_axis", "stream_out"}],
+}  # fmt: skip
+
+
+@needs_tclsh
+@pytest.mark.parametrize("ila", [False, True])
+@pytest.mark.parametrize("kind", STREAMS)
+def test_block_designs(ip, kind, ila):
+    check_block_design(ip, kind, ila)
+
+
+def check_block_design(ip, kind, ila):
+    words = [] if kind == "fifo" else [kind]
+    status, lines = vivado(ip, "example", *words, *(["ila"] if ila else []), "xc7k160tffg676-2")
+    assert status == 0, lines
+    found = Diagram(lines)
+    assert found.said[-4:-2] == ["validate_bd_design", "save_bd_design"]
+    assert "> create_project -force tiny_example" in " ".join(lines) and "-part xc7k160tffg676-2" in " ".join(lines)
+    assert found.cells["network"] == "fxsim:ip:tiny:1.0"
+    kinds = {cell: name.split(":")[2] for cell, name in found.cells.items()}
+    # One clock and one reset for everything that has one.
+    pins = {f"{cell}/{pin}" for cell, name in kinds.items() for pin in CLOCKS[name]}
+    assert found.net("clock") == pins | {"clock"}
+    pins = {f"{cell}/{pin}" for cell, name in kinds.items() for pin in RESETS[name]}
+    assert found.net("resets/peripheral_aresetn") == pins | {"resets/peripheral_aresetn"}
+    assert found.net("resetn") == {"resetn", "resets/ext_reset_in"}
+    # Each stream joins two ends; the analyser only looks on.
+    streams = [net - {"ila/SLOT_0_AXIS", "ila/SLOT_1_AXIS"} for net in found.streams]
+    assert sorted(map(sorted, streams)) == sorted(map(sorted, STREAMS[kind]))
+    if ila:
+        assert "ila/SLOT_0_AXIS" in found.net("network/s_axis") and "ila/SLOT_1_AXIS" in found.net("network/m_axis")
+        assert "ila/probe0" in found.net("network/frame_error")
+    assert found.outside["frame_error"] == "network/frame_error"
+    source, sink = (ip.manifest[name] for name in ("input", "output"))
+    sizes = [side["elements_per_beat"] * side["stride_bits"] // 8 for side in (source, sink)]
+    if kind == "dma":
+        memory = {"control": "S_AXI_LITE", "memory_read": "M_AXI_MM2S", "memory_write": "M_AXI_S2MM"}
+        assert {name: found.outside[name] for name in memory} == {k: f"dma/{v}" for k, v in memory.items()}
+        assert found.properties["widen_in"]["CONFIG.M_TDATA_NUM_BYTES"] == str(sizes[0])
+        width = int(found.properties["dma"]["CONFIG.c_m_axis_mm2s_tdata_width"])
+        assert width == 8 * int(found.properties["narrow_out"]["CONFIG.M_TDATA_NUM_BYTES"])
+        assert width >= 8 * max(sizes) and width & (width - 1) == 0
+        assert found.said.index("assign_bd_address") < found.said.index("validate_bd_design")
+    else:
+        assert found.properties["stream_in"]["CONFIG.TDATA_NUM_BYTES"] == str(sizes[0])
+        assert "-freq_hz 200000000 clock" in " ".join(lines)
+    if kind != "ports":
+        assert int(found.properties["fifo_in"]["CONFIG.FIFO_DEPTH"]) >= 2 * source["beats_per_sequence"]
+
+
+@needs_tclsh
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("slowest_sync_clk network/aclk]", "slowest_sync_clk]"),
+        ("set resetted [list network/aresetn]", "set resetted [list]"),
+        ("[get_bd_pins resets/ext_reset_in]", "[get_bd_pins resets/slowest_sync_clk]"),
+        ("lappend clocked $name/s_axis_aclk", ""),
+        ("[get_bd_intf_pins network/m_axis] $sink", "[get_bd_intf_pins network/s_axis] $sink"),
+        ("set sink [get_bd_intf_pins fifo_out/S_AXIS]", ""),
+    ],
+)
+def test_a_wrong_block_design_is_noticed(ip, tmp_path, before, after):
+    folder = copy(ip, tmp_path / "ip")
+    text = (folder / "vivado/example.tcl").read_text()
+    assert text.count(before) == 1
+    (folder / "vivado/example.tcl").write_text(text.replace(before, after))
+    with pytest.raises(AssertionError):
+        check_block_design(replace(ip, folder=folder), "fifo", False)
+
+
+@needs_tclsh
+def test_beats_that_no_fifo_takes(tmp_path):
+    graph = network("gru", seed=1, units=2, steps=40, features=8)
+    wide = fxsim.export(graph, tmp_path / "wide", input_beat="sequence", top="tiny")
+    status, lines = vivado(wide, "example")
+    assert status == 1 and lines[-1].startswith("a beat has more than the 512 bytes")
+    assert vivado(wide, "example", "ports")[0] == 0
 
 
 def test_fusesoc_core(ip):

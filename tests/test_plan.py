@@ -41,7 +41,7 @@ def test_merged_layers_keep_their_names_for_tests():
     merged = lower(network("lstm", tail=(5,)))[1]
     assert merged.name == "dense0_relu0"
     assert merged.origin["wx"] == ("dense0", "wx")
-    assert merged.origin["relu0__y"] == ("relu0", "y")
+    assert merged.origin["relu0_y"] == ("relu0", "y")
 
 
 def test_sums_over_the_sequence_have_no_value_to_compare_each_step():

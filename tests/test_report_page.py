@@ -20,7 +20,7 @@ from rtl.folding import Folding, by_reuse, make_plan
 from rtl.report import report
 from rtl.stages import stages
 from rtl.timing import passages
-from rtl.verilog import manifest
+from rtl.verilog import Design, manifest
 from testbenches import Mismatch
 
 
@@ -73,7 +73,7 @@ def test_every_stage_and_plan_stands_there(ip):
     text = text_of(ip.folder)
     for layer, schedule in zip(ip.plan.layers, ip.plan.schedules, strict=True):
         assert f"<summary>{layer.name}: interval {schedule.interval}, result in cycle {schedule.result}<" in text
-        for stage in stages(schedule):
+        for stage in stages(schedule, layer.labels):
             assert ", ".join(stage.operators) in text
     for one in fxsim.pareto(ip.plan.graph, count=16):
         assert f"<td>{one.multipliers}</td><td>{one.dsp}</td>" in section(text, "plans").replace("\n", "")
@@ -105,13 +105,13 @@ def test_cycles_add_up_to_the_latency(options, folding, reuse):
     for one, stage in zip(passed, plan.stages, strict=True):
         assert before <= one.taken and one.begun <= one.taken and one.left >= one.taken + stage.latency
         before = one.left
-    facts = manifest(plan, "t", ["t.v"], [])
+    facts = manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers}))
     read(report(plan, facts))
 
 
 def test_a_family_without_cells():
     plan = make_plan(network("lstm", seed=1), Folding({}), 60.0, "ecp5")
-    text = report(plan, manifest(plan, "t", ["t.v"], []))
+    text = report(plan, manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers})))
     assert "not estimated for ecp5" in text and "LUTs, estimated" not in text
     read(text)
 
@@ -121,7 +121,11 @@ def test_hostile_names_stay_text():
     bad = '<img src=x onerror="alert(1)">&'
     graph = replace(graph, layers=(replace(graph.layers[0], name=bad), *graph.layers[1:]))
     plan = make_plan(graph, Folding({}))
-    text = report(plan, manifest(plan, "t", ["t.v"], []), [Text(HOSTILE)])
+    text = report(
+        plan,
+        manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers})),
+        [Text(HOSTILE)],
+    )
     reader = read(text)
     assert "".join(reader.text).count(bad) >= 4
     assert "<img" not in text

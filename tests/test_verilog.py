@@ -8,12 +8,11 @@ import pytest
 from networks import network
 from rtl_bench import plan_for
 
-from fxsim.errors import FxsimError
 from fxsim.importers import read_model
 from fxsim.quantization import quantize
 from rtl.folding import by_reuse, make_plan
 from rtl.synthesis import synthesize
-from rtl.verilog import manifest, to_verilog, top_name
+from rtl.verilog import manifest, to_verilog
 from testbenches import lint_folder
 
 DEMO = "fxsim/demo/digits.keras"
@@ -21,11 +20,11 @@ DEMO = "fxsim/demo/digits.keras"
 
 def write(plan, folder, top="dut"):
     """An exported folder's Verilog and manifest, without vectors."""
-    text, taps = to_verilog(plan, top)
-    facts = manifest(plan, top, [f"{top}.v"], taps)
-    (folder / f"{top}.v").write_text(text)
+    design = to_verilog(plan, top)
+    facts = manifest(plan, top, [f"{top}.v"], design)
+    (folder / f"{top}.v").write_text(design.text)
     (folder / "manifest.json").write_text(json.dumps(facts))
-    return text, facts
+    return design.text, facts
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +93,3 @@ def test_manifest(digits, tmp_path):
     }
     assert plan.cost is not None
     assert facts["cost"] == {"multipliers": plan.multipliers, "dsp": plan.dsp, **plan.cost.to_json()}
-
-
-@pytest.mark.parametrize("name", ["", "1st", "a-b", "module", "a b", "design", "logic", "x" * 64, "é"])
-def test_illegal_tops_are_refused(name):
-    with pytest.raises(FxsimError, match=r"^top must be a Verilog identifier"):
-        top_name(name)

@@ -21,12 +21,21 @@ def read(name: str) -> dict:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_the_design_does_what_the_waveform_shows(path):
-    compare(shown_plan(), Wave(json.loads(path.read_text())))
+    compare(shown_plan(), Wave(json.loads(path.read_text())), framing(path.stem))
+
+
+def framing(name: str) -> str:
+    """Of the design that a waveform shows."""
+    return "count" if name.startswith("packet") else "tlast"
 
 
 def test_each_waveform_shows_what_its_name_says():
     lanes = {path.stem: Wave(json.loads(path.read_text())) for path in SOURCES}
-    assert set(lanes) == {"sequence", "interval", "backpressure", "frame_error", "frame_missing"}
+    framed, counted = (
+        {"sequence", "interval", "backpressure", "frame_error", "frame_missing"},
+        {"packet", "packet_inside"},
+    )
+    assert set(lanes) == framed | counted
     assert set(lanes["sequence"].arrows()) == {"latency", "latency after last"}
     assert set(lanes["interval"].arrows()) == {"interval"}
     assert "0" in lanes["backpressure"].lanes["m_axis_tready"]
@@ -43,6 +52,9 @@ def test_each_waveform_shows_what_its_name_says():
         ("backpressure", "m_axis_tready", 12, "1"),
         ("frame_error", "frame_error", 4, "1"),
         ("frame_error", "s_axis_tlast", 2, "0"),
+        ("packet", "m_axis_tlast", 13, "1"),
+        ("packet_inside", "m_axis_tlast", 13, "0"),
+        ("packet_inside", "s_axis_tlast", 1, "0"),
     ],
 )
 def test_a_wrong_cycle_is_noticed(name, lane, cycle, symbol):
@@ -52,7 +64,7 @@ def test_a_wrong_cycle_is_noticed(name, lane, cycle, symbol):
     assert wave[cycle] != symbol
     one["wave"] = wave[:cycle] + symbol + wave[cycle + 1 :]
     with pytest.raises(AssertionError):
-        compare(shown_plan(), Wave(source))
+        compare(shown_plan(), Wave(source), framing(name))
 
 
 def test_a_wrong_result_and_a_wrong_arrow_are_noticed():

@@ -78,12 +78,12 @@ def data(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return raw, simulate(plan.graph, raw, raw=True).raw
 
 
-def play(plan: Plan, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def play(plan: Plan, given: Mapping[str, Sequence[str]], framing: str = "tlast") -> dict[str, list[str]]:
     """What the design answers in each cycle after reset to the rows :data:`GIVEN`: rows of ports, ``m_axis_tdata`` raw.
 
     A label such as B1 in ``s_axis_tdata`` is step 1 of sequence B; "x" is anything, here all bits set.
     """
-    top = AxiTop(plan)
+    top = AxiTop(plan, framing)
     raw, _ = data(plan)
     wide = stride(top.in_type)
     answers: dict[str, list[str]] = {name: [] for name in (*ANSWERED, "m_axis_tdata")}
@@ -119,10 +119,10 @@ def play(plan: Plan, given: Mapping[str, Sequence[str]]) -> dict[str, list[str]]
     return answers
 
 
-def compare(plan: Plan, wave: Wave) -> None:
+def compare(plan: Plan, wave: Wave, framing: str = "tlast") -> None:
     """Hold a waveform to the design: every bit of control in every cycle, every result, the length of every arrow."""
     lanes = wave.lanes
-    answers = play(plan, {name: lanes[name] for name in GIVEN})
+    answers = play(plan, {name: lanes[name] for name in GIVEN}, framing)
     for name in ANSWERED:
         # Without a beat, TLAST may be anything.
         seen = [

@@ -303,11 +303,13 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         # Keras 2 writes it only if the user gave one; else it is the forward layer's twin.
         inner["backward"], cells["backward"] = inner["forward"], cells["forward"]
     forward, backward = cells["forward"].options, cells["backward"].options
-    for key in ("units", "return_sequences"):
+    # Two directions may differ in class, functions and units; put together element by element, not in units.
+    for key in ("return_sequences",) if merge == "concat" else ("return_sequences", "units"):
         if forward[key] != backward[key]:
-            raise inner["backward"].refuse(key, backward[key], f"that of the forward layer, {forward[key]!r}")
-    if inner["forward"].class_name != inner["backward"].class_name:
-        raise ModelError(f"{options.where}: forward and backward layers must be of one class")
+            legal = f"that of the forward layer, {forward[key]!r}"
+            if key == "units":
+                legal += ", unless merge_mode is 'concat'"
+            raise inner["backward"].refuse(key, backward[key], legal)
     expected = tuple(
         Expected(f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}")
         for side, cell in cells.items()
@@ -324,7 +326,7 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         read = {"merge_mode": merge, "return_sequences": forward["return_sequences"], **sides}
         return [SourceLayer(options.name, "bidirectional", read, {})]
 
-    units = forward["units"] * (2 if merge == "concat" else 1)
+    units = forward["units"] + (backward["units"] if merge == "concat" else 0)
     return Planned(_recurrent_shape(shape, units, forward["return_sequences"]), expected, build)
 
 

@@ -60,7 +60,7 @@ def source_from_state(
     input_name: str,
     modules: Mapping[str, Any] | None = None,
 ) -> Source:
-    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says; ``modules`` have parameters of functions."""
+    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says, by modules with their parameters."""
     size = tuple(shape)
     if len(size) not in (1, 2) or any(type(n) is not int or not 1 <= n <= MAX_AXIS for n in size):
         raise ModelError(f"shape must be (steps, features) or (features,), not {show(shape)}")

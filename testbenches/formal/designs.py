@@ -95,10 +95,21 @@ class _Opaque(wiring.Component):
         return []
 
 
-def top(made: Plan) -> axi.AxiTop:
-    """The top of a plan, around anything that has a network's streams."""
-    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque):
-        return axi.AxiTop(made)
+class _OpaquePackets(wiring.Component):
+    """In the place of the queue of packets: its ports."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        super().__init__({"put": In(1), "ends": In(1), "full": Out(1), "front": Out(1), "get": In(1)})
+
+    def elaborate(self, platform: object) -> Module:
+        return Module()
+
+
+def top(made: Plan, framing: str = "tlast") -> axi.AxiTop:
+    """The top of a plan, around anything that has a network's streams and remembers packets."""
+    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque, Packets=_OpaquePackets):
+        return axi.AxiTop(made, framing)
 
 
 def product(

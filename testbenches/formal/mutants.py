@@ -57,6 +57,14 @@ _MUTANTS = (
     ("results of broken sequences leave", "rtl.axi.AxiTop", "network.o.valid & ~network.o.payload.abort",
      "network.o.valid", "top", 10),
     ("what follows a missing TLAST is not dropped", "rtl.axi.AxiTop", "drop.eq(1)", "drop.eq(0)", "top", 10),
+    ("TLAST inside a sequence is lost", "rtl.axi.AxiTop", "~final & (ended | self.s_tlast)", "0", "counted", 10),
+    ("a packet ends twice", "rtl.axi.AxiTop", "~final & (ended | self.s_tlast)", "ended | self.s_tlast", "counted", 10),
+    ("TLAST ends a sequence", "rtl.axi.AxiTop", "payload.last.eq(final)", "payload.last.eq(final | self.s_tlast)",
+     "counted", 10),
+    ("TLAST with each result", "rtl.axi.AxiTop", "payload.last & packets.front", "payload.last", "counted", 10),
+    ("a sequence more than there is room for", "rtl.axi.AxiTop", "~(final & packets.full)", "1", "counted", 30),
+    ("the bit of another sequence", "rtl.packets.Packets", "(oldest, self.get)", "(oldest, self.put)", "packets", 8),
+    ("room is forgotten", "rtl.packets.Packets", "+ self.put - self.get", "+ self.put", "packets", 8),
     ("a token too early", "rtl.layer._Body", "plan.interval - 1", "plan.interval - 2", "layer", 20),
     ("room is given back twice", "rtl.layer._Body", "+ left)", "+ 2 * left)", "layer", 50),
     ("room is lost when a result leaves as a token comes", "rtl.layer._Body", "+ left)", "+ (left & ~take))", "layer",
@@ -117,8 +125,12 @@ def _bench(name: str) -> Bench:
         return interleaving.ring(import_module("rtl.ring").StateRing(3, [1, -2], Format(3, 0, True).shape, 1))
     if name == "engine":
         return engines.engine(designs.engine(*designs.product(Fold(2, 3))))
+    if name == "packets":
+        return streams.packets(import_module("rtl.packets").Packets(3))
     made = designs.plan("lstm", Fold(2, 1))
     if name == "top":
         return frames.top(designs.top(made))
+    if name == "counted":
+        return frames.counted(designs.top(made, "count"))
     assert name == "layer"
     return sequencers.layer(designs.layer(made))

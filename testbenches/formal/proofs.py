@@ -11,6 +11,7 @@ from rtl.convert import Gather, Spread
 from rtl.deal import Deal
 from rtl.folds import Fold
 from rtl.network import Collect
+from rtl.packets import Packets
 from rtl.ring import StateRing
 from rtl.stream import Buffer
 from testbenches.formal import designs, engines, frames, interleaving, sequencers, streams
@@ -72,6 +73,10 @@ def _tops() -> Iterator[Proof]:
     ):
         build = _of(frames.top, designs.top, designs.plan(cell, Fold(1, 1), 1, sequences, beat))
         yield Proof(f"AxiTop, {name}", claim, build, 2)
+        build = _of(frames.counted, designs.top, designs.plan(cell, Fold(1, 1), 1, sequences, beat), "count")
+        yield Proof(f"AxiTop, {name}, counted", "keeps the stream rule; packets and layout", build, 2)
+    for depth in (2, 3, 5):
+        yield Proof(f"Packets, {depth} sequences", "is a queue", _of(streams.packets, Packets, depth), 2)
 
 
 def _sequencers() -> Iterator[Proof]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Value
 
-from testbenches.formal.bench import Bench
+from testbenches.formal.bench import Bench, opened
 from testbenches.formal.models import Queue, after
 
 
@@ -136,3 +136,34 @@ def collect(dut: Any) -> Bench:
         b.lemma("every result is the model's", kept, when=results.count > k)
     results.lemma()
     return b
+
+
+def packets(dut: Any) -> Bench:
+    """``rtl.packets.Packets`` is a queue of bits, as long as nobody puts into a full or takes out of an empty one."""
+    b = Bench()
+    depth = dut.depth
+    module = opened(dut)
+    # Ports of the proof's own, to tie the memory to the model.
+    ports = [module.submodules.bits.read_port(domain="comb") for _ in range(depth)]
+    inside = b.add("dut", module)
+    b.m.d.comb += [port.addr.eq(k) for k, port in enumerate(ports)]
+    b.own(dut.put, dut.ends, dut.get)
+    model = Queue(b, "model", 1, depth, dut.put, dut.ends, dut.get)
+    b.assume(~dut.put | (model.count != depth))
+    b.assume(~dut.get | (model.count != 0))
+    b.check("full when there is no room", dut.full == (model.count == depth))
+    b.check("the oldest bit is in front", dut.front == model.front, when=model.count != 0)
+    b.goal("full", dut.full)
+    b.goal("a bit comes as another leaves", dut.put & dut.get & dut.front)
+    b.lemma("as many bits as in the model", inside["count"] == model.count)
+    newest, oldest = inside["newest"], inside["oldest"]
+    b.lemma("places are sound", (oldest < depth) & (newest == _around(oldest + model.count, depth)))
+    model.lemma()
+    for k in range(depth):
+        bit = Array(port.data for port in ports)[_around(oldest + k, depth)]
+        b.lemma("memory and model hold the same", bit == model.word(k), when=model.count > k)
+    return b
+
+
+def _around(place: Value, count: int) -> Value:
+    return Mux(place >= count, place - count, place)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from programs import MOST_WORK, by_reference, inputs_of, odd_graph
 
 from fxsim import api, files, quantize
 from fxsim.__main__ import main
@@ -36,10 +37,13 @@ from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import Contents
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import Source, SourceLayer
+from fxsim.lanes import Code, Vec
 from fxsim.npy import check_npy
+from fxsim.passes import Pass
+from fxsim.program import Lookup
 from fxsim.quantization import read_config
 from fxsim.ranges import bounds
-from fxsim.simulation import quantize_inputs
+from fxsim.simulation import quantize_inputs, simulate
 
 from . import mutators, seeds
 from .mutators import CANARY, LARGE, ODD, archive, damaged, hdf5, json_text, mutated, npy
@@ -153,8 +157,41 @@ def fx(rng: random.Random, place: Path) -> None:
         path.write_bytes(archive(members, inner, rng))
     loaded = Graph.load(path)
     looked(loaded)
-    if rng.random() < 0.02 and loaded.work < 100_000:
-        loaded.predict(np.zeros((1, *loaded.shape)))
+    if rng.random() < 0.1 and loaded.work < 20_000:
+        equal(loaded, rng)
+
+
+def proportions(rng: random.Random, place: Path) -> None:
+    """A .fx file of a legal network whose sizes have nothing in common; one number of some is another one."""
+    graph = odd_graph(rng.getrandbits(31))
+    path = place / "g.fx"
+    graph.save(path)
+    if rng.random() < 0.5:
+        members = mutators.unzip(path.read_bytes())
+        data = json.loads(members["graph.json"])
+        numbers = [(c, k) for c, k in mutators.places(data) if type(c[k]) is int]
+        container, key = rng.choice(numbers)
+        container[key] = rng.choice([1, 2, container[key] + 1, container[key] - 1, 3 * container[key], 64, 1 << 20])
+        header = json.loads(members["version.json"])
+        members["graph.json"] = json.dumps(data).encode()
+        with contextlib.suppress(FxsimError):
+            archived = zipfile.ZipFile(io.BytesIO(mutators.rezip(list(members.items()))))
+            header["digest"] = _decode(data, _Members(archived)).digest
+        members["version.json"] = json.dumps(header).encode()
+        path.write_bytes(mutators.rezip(list(members.items())))
+    loaded = Graph.load(path)
+    if loaded.work < 3 * MOST_WORK:
+        equal(loaded, rng)
+
+
+def equal(graph: Graph, rng: random.Random) -> None:
+    """Kernels in their checked mode give what the reference gives."""
+    raw = inputs_of(graph, rng.choice([1, 2, 5, 20]) if graph.work < 10_000 else 1, rng.getrandbits(31))
+    want = by_reference(graph, raw)
+    for overflows in (True, False):
+        got = simulate(graph, raw, raw=True, overflows=overflows, threads=1, checked=True).raw
+        if not np.array_equal(got, want):
+            raise Wrong(f"{np.count_nonzero(got != want)} of {want.size} numbers are not the reference's")
 
 
 def mutated_graph(data: Any, rng: random.Random) -> Any:
@@ -575,6 +612,7 @@ TARGETS: dict[str, tuple[Target, int]] = {
     "architecture": (architecture, 6),
     "config": (config, 16),
     "fx": (fx, 14),
+    "proportions": (proportions, 4),
     "hls4ml_config": (hls4ml_config, 10),
     "precision": (precision, 12),
     "arrays": (arrays, 8),
@@ -599,6 +637,19 @@ def _unpickle(stream: Any, **given: Any) -> Any:
     return _READ(stream, allow_pickle=True)
 
 
+_EMIT = Pass.emit
+
+
+def _misplaced(self: Pass, source: str, to: str, first: int, *, backward: bool) -> None:
+    """The backward direction's rows stand behind as many as it has itself."""
+    _EMIT(self, source, to, self.program.elements if backward else first, backward=backward)
+
+
+def _anywhere(code: Code, op: Lookup, index: Vec) -> Vec:
+    """An index that is not brought into its table."""
+    return code.resize(index, 32)
+
+
 _ANYTHING = SimpleNamespace(fullmatch=lambda *given: True)
 
 #: Faults for the fuzzer to find: a target that meets it, what the finding says, and what is replaced by what.
@@ -616,6 +667,8 @@ PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "objects": ("config", "Error", {"fxsim.importers.keras_chain.as_dict": lambda value, where: value}),
     "top": ("folder", "goes to Yosys", {"rtl.synthesis.re": _ANYTHING}),
     "message": ("precision", "lines", {"fxsim.fixed.show": str}),
+    "rows": ("proportions", "KernelError: op 'result of layer0", {"fxsim.passes.Pass.emit": _misplaced}),
+    "index": ("proportions", "KernelError: op", {"fxsim.arithmetic._entry": _anywhere}),
 }
 
 

@@ -81,13 +81,13 @@ def fingerprint(design: Design) -> dict[str, Any]:
     folding = fxsim.plan(graph, **design.options)
     where = {name: design.options[name] for name in ("clock_mhz", "family") if name in design.options}
     plan = make_plan(graph, folding, where.get("clock_mhz", 200.0), where.get("family", "xc7"))
-    text, taps = to_verilog(plan, "dut")
-    facts = manifest(plan, "dut", ["dut.v"], taps)
+    written = to_verilog(plan, "dut")
+    facts = manifest(plan, "dut", ["dut.v"], written)
     return {
         "digest": graph.digest,
         "outputs": sha256(outputs.tobytes()),
         "timing": {**facts["timing"], "longest_path_ns": facts["longest_path_ns"]},
-        "verilog": sha256(without_header(text).encode()),
+        "verilog": sha256(without_header(written.text).encode()),
     }
 
 
