@@ -55,5 +55,5 @@ def from_pytorch(
 
     if not hasattr(model, "state_dict"):
         return source_from_state(model, shape, layers, name, input_name)
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules()) if hasattr(model, "named_modules") else {}
     return source_from_state(model.state_dict(), shape, layers, name, input_name, modules)
