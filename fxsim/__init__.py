@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from .graph import Graph, Layer
     from .hls4ml_model import from_hls4ml
     from .importers import from_pytorch
+    from .plans import Plans
     from .profiles import Profile, profile
     from .quantization import quantize
     from .records import ScanRow
-    from .scans import scan
+    from .scans import Scan, scan
     from .simulation import Run, predict, simulate
 
 __version__ = "0.1.0"
@@ -34,9 +35,11 @@ __all__ = [
     "ModelError",
     "Overflow",
     "OverflowWarning",
+    "Plans",
     "Profile",
     "Round",
     "Run",
+    "Scan",
     "ScanRow",
     "check",
     "export",
@@ -67,8 +70,9 @@ _HOMES = {
     **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),
     "predict_float": "floating",
     "quantize": "quantization",
+    "Plans": "plans",
     "ScanRow": "records",
-    "scan": "scans",
+    **dict.fromkeys(("Scan", "scan"), "scans"),
 }
 _OTHER_NAMES = {"predict_float": "predict"}
 

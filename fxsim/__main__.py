@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``fxsim`` and ``python -m fxsim``: exit status 0, or 2 with one line on standard error that says what is wrong."""
+"""``fxsim`` and ``python -m fxsim``.
+
+Exit status 0; 1 where a check finds a difference; 2 for anything else, with one line on standard error that says what
+is wrong. After a signal it is 128 and the signal's number: 130 for an interrupt.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,16 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from types import FrameType
+from contextlib import suppress
 
+from . import interrupts
 from .errors import FxsimError
 from .extras import complaint
+
+#: Exit status where a check finds a difference, and for anything else that is wrong.
+DIFFERENT, REFUSED = 1, 2
+#: What shells add to the number of the signal that ended a program.
+_SIGNALLED = 128
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,16 +36,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from .cli import parser
+        from .terminal import Output
 
-        given = parser().parse_args(arguments)
-        given.run(given)
+        words = sys.argv[1:] if arguments is None else arguments
+        if "--no-color" in words:
+            # For rich, for argparse from Python 3.14 on, and for the programs that a verb starts.
+            os.environ["NO_COLOR"] = "1"
+        whole = parser()
+        given = whole.parse_args(words)
+        if given.run is None:
+            whole.print_help()
+        else:
+            out = Output(given.form, given.quiet)
+            given.run(given, out)
+            out.finish()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough; without this, Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _refuse("standard output was closed")
-    except KeyboardInterrupt as error:
-        return _refuse(f"interrupted{f' by {error}' if str(error) else ''}")
+    except KeyboardInterrupt:
+        return _refuse("interrupted", _SIGNALLED + signal.SIGINT)
     except MemoryError as error:
         return _refuse(f"out of memory {error}")
     except ImportError as error:
@@ -46,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         if type(error).__module__.startswith("testbenches"):
-            return _refuse(str(error))
+            # A Mismatch has a kind: the check was done, and the design is wrong.
+            return _refuse(str(error), DIFFERENT if hasattr(error, "kind") else REFUSED)
         if os.environ.get("FXSIM_TRACEBACK"):
             traceback.print_exc()
         name = type(error).__name__
@@ -54,26 +76,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _refuse(message: str) -> int:
+def _refuse(message: str, status: int = REFUSED) -> int:
+    if number := interrupts.received():
+        # Whatever else went wrong did because of it.
+        message, status = f"interrupted by {number.name}", _SIGNALLED + number
     print(f"fxsim: {' '.join(message.split())}", file=sys.stderr)
-    return 2
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:
-    # What is half-written is removed on the way out, which a second signal must not interrupt.
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return status
 
 
 def run() -> None:
     """Entry point of the command ``fxsim``."""
-    for number in _SIGNALS:
-        signal.signal(number, _interrupted)
-    sys.exit(main())
+    interrupts.catch()
+    status = 0
+    try:
+        status = main()
+        interrupts.ignore()
+    except KeyboardInterrupt:  # in the last moment
+        status = 0
+    if interrupts.received():
+        from .processes import end_descendants
+
+        status = status or _refuse("interrupted")
+        end_descendants()
+        with suppress(OSError):
+            sys.stdout.flush()
+        # Threads may be in the middle of long work, which a regular exit waits for.
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

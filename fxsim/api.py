@@ -19,12 +19,15 @@ from .checks import check as check
 from .errors import FxsimError, show
 from .exported import complete, exported, written
 from .extras import importing, require
+from .families import canonical
 from .fixed import Fixed
 from .folder import MANIFEST, read_text
 from .graph import SUFFIX, Graph
 from .importers import from_keras, read_model
 from .importers.source import Source
+from .listing import Summary
 from .page import Part
+from .plans import Plans
 from .quantization import quantize
 
 if TYPE_CHECKING:
@@ -102,16 +105,18 @@ def plan(
     interleave: int = 1,
     unroll: int = 1,
     input_beat: str | int | None = None,
+    framing: str | None = None,
 ) -> Folding:
     """The fastest folding of at most so many ``multipliers``, DSP blocks or LUTs, the smallest of at most ``latency``
     cycles or of a sequence each ``interval`` cycles, or that of a reuse.
 
     Exactly one of the six. ``multiplier``: how weights that never change are multiplied: by a DSP block ("dsp"), by
-    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll`` and ``input_beat`` are
-    those of :func:`export`. Raises ``FxsimError`` with the attainable value if there is none.
+    shifting and adding ("lut"), or by what is cheaper ("auto"). ``interleave``, ``unroll``, ``input_beat`` and
+    ``framing`` are those of :func:`export`. The folding remembers what it was planned for. Raises ``FxsimError`` with
+    the attainable value if there is none.
     """
     with importing("plan", "rtl"):
-        from rtl.folding import Folding, by_reuse
+        from rtl.folding import Folding, by_reuse, check_framing
         from rtl.search import by_budget
 
     _check_graph(graph)
@@ -120,22 +125,27 @@ def plan(
     base = Folding({}, interleave, unroll, _beat(graph, input_beat))
     where: dict[str, Any] = {"multiplier": multiplier, "clock_mhz": clock_mhz, "family_name": family, "base": base}
     if reuse is not None:
-        return by_reuse(graph, reuse, **where)
-    return by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
+        found = by_reuse(graph, reuse, **where)
+    else:
+        found = by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
+    if framing is not None:
+        check_framing(framing)
+    return replace(found, clock_mhz=clock_mhz, family=canonical(family), digest=graph.digest, framing=framing)
 
 
 def pareto(
     graph: Graph, *, clock_mhz: float = 200.0, family: str = "xc7", multiplier: str = "auto", count: int = 24
-) -> list[Plan]:
+) -> Plans:
     """Plans of which none beats another in cycles and multipliers, about ``count`` from the fastest to the smallest.
 
-    Each has ``folding``, ``timing`` and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
+    A list with a picture and a table (:class:`fxsim.plans.Plans`). Each plan has ``folding``, ``timing`` and ``cost``
+    (estimated cells; None for ecp5). Options as for :func:`plan`.
     """
     with importing("plan", "rtl"):
         from rtl.search import pareto as front
 
     _check_graph(graph)
-    return front(graph, clock_mhz, family, multiplier, count)
+    return Plans(front(graph, clock_mhz, family, multiplier, count))
 
 
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
@@ -146,7 +156,7 @@ def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     return beats[input_beat] if isinstance(input_beat, str) else input_beat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ip:
     """An exported design: its folder, what its manifest says, and the plan it was built from."""
 
@@ -158,6 +168,25 @@ class Ip:
     def latency_us(self) -> float:
         """Microseconds from the first input beat to the first output beat."""
         return float(self.manifest["timing"]["latency"] / self.manifest["clock_mhz"])
+
+    @property
+    def page(self) -> Path:
+        """The folder's report.html; check and synth add what they find to it."""
+        return self.folder / verdicts.REPORT
+
+    def summary(self) -> Summary:
+        """The plan it was built from, for people, notebooks and programs."""
+        return replace(self.plan.summary(), heading=repr(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The manifest, and beside it the folder."""
+        return {"folder": str(self.folder), **self.manifest}
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Ip {self.manifest['top']} in {self.folder}: {self.plan.told()}"
 
 
 def export(
@@ -171,13 +200,13 @@ def export(
     lut: int | None = None,
     latency: int | None = None,
     interval: int | None = None,
-    clock_mhz: float = 200.0,
-    family: str = "xc7",
-    multiplier: str = "auto",
+    clock_mhz: float | None = None,
+    family: str | None = None,
+    multiplier: str | None = None,
     interleave: int | None = None,
     unroll: int | None = None,
     input_beat: str | int | None = None,
-    framing: str = "tlast",
+    framing: str | None = None,
     top: str | None = None,
     accuracy: Sequence[Part] = (),
     large: bool = False,
@@ -197,19 +226,23 @@ def export(
         (as estimated), of cycles to the first result, or of cycles a sequence. Without any, every layer is as parallel
         as it can be.
     clock_mhz, family
-        What the pipeline registers are placed for: "xc7", "xcu", "xcup" or "ecp5".
-    multiplier : {"auto", "dsp", "lut"}
-        How weights that never change are multiplied, as for :func:`plan`; a folding says it itself.
+        What the pipeline registers are placed for: "xc7" (or "artix7", "kintex7", "spartan7", "virtex7", "zynq7000"),
+        "xcu" ("kintexu", "virtexu"), "xcup" ("artixup", "kintexup", "virtexup", "zynqup") or "ecp5". The delays are
+        those of speed grade -2 (``fxsim.families``), so a slower grade reaches a lower clock. By default what the
+        folding was planned for, else 200 MHz and xc7.
+    multiplier : {"auto", "dsp", "lut"}, optional
+        How weights that never change are multiplied, as for :func:`plan`; "auto" by default. Not with a folding, which
+        says it itself.
     interleave, unroll : int, optional
         How many sequences take turns in the recurrent layers; how many copies of the cell there are, 1 or one for each
-        step. Those of the folding, or 1, by default. The folding keeps its cycles, which were found for its own.
+        step. Those of the folding, or 1, by default.
     input_beat : {"step", "sequence"} or int, optional
         What one input beat holds: a time step, a whole sequence, or so many elements of a step. That of the folding,
         or a step, by default.
-    framing : {"tlast", "count"}
+    framing : {"tlast", "count"}, optional
         What ends a sequence on the input: a beat with TLAST, which is an error anywhere else, or the number of its
         beats. With "count" TLAST ends packets of any number of sequences, as DMA engines send them; the last result of
-        the sequence in which it came carries TLAST.
+        the sequence in which it came carries TLAST. By default what the folding was planned for, else "tlast".
     top : str, optional
         Name of the top module; made from the graph's name by default.
     accuracy : sequence of fxsim.page.Part, optional
@@ -220,15 +253,30 @@ def export(
         or LUTs has said how large it may be.
     progress : callable, optional
         Called with steps done and steps in all.
+
+    Raises
+    ------
+    FxsimError
+        An option is not legal, or contradicts the folding: another clock or family than it was planned for, another
+        graph, another interleave, unroll or beat than it has.
     """
     with importing("export", "rtl"):
-        from rtl.folding import Folding, by_reuse, from_json, make_plan
+        from rtl.folding import (
+            CLOCK_MHZ,
+            FAMILY,
+            FRAMINGS,
+            Folding,
+            agreed,
+            by_reuse,
+            check_framing,
+            from_json,
+            make_plan,
+        )
         from rtl.names import default_top, top_name
 
     _check_graph(graph)
     require("export", "rtl")
     with importing("export"):
-        from rtl.axi import check_framing
         from rtl.package import package
         from rtl.report import report
         from rtl.size import check_size
@@ -248,22 +296,27 @@ def export(
         folding = from_json(graph, read_text(Path(folding)), str(folding))
     elif folding is not None and not isinstance(folding, Folding):
         raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
-    if folding is None:
-        if given:
-            where: dict[str, Any] = {"clock_mhz": clock_mhz, "family": family, "multiplier": multiplier}
-            where |= {"interleave": 1 if interleave is None else interleave, "unroll": 1 if unroll is None else unroll}
-            folding = plan(graph, reuse=reuse, input_beat=input_beat, **budgets, **where)
-        else:
-            folding = by_reuse(graph, {}, multiplier, base=Folding({}, unroll=1 if unroll is None else unroll))
     beat = _beat(graph, input_beat)
-    folding = replace(
-        folding,
-        interleave=folding.interleave if interleave is None else interleave,
-        unroll=folding.unroll if unroll is None else unroll,
-        beat=folding.beat if beat is None else beat,
-    )
+    whole: dict[str, Any] = {"interleave": interleave, "unroll": unroll, "beat": beat}
+    wanted = {name: value for name, value in whole.items() if value is not None}
+    if folding is not None:
+        if multiplier is not None:
+            raise FxsimError(f"multiplier must be left out with a folding, which has its own, not {show(multiplier)}")
+        for name, value in wanted.items():
+            if getattr(folding, name) not in (getattr(Folding, name), value):
+                raise FxsimError(f"{name} must be left out or {getattr(folding, name)}, as in the folding, not {value}")
+        folding = replace(folding, **wanted)
+    else:
+        base, multiplier = replace(Folding({}), **wanted), "auto" if multiplier is None else multiplier
+        if given:
+            where: dict[str, Any] = {"clock_mhz": CLOCK_MHZ if clock_mhz is None else clock_mhz}
+            where |= {"family": FAMILY if family is None else family, "multiplier": multiplier}
+            where |= {"interleave": base.interleave, "unroll": base.unroll, "input_beat": input_beat}
+            folding = plan(graph, reuse=reuse, **budgets, **where)
+        else:
+            folding = replace(by_reuse(graph, {}, multiplier, base=Folding({}, unroll=base.unroll)), **wanted)
     planned = make_plan(graph, folding, clock_mhz, family)
-    check_framing(framing)
+    framing = check_framing(agreed("framing", framing, folding.framing, FRAMINGS[0]))
     check_size(planned, large or not {"multipliers", "dsp", "lut"}.isdisjoint(given))
     done = _Steps(progress, 5)
     top = default_top(graph.name) if top is None else top_name(top)
@@ -317,7 +370,7 @@ def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: b
     place, routed = Path(folder), None
     complete(place)
     if route:
-        if family not in (None, FAMILY):
+        if family is not None and canonical(family) != FAMILY:
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")
         cells, routed = route_design(place)
     else:

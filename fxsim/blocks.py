@@ -12,13 +12,17 @@ from typing import Any
 
 import numba as nb
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 from numpy.typing import NDArray
 
 from .engine import folder
 from .fixed import Fixed, IntArray, Overflow, cast_floats, outside
+from .forks import hold_over_forks
 from .lanes import RND, RND_INF, RND_MIN_INF, RND_ZERO, ROUNDS, TRN, TRN_ZERO
 
 #: Casts values into blocks, and writes how many of each sequence left the format; all of these, or -1 if not plain.
+hold_over_forks(global_compiler_lock)
+
 Quantizer = Callable[[NDArray[np.float64], NDArray[Any], IntArray], int]
 _OVERFLOWS = {Overflow.SAT: 0, Overflow.SAT_SYM: 0, Overflow.SAT_ZERO: 1, Overflow.WRAP: 2}
 

@@ -13,7 +13,7 @@ from .extras import importing
 
 if TYPE_CHECKING:
     from .records import ScanRow
-    from .scans import Job, Task
+    from .scan_tasks import Job, Task
 
     Measure = Callable[[Task, Sequence[Job]], Iterator[ScanRow]]
 

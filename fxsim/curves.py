@@ -27,7 +27,7 @@ _LEAST = 1e-12
 
 
 def ratio_figure(rows: Sequence[ScanRow], hold: float | None = None, picked: Sequence[ScanRow] = ()) -> Figure:
-    """AUC over that of float against fractional bits; ``hold`` is drawn as a line, rows of ``picked`` with a ring.
+    """AUC (or R²) over float's against fractional bits; ``hold`` is drawn as a line, rows of ``picked`` with a ring.
 
     A panel for each preset and layer, in it a line for each number of integer bits, as in arXiv:2207.00559.
     """
@@ -37,10 +37,11 @@ def ratio_figure(rows: Sequence[ScanRow], hold: float | None = None, picked: Seq
         if hold is not None:
             axes.axhline(hold, color="black", linestyle=":", linewidth=1.2, label=f"held: {hold:g}")
         for row in picked:
-            if (row.preset, row.layers) == panel and row.auc_ratio is not None:
-                axes.plot(row.frac, row.auc_ratio, "o", markersize=12, fillstyle="none", color="black")
+            if (row.preset, row.layers) == panel and row.ratio is not None:
+                axes.plot(row.frac, row.ratio, "o", markersize=12, fillstyle="none", color="black")
 
-    return _panels(rows, lambda row: row.auc_ratio, "AUC(fixed) / AUC(float)", finish)
+    score = "AUC" if rows[0].r2 is None else "R²"
+    return _panels(rows, lambda row: row.ratio, f"{score}(fixed) / {score}(float)", finish)
 
 
 def error_figure(rows: Sequence[ScanRow]) -> Figure:
@@ -49,7 +50,7 @@ def error_figure(rows: Sequence[ScanRow]) -> Figure:
 
 
 def _panels(rows: Sequence[ScanRow], value: Callable[[ScanRow], float | None], label: str, finish: Finish) -> Figure:
-    points = rows[1:]
+    points = [row for row in rows if row.width is not None]
     presets = list(dict.fromkeys(row.preset for row in points))
     layers = list(dict.fromkeys(row.layers for row in points))
     integers = sorted({row.integer or 0 for row in points})

@@ -18,7 +18,12 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-_LOCK = threading.Lock()
+from .forks import hold_over_forks
+
+_LOCK = threading.RLock()
+# llvmlite's own, which engines that go away hold, too.
+hold_over_forks(getattr(getattr(llvm.ffi.lib, "_lock", None), "_lock", None) or threading.RLock())
+hold_over_forks(_LOCK)
 
 
 @dataclass(frozen=True)

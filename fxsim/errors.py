@@ -9,6 +9,14 @@ import reprlib
 class FxsimError(ValueError):
     """Base of every refusal of fxsim; the command line prints it as its one line and exits with status 2."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process gets it as it is, whatever the constructor of its class takes.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[FxsimError], args: tuple[object, ...]) -> FxsimError:
+    return kind.__new__(kind, *args)
+
 
 class ModelError(FxsimError):
     """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""

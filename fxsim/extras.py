@@ -33,6 +33,7 @@ EXTRAS: dict[str, dict[str, tuple[str, ...]]] = {
     "plots": {"matplotlib>=3.8": ("matplotlib",)},
     "dask": {"distributed>=2024.5": ("distributed",)},
     "yaml": {"pyyaml>=6": ("yaml",)},
+    "completion": {"shtab>=1.7": ("shtab",)},
 }
 #: Where the packages fxsim, rtl and testbenches stand side by side.
 _SITE = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))

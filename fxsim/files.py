@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ def save_array(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_whole(path, buffer.getvalue())
+
+
+def write_files(folder: str | os.PathLike[str], data: Mapping[str, bytes]) -> list[str]:
+    """Write files into a folder, each whole or not at all; returns their names."""
+    place = make_folder(folder)
+    for name, content in data.items():
+        write_whole(place / name, content)
+    return list(data)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

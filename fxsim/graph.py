@@ -13,10 +13,10 @@ import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
 from .folder import MOST_TEXT
+from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
+
+if TYPE_CHECKING:
+    from .listing import Summary
 
 #: Version of the ``.fx`` file; a reader refuses any other.
 VERSION = 1
@@ -37,7 +41,7 @@ _MOST = 1 << 29
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layer:
     """A program run over the steps of a sequence.
 
@@ -52,6 +56,10 @@ class Layer:
     program: Program | None
     return_sequences: bool = True
     backward: Program | None = None
+
+    def __repr__(self) -> str:
+        ops = sum(len(program.ops) for program in self.programs.values())
+        return f"Layer {self.name!r}: {self.kind}, {ops} ops"
 
     @property
     def recurrent(self) -> bool:
@@ -97,7 +105,7 @@ class Layer:
         return ((shape[0], elements) if self.return_sequences else (elements,)), self.program.type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """A quantised network: what both the simulator and the gateware compute.
 
@@ -187,6 +195,32 @@ class Graph:
                 sizes = program.sizes.items()
                 total += steps * sum(size for op, size in sizes if names is None or f"{prefix}.{op}" in names)
         return total
+
+    def summary(self) -> Summary:
+        """Layers, tensors with their proven ranges, and tables, for people, notebooks and programs.
+
+        ``print`` it, let a notebook show it, or take its ``to_dict()``.
+        """
+        from .summaries import network  # it looks at the programs through others, which import this module
+
+        return network(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values, as ``fxsim info --json`` prints it. Files are for :meth:`save`."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        from .summaries import brief
+
+        return brief(self)._repr_html_()
+
+    def __repr__(self) -> str:
+        def side(shape: Shape, type: Fixed) -> str:
+            return f"{' x '.join(map(str, shape))} x {type}"
+
+        ends = f"input {side(self.shape, self.input)}, output {side(self.output_shape, self.output)}"
+        count = len(self.layers)
+        return f"Graph {self.name}: {count} layer{'s' * (count > 1)}, {self.parameters} parameters; {ends}"
 
     def predict(self, x: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
         """Outputs as float64 on the output's grid, (batch, *output shape), for ``x`` (batch, *shape).

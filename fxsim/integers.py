@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
 from .errors import FxsimError, show
 from .fixed import MAX_WIDTH, Fixed, IntArray, Round, cast, round_shift
+from .forks import cached_property
 
 _MOST_SCALE = 1 << 32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Const:
     """Raw integers together with their format: ``data * 2**-type.frac``.
 
@@ -23,6 +24,9 @@ class Const:
 
     data: IntArray
     type: Fixed
+
+    def __repr__(self) -> str:
+        return f"Const of shape {self.data.shape} in {self.type}"
 
     def __post_init__(self) -> None:
         data = np.array(self.data)

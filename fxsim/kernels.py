@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from .engine import Compiled, Host
 from .errors import KernelError
 from .fixed import Fixed
+from .forks import cached_property
 from .frame import WORDS, Frame, Kept, Wanted, aligned
 from .graph import Layer, Shape
 from .guards import CheckedCode, Checks, Guarded, Padding

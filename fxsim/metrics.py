@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well outputs tell classes apart: accuracy, areas under ROC curves, the curves themselves."""
+"""How well outputs tell classes apart (accuracy, areas under ROC curves, the curves) or meet real numbers (R²)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,48 @@ def classes(labels: NDArray[Any], outputs: Array) -> Classes:
     if not np.array_equal(found, labels) or found.min() < 0 or found.max() >= most:
         raise FxsimError(f"labels y must be integers from 0 to {most - 1}")
     return found
+
+
+def are_real(labels: NDArray[Any], outputs: Array) -> bool:
+    """Whether labels are real numbers to be met rather than classes: they are not class numbers, nor one-hot rows.
+
+    Integers (batch,) are always class numbers, of a network with one vector a sequence.
+    """
+    if outputs.ndim != 2:
+        return True
+    count = outputs.shape[1]
+    if labels.ndim == 2 and labels.shape[1] == count > 1:
+        return not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all())
+    if labels.dtype.kind != "f":
+        return False
+    return not (np.isin(labels, np.arange(max(count, 2))).all())
+
+
+def targets(labels: NDArray[Any], outputs: Array) -> Array:
+    """Labels as real numbers of the shape of the outputs, (batch, *output shape); (batch,) will do for one output.
+
+    Raises ``FxsimError`` for others, and for those that are not finite.
+    """
+    shapes = (outputs.shape, outputs.shape[:1]) if outputs[0].size == 1 else (outputs.shape,)
+    if labels.dtype.kind not in "iufb" or labels.shape not in shapes:
+        raise FxsimError(f"labels y must be numbers of shape {outputs.shape}, not {labels.dtype} {labels.shape}")
+    found = labels.astype(np.float64).reshape(outputs.shape)
+    if not np.isfinite(found).all():
+        raise FxsimError("labels y must be finite")
+    return found
+
+
+def r2(outputs: Array, target: Array) -> float | None:
+    """The coefficient of determination, 1 - sum (y - t)² / sum (t - mean t)², of each output, and of these the mean.
+
+    Outputs whose labels are all the same have none; None where that are all of them.
+    """
+    y, t = (values.reshape(-1, values.shape[-1]) for values in (outputs, target))
+    whole = ((t - t.mean(axis=0)) ** 2).sum(axis=0)
+    known = whole > 0
+    if not known.any():
+        return None
+    return float((1 - ((y - t) ** 2).sum(axis=0)[known] / whole[known]).mean())
 
 
 def accuracy(outputs: Array, truth: Classes) -> float:

@@ -221,6 +221,14 @@ def render(title: str, lead: str, sections: Iterable[Section]) -> str:
     return f"<!DOCTYPE html>\n{_text(whole)}\n"
 
 
+def fragment(parts: Iterable[Part]) -> str:
+    """Parts as HTML that stands in another page, such as a notebook."""
+    whole = Element("div")
+    for part in parts:
+        part.draw(whole)
+    return _text(whole)
+
+
 def _text(element: Element) -> str:
     found = tostring(element, encoding="unicode", method="html")
     # A line for each block, so that two pages can be compared.

@@ -3,35 +3,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .listing import HIDDEN, Column, Listing, Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rtl.folding import Plan
 
-COLUMNS = (
-    "<reuse", "multipliers", "DSP", "LUT", "FF", "BRAM", "latency", "us", "after last", "interval", "sequences/s", "<",
+_COLUMNS = (
+    Column("reuse", left=True), Column("multipliers"), Column("dsp", "DSP", rank=2), Column("lut", "LUT", rank=3),
+    Column("ff", "FF", rank=5), Column("bram", "BRAM", rank=6), Column("latency"), Column("us", rank=1, form=".3f"),
+    Column("after_last", rank=8), Column("interval", rank=1),
+    Column("sequences_per_s", "sequences/s", rank=7, form=".0f"), Column("chosen", left=True, yes="<-"),
 )  # fmt: skip
-#: Marks the plan that was asked for.
-_CHOSEN = "<- chosen"
+
+#: Of the listing of a layer's stages.
+STAGES = (
+    Column("layer", left=True, rank=HIDDEN), Column("cycle"),
+    Column("operators", "operators of the first beat", left=True, prose=True),
+)  # fmt: skip
 
 
-def rows(front: Sequence[Plan], chosen: Plan | None) -> Iterator[Sequence[object]]:
-    """The table's rows, from fast to small: a front of plans, and the chosen one in its place."""
+class Plans(list["Plan"]):
+    """Plans from fast to small, of which none beats another, with a picture and a table."""
+
+    def plot(self, chosen: Plan | None = None) -> Figure:
+        """Latency against DSP blocks and LUTs, which notebooks show; ``chosen`` is marked."""
+        from .report import figure
+
+        picture = figure(9, 4)
+        draw(self, chosen, picture)
+        return picture
+
+    def summary(self) -> Summary:
+        """All plans as a table, for people, notebooks and programs."""
+        return Summary(repr(self), {}, [listing(self, None)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        if not self:
+            return "no plans"
+        ends = f"from {self[0].told()} to {self[-1].told()}" if len(self) > 1 else self[0].told()
+        return f"{len(self)} plans of {self[0].graph.name}: {ends}"
+
+
+def listing(front: Sequence[Plan], chosen: Plan | None, title: str = "") -> Listing:
+    """A front of plans from fast to small, and the chosen one in its place."""
     known = [one for one in front if chosen is None or one.folding != chosen.folding]
-    whole = [*known, *([] if chosen is None else [chosen])]
-    for one in sorted(whole, key=lambda plan: (plan.timing.latency, plan.multipliers)):
-        timing, cost = one.timing, one.cost
-        # Of each layer, the cycles in which its engines work on a step.
-        reuse = "/".join(str(fold.reuse) for fold in one.folding.folds.values())
-        cells = ("", "", "") if cost is None else (cost.lut, cost.ff, f"{cost.bram:g}")
-        yield (
-            reuse, one.multipliers, one.dsp, *cells, timing.latency, f"{timing.latency / one.clock_mhz:.3f}",
-            timing.latency_after_last, timing.interval, f"{one.clock_mhz * 1e6 / float(timing.interval):.0f}",
-            _CHOSEN if one is chosen else "",
-        )  # fmt: skip
+    whole = sorted(
+        [*known, *([] if chosen is None else [chosen])], key=lambda plan: (plan.timing.latency, plan.multipliers)
+    )
+    marked = None if chosen is None else whole.index(chosen)
+    return Listing("plans", title, _COLUMNS, [_row(one, chosen) for one in whole], marked)
+
+
+def _row(one: Plan, chosen: Plan | None) -> Sequence[object]:
+    timing, cost = one.timing, one.cost
+    # Of each layer, the cycles in which its engines work on a step.
+    reuse = "/".join(str(fold.reuse) for fold in one.folding.folds.values())
+    cells = (None, None, None) if cost is None else (cost.lut, cost.ff, cost.bram)
+    return (
+        reuse, one.multipliers, one.dsp, *cells, timing.latency, timing.latency / one.clock_mhz,
+        timing.latency_after_last, timing.interval, one.clock_mhz * 1e6 / float(timing.interval),
+        None if chosen is None else one is chosen,
+    )  # fmt: skip
 
 
 def draw(front: Sequence[Plan], chosen: Plan | None, picture: Figure) -> None:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,10 +18,14 @@ from .errors import FxsimError
 from .fixed import Fixed, IntArray, round_shift, smallest, to_float
 from .graph import Graph
 from .importers.source import Source, SourceLayer
+from .listing import Summary
 from .overflows import INPUT
 from .program import Cast, Const, Op, Program, Slice
 from .ranges import Bounds, bounds
 from .spreads import Array, Box, Difference, Kept, Spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Sequences whose traces are held at once.
 _CHUNK = 256
@@ -95,7 +102,7 @@ class LayerRow:
     correlation: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """Rows by op, by weights, and by layer where the float network is known.
 
@@ -108,6 +115,62 @@ class Profile:
     weights: tuple[WeightRow, ...]
     layers: tuple[LayerRow, ...]
     boxes: Mapping[str, Box | None]
+    name: str = ""
+
+    def plot(self, what: str = "values") -> Figure:
+        """Box plots, which notebooks show: of the "values" of every tensor, or of the "weights".
+
+        Raises ``FxsimError`` for another ``what``, or without matplotlib.
+        """
+        from . import boxes
+
+        figures = {"values": boxes.activation_figure, "weights": boxes.weight_figure}
+        if what not in figures:
+            raise FxsimError(f"a profile plots {' or '.join(figures)}, not {what!r}")
+        return figures[what](self)
+
+    def files(self, draws: bool = True) -> dict[str, bytes]:
+        """What the command line writes: the rows as CSV and JSON, and pictures (if ``draws``), by name."""
+        from . import report
+
+        data = {
+            "profile.csv": report.to_csv(self.tensors),
+            "profile.json": (json.dumps(asdict(self), indent=1) + "\n").encode(),
+        }
+        if draws:
+            data["profile.png"] = report.png(self.plot("values"))
+        data["weights.csv"] = report.to_csv(self.weights)
+        if draws:
+            data["weights.png"] = report.png(self.plot("weights"))
+        if self.layers:
+            data["errors.csv"] = report.to_csv(self.layers)
+        return data
+
+    def save(self, folder: str | os.PathLike[str]) -> list[str]:
+        """Write rows and pictures into a folder; returns the names of the files."""
+        from .files import write_files
+
+        return write_files(folder, self.files())
+
+    def summary(self) -> Summary:
+        """All rows as tables, for people, notebooks and programs."""
+        from .summaries import profile
+
+        return profile(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, as ``fxsim profile --json`` prints it."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        over = sum(bool(row.overflows) for row in self.tensors)
+        told = f"{len(self.tensors)} tensors, {over} of which overflowed"
+        return f"Profile of {self.name}: {self.sequences} sequences, {told}" + (
+            f"; largest error of the outputs {self.layers[-1].largest_error:.5g}" if self.layers else ""
+        )
 
 
 def profile(
@@ -138,6 +201,8 @@ def profile(
                 found[name].add(run.trace[name], real.get(op.name), run.overflows.get(INPUT if entered else name))
         if progress:
             progress(min(start + chunk, len(values)), len(values))
+    if source and not any(one.floats for one in found.values()):
+        raise FxsimError("no layer of the float network has the name of one of the graph: they are not of one model")
     proofs = {f"{prefix}.{name}": proof for prefix, one in _programs(graph) for name, proof in bounds(one).items()}
     boxes = {name: (one.real if one.floats else one.fixed).box for name, one in found.items()}
     weights = list(_weights(graph, source))
@@ -148,6 +213,7 @@ def profile(
         tuple(row for row, _ in weights),
         tuple(_layers(graph, source, values)) if source else (),
         boxes,
+        graph.name,
     )
 
 
@@ -194,6 +260,11 @@ class _Tensor:
         values = to_float(raw, self.op.type)
         self.fixed.add(values)
         if real is not None:
+            if real.shape != values.shape:
+                raise FxsimError(
+                    f"{self.op.name}: the float network's values have shape {real.shape[1:]}, the graph's "
+                    f"{values.shape[1:]}: they are not of one model"
+                )
             self.floats = True
             self.real.add(real)
             self.error.add(values, real)

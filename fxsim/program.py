@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 
 from .errors import FxsimError, show
 from .fixed import Fixed
+from .forks import cached_property
 from .integers import Const, Table
 from .ops import (
     OPS,
@@ -75,7 +75,7 @@ LONGEST_NAME = 200
 _IDENTIFIER = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Program:
     """Ops in order, and the name of the one that is the step's result.
 
@@ -84,10 +84,13 @@ class Program:
 
     ops: tuple[Op, ...]
     output: str
-    sizes: dict[str, int] = field(init=False, compare=False, repr=False, default_factory=dict)
+    sizes: dict[str, int] = field(init=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.verify()
+
+    def __repr__(self) -> str:
+        return f"Program of {len(self.ops)} ops, {self.parameters} parameters; result {self.output!r}, {self.type}"
 
     def __hash__(self) -> int:
         return self._hash

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import permutations, product
 
 import numpy as np
 
 from .fixed import Fixed, Overflow, Round, cast, round_shift, round_shifts, smallest
+from .forks import cached_property
 from .program import (
     Add,
     Cast,

@@ -26,12 +26,18 @@ NAME = "scan.json"
 
 @dataclass(frozen=True)
 class ScanRow:
-    """What one format gives; ``preset`` is "float" in the row that the others are held against.
+    """What one format gives.
+
+    ``preset`` is "float" in the row that the others are held against, and "graph" in that of a graph that was given,
+    whose ``precision`` is the format of its input.
 
     ``layers``: names of the layers that have the format, with commas; empty for the whole network. ``auc``: area under
     the ROC curve, of several classes the mean of ``class_aucs``, those of each class against the rest. ``auc_ratio``:
-    ``auc`` over that of float. ``largest_error``, ``mean_error``: absolute, against float, over all outputs. What needs
-    labels is None without them.
+    ``auc`` over that of float. ``largest_error``, ``mean_error``: absolute, against float, over all outputs.
+
+    Where the labels are real numbers, ``r2`` is the coefficient of determination (:func:`fxsim.metrics.r2`),
+    ``r2_ratio`` that over float's, and ``label_largest_error`` and ``label_mean_error`` are absolute errors against the
+    labels. What needs labels of the other kind, or any, is None.
     """
 
     preset: str
@@ -45,6 +51,20 @@ class ScanRow:
     class_aucs: tuple[float | None, ...]
     largest_error: float
     mean_error: float
+    r2: float | None = None
+    r2_ratio: float | None = None
+    label_largest_error: float | None = None
+    label_mean_error: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """What a scan holds against float: AUC, or R² where the labels are real numbers."""
+        return self.auc if self.r2 is None else self.r2
+
+    @property
+    def ratio(self) -> float | None:
+        """That over float's."""
+        return self.auc_ratio if self.r2_ratio is None else self.r2_ratio
 
     @property
     def frac(self) -> int:

@@ -38,10 +38,17 @@ def dimensions(shape: Iterable[int]) -> str:
 
 
 def figure(width: float, height: float) -> Figure:
-    """An empty figure that needs no display; raises ``FxsimError`` if matplotlib is not installed."""
+    """An empty figure that needs no display, and that notebooks show; raises ``FxsimError`` without matplotlib."""
     with importing("a picture"):
         from matplotlib.figure import Figure
-    return Figure(figsize=(width, height), layout="constrained")
+
+    class Picture(Figure):
+        """A figure that shows itself: pyplot, which does it for its own, is not used."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    return Picture(figsize=(width, height), layout="constrained")
 
 
 def png(picture: Figure) -> bytes:

@@ -1,172 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy, AUC and error of a network against the formats it is given."""
+"""Accuracy, AUC, R² and error of a network against the formats it is given."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from . import floating, metrics
-from .errors import FxsimError, show
-from .exact_formats import Formats
-from .fixed import Fixed
+from .errors import FxsimError
+from .graph import Graph
 from .importers.source import Source
-from .quantization import DEFAULT, PRESETS, check_layers, check_table_size, quantize
+from .listing import Summary
+from .quantization import DEFAULT
 from .records import ScanRow, digest_arrays, digest_source, record
+from .scan_tasks import Job, Task, make_jobs, make_task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Progress = Callable[[int, int], None]
-Measure = Callable[["Task", Sequence["Job"]], Iterator[ScanRow]]
-#: The preset that stands for all of them, side by side.
-BOTH = "both"
-#: Share of float's AUC that a format is to hold where nothing else is asked for.
+Measure = Callable[[Task, Sequence[Job]], Iterator[ScanRow]]
+#: Share of float's AUC or R² that a format is to hold where nothing else is asked for.
 HOLD = 0.99
+#: What :meth:`Scan.plot` draws.
+PLOTS = ("ratio", "errors", "roc")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One row to find: a format for some layers, or with none for the whole network."""
+class Scan(list[ScanRow]):
+    """The rows of a scan, float's in front, and what they are of.
 
-    preset: str
-    layers: tuple[str, ...]
-    width: int
-    integer: int
-    precision: str
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all rows of a scan share: the network, the batch, its classes if there are labels, float's outputs.
-
-    ``precision`` is that of layers which are not varied; ``table_size`` as for :func:`fxsim.quantize`.
+    A list of :class:`ScanRow` with pictures and a page beside it. ``task``: the network, the batch and its labels.
     """
 
-    source: Source
-    x: NDArray[Any]
-    truth: metrics.Classes | None
-    want: metrics.Array
-    precision: str
-    table_size: int | None = None
+    def __init__(self, rows: Iterable[ScanRow], task: Task) -> None:
+        super().__init__(rows)
+        self.task = task
 
-    @cached_property
-    def best(self) -> float | None:
-        """Float's own AUC."""
-        return None if self.truth is None else metrics.mean_auc(metrics.class_aucs(self.want, self.truth))
+    @property
+    def formats(self) -> list[ScanRow]:
+        """The rows of formats: all but float's, and that of a graph."""
+        return [row for row in self if row.width is not None]
 
-    def row(self, job: Job | None, got: metrics.Array) -> ScanRow:
-        """The row of a job's outputs; float's own without a job."""
-        error = np.abs(got - self.want)
-        right = area = ratio = None
-        areas: tuple[float | None, ...] = ()
-        if self.truth is not None:
-            right = metrics.accuracy(got, self.truth)
-            areas = metrics.class_aucs(got, self.truth)
-            area = metrics.mean_auc(areas)
-            ratio = area / self.best if area is not None and self.best else None
-        return ScanRow(
-            job.preset if job else "float",
-            ",".join(job.layers) if job else "",
-            job.width if job else None,
-            job.integer if job else None,
-            job.precision if job else "float",
-            right,
-            area,
-            ratio,
-            areas,
-            float(error.max()),
-            float(error.mean()),
+    def held(self, ratio: float = HOLD) -> list[ScanRow]:
+        """For each preset and layer the narrowest format whose AUC (or R²) is at least ``ratio`` times float's.
+
+        Of several equally narrow ones it is the best. Those that none holds are left out. Raises ``FxsimError`` for a
+        ratio outside 0 to 2, or without labels.
+        """
+        return held(self, ratio)
+
+    def plot(self, what: str | None = None, *, hold: float | None = None) -> Figure:
+        """A picture, which notebooks show: "ratio" (AUC or R² over float's against bits), "errors" or "roc".
+
+        ``ratio`` by default, and ``errors`` without labels. ``hold``: the share of float's AUC or R² that is drawn as
+        a line, with the formats that hold it; 0.99 by default. Raises ``FxsimError`` for what the scan does not have.
+        """
+        from . import curves
+
+        labelled = bool(self[0].ratio)
+        what = what or ("ratio" if labelled else "errors")
+        if what not in PLOTS:
+            raise FxsimError(f"a scan plots {', '.join(PLOTS)}, not {what!r}")
+        if what == "errors":
+            return curves.error_figure(self)
+        if not labelled:
+            raise FxsimError(f"{what} needs labels y, of more than one class or varying")
+        picked = self.held(HOLD if hold is None else hold)
+        if what == "ratio":
+            return curves.ratio_figure(self, HOLD if hold is None else hold, picked)
+        if self.task.truth is None:
+            raise FxsimError("roc needs labels y that are classes")
+        return curves.roc_figure(self.task.truth, self.task.want, self._outputs(picked))
+
+    def _outputs(self, picked: Sequence[ScanRow]) -> dict[str, Any]:
+        """Outputs of the formats that were picked; where there are none, of the best; by what they are."""
+        chosen = picked or ([max(self.formats, key=lambda row: row.ratio or 0.0)] if self.formats else [])
+        outputs = {}
+        for row in chosen:
+            layers = tuple(row.layers.split(",")) if row.layers else ()
+            name = f"{row.preset}, {row.precision}{f' for {row.layers}' if row.layers else ''}"
+            outputs[name] = self.task.outputs(row.preset, layers, row.precision)
+        return outputs
+
+    def page(self, hold: float | None = None) -> str:
+        """``report.html`` as text: verdicts, pictures, every row."""
+        return self.files(hold)["report.html"].decode()
+
+    def files(self, hold: float | None = None, draws: bool = True) -> dict[str, bytes]:
+        """What the command line writes beside ``scan.json``: rows, pictures (if ``draws``) and the page."""
+        from . import curves, report, scan_page
+
+        hold = self.share(hold)
+        picked = [] if hold is None else self.held(hold)
+        figures = {}
+        if draws and self.formats:
+            figures["errors.png"] = curves.error_figure(self)
+            if hold is not None:
+                figures["scan.png"] = self.plot("ratio", hold=hold)
+        if draws and hold is not None and self.task.truth is not None and self.formats:
+            figures["roc.png"] = self.plot("roc", hold=hold)
+        pictures = {name: report.png(one) for name, one in figures.items()}
+        page = scan_page.report(self.task.source.name, len(self.task.x), self, hold, picked, pictures)
+        return {"scan.csv": report.to_csv(self), **pictures, "report.html": page.encode()}
+
+    def share(self, hold: float | None) -> float | None:
+        """The share to hold: as given, or 0.99 where there are labels. Raises ``FxsimError`` where it cannot be."""
+        if hold is None and not self[0].ratio:
+            return None
+        hold = HOLD if hold is None else hold
+        held(self[:1], hold)
+        return hold
+
+    def save(self, folder: str | os.PathLike[str], hold: float | None = None) -> list[str]:
+        """Write rows, pictures and page into a folder; returns the names of the files."""
+        from .files import write_files
+
+        return write_files(folder, self.files(hold))
+
+    def summary(self) -> Summary:
+        """All rows as a table, for people, notebooks and programs."""
+        from . import scan_page
+
+        facts = {"name": self.task.source.name, "sequences": len(self.task.x), "precision": self.task.precision}
+        return Summary(repr(self), {"scan": facts}, [scan_page.listing(self)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, as ``fxsim scan --json`` prints it."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        name, first = self.task.source.name, self[0]
+        known = {"accuracy": first.accuracy, "AUC": first.auc, "R²": first.r2}
+        scores = ", ".join(f"{name} {value:.5g}" for name, value in known.items() if value is not None)
+        count = len(self.formats)
+        return f"Scan of {name}: {count} format{'s' * (count != 1)}, {len(self.task.x)} sequences" + (
+            f"; float: {scores}" if scores else ""
         )
-
-    def outputs(
-        self, preset: str, layers: tuple[str, ...], precision: str, threads: int | None = None
-    ) -> metrics.Array:
-        """Outputs (batch, *output shape) with a precision for some layers, or for all."""
-        from .simulation import predict  # late: it brings a compiler
-
-        own = dict.fromkeys(layers, precision)
-        base = self.precision if own else precision
-        graph = quantize(self.source, precision=base, preset=preset, layers=own, table_size=self.table_size)
-        return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
-
-    def measure(self, job: Job, threads: int | None = None) -> ScanRow:
-        """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""
-        try:
-            return self.row(job, self.outputs(job.preset, job.layers, job.precision, threads))
-        except FxsimError as error:
-            raise FxsimError(f"{job.preset}, {job.precision}: {error}") from None
-
-
-def make_task(
-    source: Source, x: ArrayLike, labels: ArrayLike | None, precision: str = DEFAULT, table_size: int | None = None
-) -> Task:
-    """Check the batch and its labels, and run it in float; raises ``FxsimError`` for what does not fit."""
-    values = np.asarray(x)
-    if values.dtype.kind not in "fiub":
-        raise FxsimError(f"input must be numbers, not {values.dtype}")
-    if not values.size:
-        raise FxsimError("a scan needs at least one sequence")
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        where = tuple(map(int, bad[0]))
-        raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
-    want = floating.predict(source, values)
-    truth = None if labels is None else metrics.classes(np.asarray(labels), want)
-    return Task(source, values, truth, want, precision, table_size)
-
-
-def make_jobs(
-    source: Source,
-    widths: Iterable[int],
-    *,
-    precision: str = DEFAULT,
-    integers: Iterable[int] | None = None,
-    preset: str | None = None,
-    layers: Iterable[str] = (),
-    table_size: int | None = None,
-) -> list[Job]:
-    """Every combination, as for :func:`scan`; raises ``FxsimError`` for one that no network can have."""
-    if preset not in (None, *PRESETS, BOTH):
-        raise FxsimError(f"preset must be one of {', '.join((*PRESETS, BOTH))}, not {show(preset)}")
-    presets = PRESETS if preset == BOTH else (preset or PRESETS[0],)
-    if table_size is not None:
-        for name in presets:
-            check_table_size(table_size, name)
-    groups = [tuple(group.split(",")) for group in layers] or [()]
-    for group in groups:
-        check_layers(source, group)
-    bits = [Fixed.parse(precision).integer] if integers is None else list(dict.fromkeys(integers))
-    jobs = []
-    for integer in bits:
-        for width in dict.fromkeys(widths):
-            text = with_bits(precision, width, None if integers is None else integer)
-            for name in presets:
-                if name == "exact":
-                    Formats.of(text)
-                jobs += [Job(name, group, width, integer, text) for group in groups]
-    if not jobs:
-        raise FxsimError("a scan needs at least one width and one number of integer bits")
-    return sorted(jobs, key=lambda job: (presets.index(job.preset), groups.index(job.layers)))
-
-
-def with_bits(precision: str, width: int, integer: int | None) -> str:
-    """A precision with another width and, unless None, other integer bits; its modes stay as they are written."""
-    Fixed.parse(precision)
-    head, inside, tail = re.split(r"[<>]", precision, maxsplit=2)
-    fields = [field.strip() for field in inside.split(",")]
-    if integer is not None:
-        if len(fields) < 2:
-            raise FxsimError(f"precision must be like ap_fixed<W,I> where integer bits vary, not {show(precision)}")
-        fields[1] = str(integer)
-    text = f"{head}<{','.join((str(width), *fields[1:]))}>{tail}"
-    Fixed.parse(text)
-    return text
 
 
 def scan(
@@ -180,18 +156,21 @@ def scan(
     preset: str | None = None,
     layers: Iterable[str] = (),
     table_size: int | None = None,
+    regression: bool | None = None,
+    graph: Graph | None = None,
     folder: str | os.PathLike[str] | None = None,
     dask: str | None = None,
     progress: Progress | None = None,
-) -> list[ScanRow]:
+) -> Scan:
     """Float first, then a row for each preset, layer, number of integer bits and width.
 
     Parameters
     ----------
     x, labels
-        A batch (batch, *source.shape), and perhaps its classes: (batch,) integers, 0 and 1 for one output; or (batch,
-        outputs) one-hot. AUC of several classes: the mean over the classes, each against the rest; those of each class
-        stand in ``ScanRow.class_aucs``.
+        A batch (batch, *source.shape), and perhaps labels. Classes: (batch,) integers, 0 and 1 for one output; or
+        (batch, outputs) one-hot. AUC of several classes: the mean over the classes, each against the rest; those of
+        each class stand in ``ScanRow.class_aucs``. Real numbers: (batch, *output shape), or (batch,) for one output,
+        to which R² and errors are found.
     widths, integers
         They take the place of the bits of ``precision``, whose modes stay; without ``integers`` its integer bits do.
     preset : {"exact", "hls4ml", "both"}
@@ -201,6 +180,10 @@ def scan(
         commas get them together. Empty: the whole network gets them.
     table_size : int, optional
         Entries of every function table, as for :func:`fxsim.quantize`.
+    regression : bool, optional
+        Whether labels are real numbers. By default they are if they are not class numbers or one-hot rows.
+    graph : Graph, optional
+        A graph of the same network, which gets a row of its own behind float's. With it there need be no widths.
     folder : path, optional
         Where each row is kept as it is done, in ``scan.json``. What is there already is not computed again.
     dask : str, optional
@@ -216,9 +199,11 @@ def scan(
     """
     widths, integers, layers = list(widths), None if integers is None else list(integers), list(layers)
     shared: dict[str, Any] = {"precision": precision, "table_size": table_size}
-    jobs = make_jobs(source, widths, integers=integers, preset=preset, layers=layers, **shared)
-    task = make_task(source, x, labels, **shared)
-    return run(task, jobs, labels, folder=folder, dask=dask, progress=progress)
+    jobs = []
+    if widths or graph is None:
+        jobs = make_jobs(source, widths, integers=integers, preset=preset, layers=layers, **shared)
+    task = make_task(source, x, labels, **shared, regression=regression)
+    return run(task, jobs, labels, graph=graph, folder=folder, dask=dask, progress=progress)
 
 
 def run(
@@ -226,24 +211,25 @@ def run(
     jobs: Sequence[Job],
     labels: ArrayLike | None,
     *,
+    graph: Graph | None = None,
     folder: str | os.PathLike[str] | None = None,
     dask: str | None = None,
     progress: Progress | None = None,
-) -> list[ScanRow]:
+) -> Scan:
     """The rows of some jobs, float's in front; options as for :func:`scan`."""
-    reference = task.row(None, task.want)
+    first = [task.row(None, task.want), *([] if graph is None else [task.of_graph(graph)])]
     with _measurer(dask) as measure:
         if folder is None:
             found = list(_measure(measure, task, jobs, [], progress))
-            return [reference, *_ordered(jobs, found)]
-        with record(os.fspath(folder), _facts(task, jobs, labels)) as kept:
+            return Scan([*first, *_ordered(jobs, found)], task)
+        with record(os.fspath(folder), _facts(task, jobs, labels, graph)) as kept:
             if not kept.rows:
-                kept.rows.append(reference)  # and written with the first row that is found
-            for row in _measure(measure, task, jobs, kept.rows[1:], progress):
+                kept.rows.extend(first)  # and written with the first row that is found
+            for row in _measure(measure, task, jobs, kept.rows, progress):
                 kept.add(row)
-            rows = [reference, *_ordered(jobs, kept.rows[1:])]
+            rows = [*first, *_ordered(jobs, kept.rows)]
             kept.write(rows)
-            return rows
+            return Scan(rows, task)
 
 
 @contextmanager
@@ -258,7 +244,7 @@ def _measurer(dask: str | None) -> Iterator[Measure]:
         yield measure
 
 
-def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None) -> dict[str, Any]:
+def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None, graph: Graph | None) -> dict[str, Any]:
     from . import __version__
 
     def each(name: str) -> list[Any]:
@@ -270,6 +256,8 @@ def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None) -> dict[st
         "data": digest_arrays(task.x, None if labels is None else np.asarray(labels)),
         "precision": task.precision,
         "table_size": task.table_size,
+        "regression": task.target is not None,
+        "graph": graph and graph.digest,
         "preset": each("preset"),
         "layer": [",".join(group) for group in each("layers")],
         "width": each("width"),
@@ -303,20 +291,18 @@ def _measure(
 
 
 def held(rows: Sequence[ScanRow], ratio: float) -> list[ScanRow]:
-    """For each preset and layer of a scan the narrowest row whose AUC is at least ``ratio`` times that of float.
-
-    Of several equally narrow ones it is the best. Those that none holds are left out. Raises ``FxsimError`` for a
-    ratio outside 0 to 2, or rows without an AUC.
-    """
+    """As :meth:`Scan.held`."""
     if not 0 < ratio <= 2:
         raise FxsimError(f"the ratio to hold must be above 0 and at most 2, not {ratio}")
-    if not rows[0].auc:
-        raise FxsimError("a ratio can be held only with labels y, of more than one class")
+    if not rows[0].ratio:
+        raise FxsimError("a ratio can be held only with labels y, of more than one class, or with float's R² above 0")
     found: dict[tuple[str, str], ScanRow] = {}
     for row in rows[1:]:
-        assert row.width is not None and row.auc_ratio is not None
+        if row.width is None:
+            continue  # a graph's
+        assert row.ratio is not None
         best = found.get((row.preset, row.layers))
-        order = (row.width, -row.auc_ratio)
-        if row.auc_ratio >= ratio and (best is None or order < (best.width, -(best.auc_ratio or 0.0))):
+        order = (row.width, -row.ratio)
+        if row.ratio >= ratio and (best is None or order < (best.width, -(best.ratio or 0.0))):
             found[row.preset, row.layers] = row
     return list(found.values())

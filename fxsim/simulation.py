@@ -39,7 +39,7 @@ _NOTHING = Wanted()
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What a simulation gives.
 
@@ -57,6 +57,12 @@ class Run:
     overflows: dict[str, int]
     overflow_counts: dict[str, IntArray]
     trace: dict[str, IntArray]
+
+    def __repr__(self) -> str:
+        count = len(self.raw)
+        traced = f", {len(self.trace)} traced tensors" if self.trace else ""
+        outputs = f"outputs {self.raw.shape}, {sum(self.overflows.values())} overflows{traced}"
+        return f"Run of {count} sequence{'s' * (count != 1)}: {outputs}"
 
 
 def quantize_inputs(graph: Graph, x: ArrayLike, raw: bool = False) -> IntArray:

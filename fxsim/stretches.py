@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from . import blocks, kernels, overflows, reference
 from .engine import Host, host
 from .errors import FxsimError
 from .fixed import Fixed, IntArray, Overflow
+from .forks import cached_property, hold_over_forks
 from .frame import WORDS, Wanted, wants_count
 from .graph import Graph, Layer, Shape
 from .kernels import Kernel
@@ -122,6 +123,7 @@ class _Recent:
     def __init__(self) -> None:
         self._found: dict[object, tuple[Graph, Any]] = {}
         self._lock = threading.RLock()  # what is made may need more that is made
+        hold_over_forks(self._lock)
 
     def find(self, graph: Graph, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` made for ``graph`` and ``key``, now or before."""

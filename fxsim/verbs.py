@@ -4,38 +4,31 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import sys
 import warnings
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import api, boxes, curves, files, plans, profiles, report, scan_page, scans
+from . import api, files, plans, profiles, report, scan_page, scan_tasks, scans, summaries
 from .errors import FxsimError
-from .exact_tables import table_report
 from .extras import importing
-from .fixed import Fixed
 from .folder import MANIFEST, read_json
 from .graph import SUFFIX, Graph, write_whole
-from .page import Part, Table, Text
-from .program import Lookup, Program
+from .listing import Column, Listing
+from .page import Part, Text
 from .quantization import DEFAULT
-from .ranges import bounds
-from .records import NAME, ScanRow
-from .terminal import progress, show_table
-from .verdicts import CELLS, REPORT
+from .records import NAME
+from .terminal import Output
+from .verdicts import CELLS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from rtl.folding import Plan
+
+    from .importers.source import Source
 
 
 #: What a folding is chosen by.
@@ -45,7 +38,7 @@ _BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval", "reuse")
 def _load(given: Namespace) -> Graph:
     return api.load(
         given.model,
-        weights=given.weights,
+        weights=None if given.float is not None else given.weights,  # of the float model then
         precision=given.precision,
         config=given.config,
         preset=given.preset,
@@ -53,174 +46,118 @@ def _load(given: Namespace) -> Graph:
     )
 
 
-def info(given: Namespace) -> None:
+def _is_graph(given: Namespace) -> bool:
+    return str(given.model).endswith(SUFFIX)
+
+
+def _source(given: Namespace, purpose: str) -> Source:
+    """The float network: MODEL itself, or --float beside a .fx graph."""
+    if not _is_graph(given):
+        if given.float is not None:
+            raise FxsimError(f"--float goes with a {SUFFIX} graph as MODEL; {given.model} is a float model itself")
+        return api.read_source(given.model, given.weights)
+    if given.float is None:
+        raise FxsimError(f"{given.model}: is a quantised graph; for {purpose}, give the trained model with --float")
+    return api.read_source(given.float, given.weights)
+
+
+def info(given: Namespace, out: Output) -> None:
     """Show layers, formats, ranges and tables."""
     graph = _load(given)
-    shape = report.dimensions(graph.shape)
-    print(f"{graph.name}: input {shape} x {graph.input}, {graph.parameters} parameters, {graph.digest}")
-    layers = []
-    for layer, _, _, out, type in graph.flow():
-        parameters = sum(program.parameters for program in layer.programs.values())
-        layers.append((layer.name, layer.kind, report.dimensions(out), type, parameters))
-    show_table("Layers", ("<layer", "<kind", "<result", "<format", "parameters"), layers)
-    programs = [item for layer in graph.layers for item in layer.programs.items()]
-    columns: Sequence[str] = ("<tensor", "<op", "elements", "<format", "smallest", "largest", "<can overflow")
-    show_table("Tensors, with proven ranges", columns, (row for item in programs for row in _tensors(*item)))
-    tables: list[Sequence[object]] = [row for item in programs for row in _tables(*item)]
-    if tables:
-        with suppress(FxsimError):  # hls4ml's tables: their errors are what hls4ml's are
-            tables = [(*row, *report.short([one.error])) for row, one in zip(tables, table_report(graph), strict=True)]
-        columns = ("<tensor", "<function", "entries", "step", "from", "to", "<values", "largest error")
-        show_table("Tables", columns, tables)
+    facts = summaries.facts(graph)
+    out.fact("network", summaries.heading(graph), facts)
+    out.note(f"digest {graph.digest}\n")
+    for listing in graph.summary().listings:
+        out.table(listing)
 
 
-def _tensors(prefix: str, program: Program) -> Iterator[Sequence[object]]:
-    for name, found in bounds(program).items():
-        op = program[name]
-        low, high = found.low * op.type.lsb, found.high * op.type.lsb
-        over = "yes" if found.overflows else ""
-        yield f"{prefix}.{name}", op.kind, program.sizes[name], op.type, *report.short((low, high)), over
+def quantize(given: Namespace, out: Output) -> None:
+    """Write the quantised network, which every verb takes as MODEL."""
+    if _is_graph(given):
+        raise FxsimError(f"{given.model}: is quantised already")
+    if not given.output.endswith(SUFFIX):
+        raise FxsimError(f"the output must be a {SUFFIX} file, not {given.output}")
+    graph = _load(given)
+    graph.save(given.output)
+    out.fact("network", f"{summaries.heading(graph)}\n{given.output}: digest {graph.digest}", summaries.facts(graph))
 
 
-def _tables(prefix: str, program: Program) -> Iterator[Sequence[object]]:
-    for op in program.ops:
-        if isinstance(op, Lookup):
-            table, step = op.table, 2.0**-op.table.frac / op.table.scale
-            ends = report.short((step, table.first * step, table.last * step))
-            yield f"{prefix}.{op.name}", table.name, len(table.values.data), *ends, table.values.type
-
-
-def predict(given: Namespace) -> None:
+def predict(given: Namespace, out: Output) -> None:
     """Write the outputs for a batch."""
     from .overflows import describe
     from .simulation import simulate  # late: it brings a compiler
 
     graph, x = _load(given), files.load_array(given.inputs)
-    with progress("simulate") as update:
+    with out.progress("simulate") as update:
         run = simulate(graph, x, progress=update)
     told = describe(graph, np.asarray(x), run)
     if told:
-        print(f"fxsim: {told}", file=sys.stderr)
-    out = run.raw if given.raw else run.values
-    files.save_array(given.output, out)
-    print(f"{given.output}: {out.dtype} {out.shape}, {graph.output}")
+        out.warn(told)
+    y = run.raw if given.raw else run.values
+    files.save_array(given.output, y)
+    facts = {"file": given.output, "type": str(y.dtype), "shape": y.shape, "format": str(graph.output)}
+    out.fact("output", f"{given.output}: {y.dtype} {y.shape}, {graph.output}", facts)
 
 
-def _can_draw() -> bool:
+def _can_draw(out: Output) -> bool:
     """Whether matplotlib is there; says so where it is not, before the work rather than after it."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its remarks on folders and fonts
     try:
         report.figure(1, 1)
     except FxsimError as error:
-        print(f"fxsim: tables without pictures: {error}", file=sys.stderr)
+        out.warn(f"tables without pictures: {error}")
         return False
     return True
 
 
-def profile(given: Namespace) -> None:
+def profile(given: Namespace, out: Output) -> None:
     """Show and write ranges, overflows, errors, and formats that would be enough."""
-    draws = _can_draw()
+    draws = _can_draw(out)
     graph, x = _load(given), files.load_array(given.inputs)
-    # A saved graph has no float network to compare with.
-    source = None if str(given.model).endswith(SUFFIX) else api.read_source(given.model, given.weights)
-    with progress("profile") as update:
+    # A saved graph has no float network to compare with, unless it is given.
+    source = None if _is_graph(given) and given.float is None else _source(given, "profile")
+    with out.progress("profile") as update:
         found = profiles.profile(graph, x, source, update)
-    data = {
-        "profile.csv": report.to_csv(found.tensors),
-        "profile.json": _json(dataclasses.asdict(found)),
-    }
-    if draws:
-        data["profile.png"] = report.png(boxes.activation_figure(found))
-    data["weights.csv"] = report.to_csv(found.weights)
-    if draws:
-        data["weights.png"] = report.png(boxes.weight_figure(found))
-    if found.layers:
-        data["errors.csv"] = report.to_csv(found.layers)
-    names = _write(given.output, data)
-    _show_profile(found)
-    print(names)
+    names = files.write_files(given.output, found.files(draws))
+    out.fact("profile", None, {"name": graph.name, "digest": graph.digest, "sequences": found.sequences})
+    for listing in found.summary().listings:
+        out.table(listing)
+    out.files(given.output, names)
 
 
-def _show_profile(found: profiles.Profile) -> None:
-    limits = ("float from", "to", "fixed from", "to")
-    columns: Sequence[str] = ("<tensor", "<format", *limits, "overflows", "largest error", "rms error", "correlation")
-    columns = (*columns, "<enough here", "<proven")
-    rows = []
-    for row in found.tensors:
-        if row.kind not in boxes.HIDDEN:
-            ends = (row.float_low, row.float_high, row.seen_low, row.seen_high)
-            errors = (row.overflows, row.largest_error, row.rms_error, row.correlation)
-            rows.append(report.short((row.tensor, row.format, *ends, *errors, row.enough, row.proven)))
-    show_table(f"Values of {found.sequences} sequences", columns, rows)
-    columns = ("<weights", "<format", *limits, "to zero", "outside", "largest error", "rms error", "<enough")
-    rows = []
-    for one in found.weights:
-        ends = (one.float_low, one.float_high, one.seen_low, one.seen_high)
-        errors = (one.zeros, one.outside, one.largest_error, one.rms_error)
-        rows.append(report.short((one.tensor, one.format, *ends, *errors, one.enough)))
-    show_table("Weights", columns, rows)
-    if found.layers:
-        columns = ("<layer", "<format", *limits, "largest error", "rms error", "correlation")
-        show_table("Results against float", columns, [report.short(dataclasses.astuple(row)) for row in found.layers])
-
-
-def _json(data: object) -> bytes:
-    return (json.dumps(data, indent=1) + "\n").encode()
-
-
-def _write(folder: str, data: dict[str, bytes], *there: str) -> str:
-    place = files.make_folder(folder)
-    for name, content in data.items():
-        write_whole(place / name, content)
-    return f"{folder}: {', '.join((*there, *data))}"
-
-
-def scan(given: Namespace) -> None:
-    """Show and write accuracy, AUC and error against formats, and the narrowest that holds a share of the AUC."""
+def scan(given: Namespace, out: Output) -> None:
+    """Show and write accuracy, AUC, R² and error against formats, and the narrowest that holds a share of float's."""
     if given.config is not None:
         raise FxsimError("a scan varies the precision, so it takes --precision and --preset but no --config")
-    draws = _can_draw()
-    source = api.read_source(given.model, given.weights)
+    draws = _can_draw(out)
+    graph = Graph.load(given.model) if _is_graph(given) else None
+    if graph is None and given.width is None:
+        raise FxsimError("the following arguments are required: --width (or a .fx graph as MODEL, with --float)")
+    source = _source(given, "scan")
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
     precision = DEFAULT if given.precision is None else given.precision
-    options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}
-    jobs = scans.make_jobs(source, given.width, precision=precision, table_size=given.table_size, **options)
-    task = scans.make_task(source, arrays["x"], labels, precision, given.table_size)
-    hold, reference = given.hold, task.row(None, task.want)
-    if hold is not None or reference.auc is not None:
-        hold = scans.HOLD if hold is None else hold
-        scans.held([reference], hold)  # refused now, too
-    with progress("scan") as update:
-        rows = scans.run(task, jobs, labels, folder=given.output, dask=given.dask, progress=update)
-    picked = [] if hold is None else scans.held(rows, hold)
-    figures = {"errors.png": curves.error_figure(rows)} if draws else {}
-    if draws and hold is not None:
-        figures |= {"scan.png": curves.ratio_figure(rows, hold, picked), "roc.png": _roc(task, rows, picked)}
-    pictures = {name: report.png(one) for name, one in figures.items()}
-    page = scan_page.report(source.name, len(task.x), rows, hold, picked, pictures)
-    names = _write(given.output, {"scan.csv": report.to_csv(rows), **pictures, REPORT: page.encode()}, NAME)
-    columns = ("<preset", "<layer", *scan_page.columns(rows))
-    lines = ((row.preset, row.layers, *scan_page.cells(row)) for row in rows)
-    show_table(f"{source.name}, {len(task.x)} sequences", columns, lines)
-    for key in scan_page.groups(rows) if hold is not None else ():
-        print(scan_page.verdict(key, hold, picked)[1])
-    print(names)
+    shared = {"precision": precision, "table_size": given.table_size}
+    jobs = []
+    if given.width is not None:
+        options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}
+        jobs = scan_tasks.make_jobs(source, given.width, **shared, **options)
+    task = scan_tasks.make_task(source, arrays["x"], labels, **shared, regression=given.regression or None)
+    hold = scans.Scan([task.row(None, task.want)], task).share(given.hold)  # refused now, not after the work
+    with out.progress("scan") as update:
+        rows = scans.run(task, jobs, labels, graph=graph, folder=given.output, dask=given.dask, progress=update)
+    names = files.write_files(given.output, rows.files(hold, draws))
+    out.fact("scan", None, {"name": source.name, "sequences": len(task.x), "precision": precision})
+    out.table(scan_page.listing(rows, f"{source.name}, {len(task.x)} sequences"))
+    if hold is not None:
+        picked, groups = rows.held(hold), scan_page.groups(rows)
+        for key in groups:
+            out.note(scan_page.verdict(key, hold, picked, scan_page.score(rows))[1])
+        out.records("held", [scan_page.choice(key, hold, picked) for key in groups])
+    out.files(given.output, [NAME, *names])
 
 
-def _roc(task: scans.Task, rows: Sequence[ScanRow], picked: Sequence[ScanRow]) -> Figure:
-    """ROC curves of the formats that were picked; where there are none, of the best."""
-    chosen = picked or [max(rows[1:], key=lambda row: row.auc_ratio or 0.0)]
-    assert task.truth is not None
-    outputs = {}
-    for row in chosen:
-        layers = tuple(row.layers.split(",")) if row.layers else ()
-        name = f"{row.preset}, {row.precision}{f' for {row.layers}' if row.layers else ''}"
-        outputs[name] = task.outputs(row.preset, layers, row.precision)
-    return curves.roc_figure(task.truth, task.want, outputs)
-
-
-def plan(given: Namespace) -> None:
+def plan(given: Namespace, out: Output) -> None:
     """Show the foldings that no other beats, from fast to small, and the chosen one among them."""
     with importing("plan", "rtl"):
         from rtl.folding import make_plan
@@ -231,63 +168,57 @@ def plan(given: Namespace) -> None:
     where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
     chosen = None
     if any(value is not None for value in wanted.values()):
-        chosen = make_plan(graph, api.plan(graph, **wanted, **where), given.clock_mhz, given.family)
+        chosen = make_plan(graph, api.plan(graph, **wanted, **where, framing=given.framing))
     for name in ("output", "stages"):
         if chosen is None and getattr(given, name):
             raise FxsimError(f"--{name} needs one of --{', --'.join(_BUDGETS[:-1])} and --{_BUDGETS[-1]}")
     front = api.pareto(graph, **where)
     title = f"{graph.name} at {given.clock_mhz:g} MHz, {given.family}; latency and interval in cycles"
-    show_table(title, plans.COLUMNS, plans.rows(front, chosen))
+    facts = {"name": graph.name, "digest": graph.digest, "clock_mhz": given.clock_mhz, "family": given.family}
+    out.fact("network", None, facts)
+    out.table(plans.listing(front, chosen, title))
     if chosen is not None and given.stages:
-        _show_stages(chosen)
+        _show_stages(chosen, out)
     if chosen is not None and given.output is not None:
-        write_whole(given.output, (json.dumps(chosen.folding.to_json(), indent=1) + "\n").encode())
+        write_whole(given.output, chosen.folding.to_file().encode())
     if picture is not None:
         plans.draw(front, chosen, picture)
         write_whole(given.plot, report.png(picture))
 
 
-def _show_stages(one: Plan) -> None:
+def _show_stages(one: Plan, out: Output) -> None:
     with importing("plan", "rtl"):
         from rtl.stages import heading, stages
 
     for layer, schedule in zip(one.layers, one.schedules, strict=True):
         if schedule is not None:
-            rows = [(stage.cycle, ", ".join(stage.operators)) for stage in stages(schedule, layer.labels)]
-            show_table(heading(layer.name, schedule), ("cycle", "<operators of the first beat"), rows)
+            rows = [(layer.name, stage.cycle, stage.operators) for stage in stages(schedule, layer.labels)]
+            out.table(Listing("stages", heading(layer.name, schedule), plans.STAGES, rows))
 
 
 def _beat(text: str | None) -> str | int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() else text
 
 
-def _accuracy(given: Namespace) -> list[Part]:
+def _accuracy(given: Namespace, graph: Graph) -> list[Part]:
     """How well a network does on data, for the page of its design."""
     if given.data is None:
         return []
-    if given.config is not None:
-        raise FxsimError("--data takes --precision and --preset but no --config")
-    source, data = api.read_source(given.model, given.weights), files.load_arrays(given.data, "x")
-    precision = DEFAULT if given.precision is None else given.precision
-    widths = [Fixed.parse(precision).width]
-    rows = scans.scan(
-        source, data["x"], data.get("y"), widths,
-        precision=precision, preset=given.preset, table_size=given.table_size,
-    )  # fmt: skip
-    cells = [(row.precision, *report.short([row.accuracy, row.auc, row.largest_error, row.mean_error])) for row in rows]
-    table = Table(("<precision", "accuracy", "AUC", "largest error", "mean error"), cells)
+    source, data = _source(given, "--data"), files.load_arrays(given.data, "x")
+    task = scan_tasks.make_task(source, data["x"], data.get("y"))
+    table = scan_page.listing([task.row(None, task.want), task.of_graph(graph)]).part("preset")
     return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]
 
 
-def export(given: Namespace) -> None:
+def export(given: Namespace, out: Output) -> None:
     """Write a design."""
     with importing("export", "rtl"):
         from rtl.size import LargeDesign
 
-    accuracy = _accuracy(given)
+    graph = _load(given)
     write = partial(
         api.export,
-        _load(given),
+        graph,
         given.output,
         folding=given.folding,
         reuse=given.reuse,
@@ -304,72 +235,100 @@ def export(given: Namespace) -> None:
         input_beat=_beat(given.input_beat),
         framing=given.framing,
         top=given.top,
-        accuracy=accuracy,
+        accuracy=_accuracy(given, graph),
     )
-    with warnings.catch_warnings(record=True) as notes, progress("export") as update:
+    with warnings.catch_warnings(record=True) as notes, out.progress("export") as update:
         warnings.simplefilter("always", UserWarning)
         try:
             ip = write(progress=update)
         except LargeDesign as error:
             if not given.yes:
                 raise
-            print(f"a large design: {error.size}", file=sys.stderr, flush=True)
+            out.warn(f"a large design: {error.size}")
             ip = write(progress=update, large=True)
     timing, cost = ip.manifest["timing"], ip.manifest["cost"]
     written = (MANIFEST, *ip.manifest["written"])
-    names = sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written})
-    print(f"{ip.folder}: {', '.join(names)}")
+    out.files(ip.folder, sorted({name.partition("/")[0] + "/" * ("/" in name) for name in written}))
     for note in notes:
-        print(note.message)
-    print(
+        out.warn(str(note.message))
+    line = (
         f"{cost['multipliers']} multipliers, latency {timing['latency']} cycles ({ip.latency_us:.3f} us at "
         f"{ip.manifest['clock_mhz']:g} MHz), {timing['latency_after_last']} after the last beat, "
         f"interval {timing['interval']} cycles"
     )
+    kept = ("top", "digest", "family", "clock_mhz", "timing", "folding", "cost")
+    out.fact("design", line, {name: ip.manifest[name] for name in kept})
 
 
-def check(given: Namespace) -> None:
+def check(given: Namespace, out: Output) -> None:
     """Hold a design's Verilog against the simulator."""
     inputs = None if given.inputs is None else np.asarray(files.load_array(given.inputs))
-    with warnings.catch_warnings(record=True) as doubts, progress("check") as update:
+    with warnings.catch_warnings(record=True) as doubts, out.phases("check") as bars:
         warnings.simplefilter("always", UserWarning)
-        found = api.check(
-            given.folder, sequences=given.sequences, inputs=inputs, simulator=given.simulator, progress=update
-        )
-    rows: list[Sequence[object]] = []
-    if found.measured is not None:
-        rows += [("sequences", found.sequences), ("values compared", found.values), ("different", found.differences)]
-        rows += [("clock cycles", found.cycles)]
-        for name in ("latency", "latency_after_last", "interval"):
-            measured, predicted = getattr(found.measured, name), getattr(found.predicted, name)
-            rows.append((f"{name.replace('_', ' ')}, predicted = measured", f"{predicted} = {measured}"))
-    rows.append((f"cocotb tests passed ({given.simulator})", len(found.tests)))
-    show_table(f"{found.top}: the Verilog agrees", ("<", ""), rows)
+        try:
+            found = api.check(
+                given.folder,
+                sequences=given.sequences,
+                inputs=inputs,
+                simulator=given.simulator,
+                quick=given.quick,
+                waves=given.waves,
+                phase=None if bars is None else bars.phase,
+                progress=None if bars is None else bars.progress,
+            )
+        except Exception as error:
+            if hasattr(error, "kind"):  # a Mismatch, which is a result, too
+                out.fact("check", None, {"agrees": False, **_where(error), "message": str(error)})
+                out.finish()
+            raise
+    facts = {"agrees": True, **dataclasses.asdict(found), "simulator": given.simulator}
+    out.fact("check", summaries.check(found, given.simulator), facts)
+    for remark in found.remarks:
+        out.note(remark)
     for doubt in doubts:
-        print(f"but: {doubt.message}")
+        out.warn(str(doubt.message))
+    out.records("doubts", [{"doubt": str(doubt.message)} for doubt in doubts])
 
 
-def synth(given: Namespace) -> None:
+def _where(error: Exception) -> dict[str, object]:
+    names = ("kind", "layer", "op", "sequence", "step", "element", "expected", "got")
+    return {name: getattr(error, name) for name in names}
+
+
+_SYNTH = (
+    Column("family", left=True), *(Column(name, head) for name, head in CELLS.items()), Column("latency"),
+    Column("interval"),
+)  # fmt: skip
+_ROUTE = (Column("where", "", left=True), Column("clock_mhz", "clock, MHz"), Column("path_ns", "longest path, ns"))
+
+
+def synth(given: Namespace, out: Output) -> None:
     """Count the cells of a design."""
     found = api.synth(given.folder, family=given.family, route=given.route)
     timing = read_json(Path(given.folder) / MANIFEST).get("timing", {})
-    columns = ("<family", *CELLS.values(), "latency", "interval")
-    numbers = [found[name] for name in CELLS]
-    row = (found["family"], *numbers, timing.get("latency", ""), timing.get("interval", ""))
-    show_table(found["top"], columns, [row])
-    written = f"synth_{found['family']}.json"
+    row = (found["family"], *(found[name] for name in CELLS), timing.get("latency"), timing.get("interval"))
+    out.table(Listing("cells", found["top"], _SYNTH, [row]))
+    written = [f"synth_{found['family']}.json"]
     if given.route:
         routed = found["route"]
-        speeds = [(routed.clock_mhz, routed.planned_ns), (routed.fmax_mhz, routed.path_ns)]
-        rows = [(name, *(f"{x:.1f}" for x in pair)) for name, pair in zip(("planned", "routed"), speeds, strict=True)]
-        show_table("Between registers", ("<", "clock, MHz", "longest path, ns"), rows)
-        print(f"{routed.logic_ns:.1f} ns of the path are logic; from {routed.path[0]} to {routed.path[-1]}")
-        written += f", route_{found['family']}.json"
-    print(f"{given.folder}: {written}")
+        rows = [("planned", routed.clock_mhz, routed.planned_ns), ("routed", routed.fmax_mhz, routed.path_ns)]
+        out.table(Listing("route", "Between registers", _ROUTE, rows))
+        line = f"{routed.logic_ns:.1f} ns of the path are logic; from {routed.path[0]} to {routed.path[-1]}"
+        out.fact("path", line, {"logic_ns": routed.logic_ns, "path": routed.path})
+        written.append(f"route_{found['family']}.json")
+    out.files(given.folder, written)
 
 
-def demo(given: Namespace) -> None:
+def completion(given: Namespace, out: Output) -> None:
+    """Print the script that a shell reads."""
+    from .cli import parser
+    from .completion import script
+
+    print(script(parser(), given.shell), end="")
+
+
+def demo(given: Namespace, out: Output) -> None:
     """Everything, on the network that ships with the package."""
     from .demo.run import run
 
-    run(given.output)
+    run(given.output, out)

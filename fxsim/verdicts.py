@@ -40,6 +40,8 @@ def agrees(found: CheckReport, width: int, inputs: str, doubts: Iterable[str] = 
         rows += [("different", found.differences), ("clock cycles run", found.cycles)]
         if found.inner:
             rows.append(("results of inner operations compared", found.inner))
+        if found.events:
+            rows.append(("events of buffers behind layers, all seen", found.events))
     else:
         parts.append(Verdict(True, "The Verilog agrees:", f"{len(found.tests)} tests passed"))
     parts.append(Facts(rows))

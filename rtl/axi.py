@@ -7,21 +7,12 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
 
-from fxsim.errors import FxsimError, show
-from fxsim.fixed import Fixed
-
-from .folding import Plan
+from .folding import Plan, check_framing
+from .lower import HardLayer
 from .network import Network, NetworkTap
 from .packets import Packets
-from .stream import elements
-
-#: What tells where a sequence ends.
-FRAMINGS = ("tlast", "count")
-
-
-def stride(type: Fixed) -> int:
-    """Bits that one element takes on a bus: its width rounded up to whole bytes."""
-    return -(-type.width // 8) * 8
+from .stream import Buffer, elements
+from .widths import stride
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,33 @@ class TopTap:
         }
 
 
+@dataclass(frozen=True)
+class TopBuffer:
+    """What a buffer does, brought to the top module as wires ``buffer<k>_push``, ``_pop`` and ``_filled``."""
+
+    layer: HardLayer
+    buffer: Buffer
+    push: Signal
+    pop: Signal
+    filled: Signal
+
+    def to_json(self, top: str) -> dict[str, object]:
+        """As listed in the manifest, by the layer that fills it.
+
+        ``passes``: whether a beat may pass through it when it is empty. ``beats_per_sequence``: beats of a sequence.
+        """
+        return {
+            "layer": self.layer.name,
+            "module": top,
+            "push": self.push.name,
+            "pop": self.pop.name,
+            "filled": self.filled.name,
+            "depth": self.buffer.depth,
+            "passes": not self.buffer.registered,
+            "beats_per_sequence": self.layer.steps if self.layer.return_sequences else 1,
+        }
+
+
 class AxiTop(Elaboratable):
     """The top of an exported design; ports named as Vivado's IP packager expects them.
 
@@ -65,7 +83,8 @@ class AxiTop(Elaboratable):
 
     Ports: ``aclk``, ``aresetn`` (synchronous, active low), ``s_axis_t{data,valid,ready,last}``,
     ``m_axis_t{data,valid,ready,last}``, ``frame_error``. Inside, the wires ``tap<k>_valid`` and ``tap<k>_data`` show
-    the results of inner ops to testbenches; nothing reads them, so synthesis drops them.
+    the results of inner ops to testbenches, ``buffer<k>_push``, ``buffer<k>_pop`` and ``buffer<k>_filled`` what the
+    buffer behind each layer does; nothing reads them, so synthesis drops them.
     """
 
     def __init__(self, plan: Plan, framing: str = "tlast") -> None:
@@ -84,6 +103,16 @@ class AxiTop(Elaboratable):
         if framing == "count":
             self.packets = Packets(most_sequences(plan))
         self.taps = [self._tap(k, tap) for k, tap in enumerate(self.network.taps())]
+        self.buffers = [
+            TopBuffer(
+                layer,
+                buffer,
+                Signal(name=f"buffer{k}_push"),
+                Signal(name=f"buffer{k}_pop"),
+                Signal.like(buffer.filled, name=f"buffer{k}_filled"),
+            )
+            for k, (layer, buffer) in enumerate(self.network.buffers())
+        ]
 
     def _tap(self, k: int, tap: NetworkTap) -> TopTap:
         valid, data = Signal(name=f"tap{k}_valid"), Signal(len(tap.tap.data), name=f"tap{k}_data")
@@ -113,8 +142,11 @@ class AxiTop(Elaboratable):
         last = self._counted(m, beat, final, take) if self.framing == "count" else self._framed(m, beat, final, take)
         for tap in self.taps:
             m.d.comb += [tap.valid.eq(tap.source.tap.valid), tap.data.eq(tap.source.tap.data)]
+        for seen in self.buffers:
+            buffer = seen.buffer
+            m.d.comb += [seen.push.eq(buffer.push), seen.pop.eq(buffer.pop), seen.filled.eq(buffer.filled)]
         type = self.out_type
-        values = elements(network.o.payload.data, self.outputs, type.width, type.signed)
+        values = elements(Value.cast(network.o.payload), self.outputs, type.width, type.signed)
         m.d.comb += [
             self.m_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
             self.m_tlast.eq(last),
@@ -164,13 +196,6 @@ class AxiTop(Elaboratable):
         with m.If(take):
             m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(~final & (ended | self.s_tlast))]
         return o.payload.last & packets.front
-
-
-def check_framing(framing: object) -> str:
-    """Give the framing back; raises ``FxsimError`` for one that there is not."""
-    if framing not in FRAMINGS:
-        raise FxsimError(f"framing must be one of {', '.join(FRAMINGS)}, not {show(framing)}")
-    return str(framing)
 
 
 def most_sequences(plan: Plan) -> int:

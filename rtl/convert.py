@@ -29,6 +29,7 @@ class Gather(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         number = Signal(range(self.count))
+        take = Signal()
         parts = [Signal(self.bits, name=f"part{k}", reset_less=True) for k in range(self.count - 1)]
         ends = Signal()
         m.d.comb += [
@@ -38,28 +39,34 @@ class Gather(wiring.Component):
             self.o.payload.data.eq(Cat(*parts, self.i.payload.data)),
             self.o.payload.last.eq(self.i.payload.last),
             self.o.payload.abort.eq(self.i.payload.abort),
+            take.eq(self.i.valid & self.i.ready),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(take):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
-            with m.Switch(number):
-                for k, part in enumerate(parts):
-                    with m.Case(k):
-                        m.d.sync += part.eq(self.i.payload.data)
+        for k, part in enumerate(parts):
+            # One condition each: a switch over all of them would be written out for each of them.
+            with m.If(take & (number == k)):
+                m.d.sync += part.eq(self.i.payload.data)
         return m
 
 
 class Spread(wiring.Component):
     """Gives the ``count`` steps of a sequence that comes in one beat, the low one first.
 
-    Latency: 1 edge from a sequence to its first step; the next is taken together with the last step.
+    Latency: 1 edge from a sequence to its first step; the next sequence is taken together with the last step if
+    ``eager``, else an edge later, which is soon enough for whoever takes no two steps in a row.
+
+    Parameters
+    ----------
+    bits: width of a step. count: steps of a sequence. eager: whether sequences follow each other without a gap.
 
     Members
     -------
     i : In(stream.Signature(Beat(count * bits))), o : Out(stream.Signature(Beat(bits)))
     """
 
-    def __init__(self, bits: int, count: int) -> None:
-        self.bits, self.count = bits, count
+    def __init__(self, bits: int, count: int, eager: bool) -> None:
+        self.bits, self.count, self.eager = bits, count, eager
         super().__init__({"i": In(stream.Signature(Beat(count * bits))), "o": Out(stream.Signature(Beat(bits)))})
 
     def elaborate(self, platform: object) -> Module:
@@ -71,7 +78,7 @@ class Spread(wiring.Component):
         m.d.comb += [
             self.o.valid.eq(left != 0),
             give.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq((left == 0) | ((left == 1) & give)),
+            self.i.ready.eq((left == 0) | ((left == 1) & give) if self.eager else left == 0),
             self.o.payload.data.eq(steps[: self.bits]),
             self.o.payload.last.eq(left == 1),
             self.o.payload.abort.eq((left == 1) & broken),
@@ -79,5 +86,5 @@ class Spread(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [steps.eq(self.i.payload.data), broken.eq(self.i.payload.abort), left.eq(self.count)]
         with m.Elif(give):
-            m.d.sync += [steps.eq(steps >> self.bits), left.eq(left - 1)]
+            m.d.sync += [steps.eq(steps[self.bits :]), left.eq(left - 1)]
         return m

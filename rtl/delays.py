@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, log2
 
-from fxsim.errors import FxsimError
+from fxsim.families import canonical
 from fxsim.fixed import Fixed, Overflow, Round
 
 
@@ -145,7 +145,5 @@ FAMILIES = {
 
 
 def family(name: str) -> Family:
-    """The family of that name; raises ``FxsimError`` naming the known ones."""
-    if name not in FAMILIES:
-        raise FxsimError(f"family must be one of {', '.join(FAMILIES)}, not {name!r}")
-    return FAMILIES[name]
+    """The family of that name (``fxsim.families``); raises ``FxsimError`` naming the known ones."""
+    return FAMILIES[canonical(name)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from math import floor, prod
+from typing import Any
 
 from fxsim.errors import FxsimError, show
+from fxsim.forks import cached_property
 from fxsim.graph import Graph
+from fxsim.listing import Column, Listing, Summary
 from fxsim.program import Program
 
 from .cost import Cost, plan_cost
@@ -20,7 +23,12 @@ from .lower import WHOLE, HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
 from .timing import Source, Stage, Timing, timing
+from .widths import beats, check_widths
 
+#: Clock and family where neither an argument nor a folding says them.
+CLOCK_MHZ, FAMILY = 200.0, "xc7"
+#: What tells where a sequence ends.
+FRAMINGS = ("tlast", "count")
 #: Most sequences that take turns.
 MOST_WAYS = 64
 
@@ -31,28 +39,50 @@ class Folding:
 
     ``interleave``: how many sequences take turns in the recurrent layers. ``unroll``: 1, or the number of steps, each
     of which then has hardware of its own. ``beat``: elements of an input beat; those of a step by default.
+
+    ``clock_mhz``, ``family``, ``digest``, ``framing``: what it was planned for, the digest being that of the graph;
+    None where it was made by hand. They make no two foldings different, but :func:`make_plan` and an export use them,
+    and refuse others.
     """
 
     folds: Mapping[str, Fold]
     interleave: int = 1
     unroll: int = 1
     beat: int | None = None
+    clock_mhz: float | None = field(default=None, compare=False)
+    family: str | None = field(default=None, compare=False)
+    digest: str | None = field(default=None, compare=False)
+    framing: str | None = field(default=None, compare=False)
 
     def ways(self, steps: int) -> int:
         """Sequences that take turns in a layer of so many steps."""
         return self.interleave if steps > 1 else 1
 
     def to_json(self) -> dict[str, object]:
-        """As written to a folding file and the manifest."""
-        text: dict[str, object] = {
+        """As written to the manifest: the layers, and beside them what is of the whole network and not as usual."""
+        return {**self._layers(), **self._whole(WHOLE)}
+
+    def to_file(self) -> str:
+        """The text of a folding file, with what it was planned for; :func:`from_json` reads it."""
+        return json.dumps({**self._whole((*_PLANNED, *WHOLE)), "layers": self._layers()}, indent=1) + "\n"
+
+    def _layers(self) -> dict[str, object]:
+        return {
             name: {key: value for key, value in asdict(fold).items() if value is not None}
             for name, fold in self.folds.items()
         }
-        whole = {name: getattr(self, name) for name in WHOLE if getattr(self, name) != getattr(Folding, name)}
-        return text | whole
+
+    def _whole(self, names: Sequence[str]) -> dict[str, object]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Folding, name)}
 
 
-@dataclass(frozen=True)
+_COLUMNS = (
+    Column("layer", left=True), Column("reuse"), Column("beats", rank=3), Column("cycles", rank=3),
+    Column("multipliers"), Column("interval", rank=1), Column("latency", rank=2),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
 class Plan:
     """A network with its folding: schedules, the timing model's stages, timing and cost."""
 
@@ -91,10 +121,55 @@ class Plan:
         """DSP blocks of all layers."""
         return self.cost.dsp if self.cost is not None else sum(s.dsp for s in self.schedules if s is not None)
 
+    def told(self) -> str:
+        """Size and speed in a line."""
+        at = f"{self.timing.latency / self.clock_mhz:.3f} us at {self.clock_mhz:g} MHz, {self.family.name}"
+        return (
+            f"{self.multipliers} multipliers, latency {self.timing.latency} cycles ({at}), "
+            f"interval {self.timing.interval} cycles"
+        )
+
+    def summary(self) -> Summary:
+        """Cycles and cells, and the folding of each layer, for people, notebooks and programs."""
+        timing, cost = self.timing, {} if self.cost is None else self.cost.to_json()
+        facts = {
+            "name": self.graph.name,
+            "digest": self.graph.digest,
+            "clock_mhz": self.clock_mhz,
+            "family": self.family.name,
+            "latency": timing.latency,
+            "latency_after_last": timing.latency_after_last,
+            "interval": timing.interval,
+            "multipliers": self.multipliers,
+            **cost,
+            "dsp": self.dsp,
+            "folding": self.folding.to_json(),
+        }
+        rows = [
+            (layer.name, one.fold.reuse, one.fold.beats, one.fold.cycles, one.multipliers, one.interval, one.latency)
+            for layer, one in zip(self.layers, self.schedules, strict=True)
+            if one is not None
+        ]
+        return Summary(repr(self), {"plan": facts}, [Listing("layers", "Layers", _COLUMNS, rows)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return self.summary().to_dict()
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"Plan of {self.graph.name}: {self.told()}"
+
 
 def computing(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     """The hardware layers that have a folding."""
     return [layer for layer in lower(graph, unroll) if layer.program is not None]
+
+
+#: Fields of a folding that say what it was planned for.
+_PLANNED = ("digest", "clock_mhz", "family", "framing")
 
 
 def by_reuse(
@@ -190,26 +265,40 @@ def check_clock(clock_mhz: float) -> None:
         raise FxsimError(f"clock must be from 1 to 2000 MHz, not {show(clock_mhz)}")
 
 
+def check_framing(framing: object) -> str:
+    """Give the framing back; raises ``FxsimError`` for one that there is not."""
+    if framing not in FRAMINGS:
+        raise FxsimError(f"framing must be one of {', '.join(FRAMINGS)}, not {show(framing)}")
+    return str(framing)
+
+
 def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
-    """A folding file: ``{"layer": {"beats": G, "cycles": B}}`` or ``{"layer": {"reuse": R}}``.
+    """A folding file: ``{"layers": {"name": {"beats": G, "cycles": B}}}`` or ``{"layers": {"name": {"reuse": R}}}``.
 
     Beside beats and cycles may stand ``"multiplier"``: auto, dsp or lut, and ``"input"``: cycles a step of the products
-    of a recurrent layer's input; beside the layers may stand ``"interleave"``, ``"unroll"`` and ``"beat"``. Layers that
-    are not named are fully parallel.
-    Raises ``FxsimError`` for anything else.
+    of a recurrent layer's input. Beside the layers may stand ``"interleave"``, ``"unroll"`` and ``"beat"``, and what
+    the folding was planned for: ``"digest"`` (of the graph), ``"clock_mhz"``, ``"family"`` and ``"framing"``. Layers
+    that are not named are fully parallel. The layers may also stand by themselves, ``{"name": {"reuse": R}}``, with
+    interleave, unroll and beat beside them.
+
+    Raises ``FxsimError`` for anything else, and for a file that was planned for another graph.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FxsimError(f"{where}: not JSON ({error})") from None
-    whole = {name: data.pop(name) for name in WHOLE if name in data} if isinstance(data, dict) else {}
-    if not isinstance(data, dict) or not all(isinstance(v, dict) for v in data.values()):
-        raise FxsimError(f'{where}: must be {{"layer": {{"beats": G, "cycles": B}}}} or {{"layer": {{"reuse": R}}}}')
+    layers, whole = _parts(data)
+    if layers is None or not all(isinstance(v, dict) for v in layers.values()):
+        raise FxsimError(
+            f'{where}: must be {{"layers": {{"name": {{"beats": G, "cycles": B}}}}}}, or "reuse": R for beats and '
+            f"cycles; beside the layers may stand {', '.join((*_PLANNED, *WHOLE))}"
+        )
+    whole = _planned(graph, whole, where)
     unroll = whole.get("unroll", 1)
-    _check_names(data, computing(graph, unroll))
+    _check_names(layers, computing(graph, unroll))
     chosen: dict[str, Fold] = {}
     reuse: dict[str, int] = {}
-    for name, value in data.items():
+    for name, value in layers.items():
         if set(value) == {"reuse"}:
             reuse[name] = value["reuse"]
         elif set(value) - {"multiplier", "input"} == {"beats", "cycles"} and all(
@@ -222,14 +311,55 @@ def from_json(graph: Graph, text: str, where: str = "folding") -> Folding:
     return Folding({**rest.folds, **chosen}, **whole)
 
 
-def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_name: str = "xc7") -> Plan:
-    """Schedules and timing of a network for a folding; raises ``FxsimError`` for one that a layer does not allow."""
-    known = family(family_name)
+def _parts(data: Any) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """A file's layers, None where it has none that could be, and what stands beside them."""
+    if not isinstance(data, dict):
+        return None, {}
+    inner = data.get("layers")
+    # A layer may be named "layers", too, but then it has a reuse, or beats and cycles.
+    if isinstance(inner, dict) and all(isinstance(value, dict) for value in inner.values()):
+        rest = {name: value for name, value in data.items() if name != "layers"}
+        return (inner if set(rest) <= {*_PLANNED, *WHOLE} else None), rest
+    whole = {name: data[name] for name in WHOLE if name in data and not isinstance(data[name], dict)}
+    return {name: value for name, value in data.items() if name not in whole}, whole
+
+
+def _planned(graph: Graph, whole: dict[str, Any], where: str) -> dict[str, Any]:
+    """The same with the family's own name; raises ``FxsimError`` for what no plan has, and for another graph."""
+    try:
+        if "clock_mhz" in whole:
+            check_clock(whole["clock_mhz"])
+        if "family" in whole:
+            whole = whole | {"family": family(whole["family"]).name}
+        if "framing" in whole:
+            check_framing(whole["framing"])
+    except FxsimError as error:
+        raise FxsimError(f"{where}: {error}") from None
+    if whole.get("digest", graph.digest) != graph.digest:
+        raise FxsimError(
+            f"{where}: was planned for another network or other formats (digest {whole['digest']!s:.12}, not "
+            f"{graph.digest:.12}): plan again, or take the digest out of the file"
+        )
+    return whole
+
+
+def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, family_name: str | None = None) -> Plan:
+    """Schedules and timing of a network for a folding.
+
+    ``clock_mhz`` and ``family_name`` are those that the folding was planned for by default, else 200 MHz and xc7.
+    Raises ``FxsimError`` for others than it was planned for, and for a folding that a layer does not allow.
+    """
+    clock_mhz = agreed("clock_mhz", clock_mhz, folding.clock_mhz, CLOCK_MHZ)
+    known = family(agreed("family", family_name and family(family_name).name, folding.family, FAMILY))
+    if folding.digest not in (None, graph.digest):
+        digests = f"digest {folding.digest:.12}, not {graph.digest:.12}"
+        raise FxsimError(f"the folding was planned for another graph ({digests}): plan again")
     check_clock(clock_mhz)
     layers = lower(graph, folding.unroll)
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
+    check_widths(graph, layers, graph.shape[-1] if folding.beat is None else folding.beat, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -240,6 +370,9 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
             schedules.append(schedule(layer.program, fold, known, clock_mhz, folding.ways(layer.steps)))
         except FxsimError as error:
             raise FxsimError(f"layer {layer.name!r}: {error}") from None
+    if source.spread:
+        # A layer that takes steps apart from each other need not have the next sequence at once.
+        source = replace(source, eager=source.ways > 1 or schedules[0] is None or schedules[0].interval == 1)
     stages = []
     spacing = 1  # cycles between the tokens that arrive
     for layer, plan in zip(layers, schedules, strict=True):
@@ -256,11 +389,22 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float = 200.0, family_n
     )
 
 
+def agreed(name: str, given: Any, planned: Any, usual: Any) -> Any:
+    """What is given, what a folding was planned for, or the usual; raises ``FxsimError`` where the two differ."""
+    if given is None:
+        return usual if planned is None else planned
+    if planned is not None and given != planned:
+        raise FxsimError(
+            f"{name} must be {planned}, as the folding was planned for, not {show(given)}: leave it out or plan again"
+        )
+    return given
+
+
 def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
     elements, whole = graph.shape[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
-    legal = sorted({*(size for size in range(1, elements + 1) if elements % size == 0), whole})
+    legal = beats(graph)
     if type(beat) is not int or beat not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from fxsim import families
+
 #: Vendor, library and version of every exported IP; its name is the top module's.
 VENDOR, LIBRARY, VERSION = "fxsim", "ip", "1.0"
 #: Vivado's names of the devices that a family's pipeline is made for.
-FAMILIES: Mapping[str, Sequence[str]] = {
-    "xc7": ("artix7", "kintex7", "spartan7", "virtex7", "zynq"),
-    "xcu": ("kintexu", "virtexu"),
-    "xcup": ("artixuplus", "kintexuplus", "virtexuplus", "virtexuplusHBM", "zynquplus"),
-}
+FAMILIES: Mapping[str, Sequence[str]] = {one.name: one.vivado for one in families.FAMILIES.values() if one.vivado}
 _SPIRIT = "http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009"
 _XILINX = "http://www.xilinx.com"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"

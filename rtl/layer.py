@@ -63,9 +63,9 @@ class LayerCore(wiring.Component):
         )
         # Built here, so that the taps are known to whoever instantiates the layer.
         self._module = m = Module()
-        m.submodules.buffer = buffer = Buffer(self.bits_out, self.depth, registered)
-        wiring.connect(m, buffer.o, wiring.flipped(self.o))
-        body = _Body(m, plan, self.i, buffer, return_sequences)
+        m.submodules.buffer = self.buffer = Buffer(self.bits_out, self.depth, registered, return_sequences)
+        wiring.connect(m, self.buffer.o, wiring.flipped(self.o))
+        body = _Body(m, plan, self.i, self.buffer, return_sequences)
         body.build()
         self.taps: list[Tap] = body.taps
 
@@ -110,10 +110,12 @@ class _Body(States):
             m.d.sync += [x.eq(i.payload.data), last.eq(i.payload.last), abort.eq(i.payload.abort)]
         # Room is spoken for when a token that gives a result enters, and free again when the result leaves.
         gives = Const(1, 1) if self.sequences else i.payload.last & ~i.payload.abort
-        left = self.buffer.o.valid & self.buffer.o.ready
-        m.d.sync += room.eq(room - (take & gives) + left)
+        m.d.sync += room.eq(room - (take & gives) + self.buffer.pop)
         self.phases.append(Phase(m, self.registers, "phase0", self.fold, go, last, abort))
         op = self.program.input
+        if plan.ways == 1:
+            size, signed = op.type.width, op.type.signed
+            self.taps.append(Tap(op.name, take, i.payload.data, size, signed, op.elements, 1))
         values = elements(x, op.elements, op.type.width, op.type.signed)
         if plan.flows_input:
             self.flows[op.name] = self.flow(op.name, 0, values, plan.interval)

@@ -272,6 +272,7 @@ class _Layer:
         counters += bits(plan.interval) + bits(self.depth + 1) + 3
         self.parts["control"] += counters
         self.parts["ff control"] += counters + plan.result
+        # The designs that the coefficients were fitted to kept ``last`` behind every layer.
         size = program.elements * program.type.width + 1 + self.sequences
         self.parts["ff"] += size * self.depth
         self.parts["buffer"] += size * (self.depth - 1 + (not self.registered))

@@ -119,8 +119,9 @@ def _check_unroll(graph: Graph, unroll: int) -> None:
 
 def _unrolled(layer: Layer, steps: int) -> HardLayer:
     assert layer.program is not None
+    name = layer.program.input.name
     program = unrolled(layer.program, steps, layer.return_sequences or not layer.recurrent)
-    return HardLayer(layer.name, program, 1, False, {}, program.type, program.elements)
+    return HardLayer(layer.name, program, 1, False, {name: (layer.name, name)}, program.type, program.elements)
 
 
 def _plain(layer: Layer, shape: Shape) -> HardLayer:
@@ -160,7 +161,7 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
         else:
             ops.append(op)
     # In hardware the ops behind the sum have a value every step, in the graph one a sequence: they cannot be compared.
-    origin: dict[str, tuple[str, str]] = {}
+    origin = {program.input.name: (layer.name, program.input.name)}
     return HardLayer(
         layer.name, Program(tuple(ops), program.output), steps, False, origin, program.type, program.elements
     )

@@ -23,6 +23,7 @@ from .folds import Fold
 from .parts import in_blocks
 from .schedule import Engine
 from .stream import elements
+from .widths import WIDEST
 
 
 class MatVec(Elaboratable):
@@ -152,7 +153,10 @@ class MatVec(Elaboratable):
         return found
 
     def weights(self, m: Module, p: int, slot: _Slots | None) -> list[Value | int]:
-        """This cycle's weights of row position ``p``: a constant where it never changes, else from one memory."""
+        """This cycle's weights of row position ``p``: a constant where it never changes, else from a memory.
+
+        A word of it holds as many weights as a signal can have bits for; there is one more for those that are left.
+        """
         slots = [self.slot_weights(p, i) for i in range(self.engine.width)]
         result: list[Value | int] = [values[0] for values in slots]
         moving = [i for i, values in enumerate(slots) if len(set(values)) > 1]
@@ -163,18 +167,21 @@ class MatVec(Elaboratable):
         high = max(max(slots[i]) for i in moving)
         type = smallest(low, high, 0)
         mask = (1 << type.width) - 1
-        words = [
-            sum((slots[i][address] & mask) << (k * type.width) for k, i in enumerate(moving))
-            for address in range(len(slots[0]))
-        ]
-        width = type.width * len(moving)
-        memory = Memory(shape=width, depth=len(words), init=words, attrs=rom_style(len(words), width))
-        m.submodules[f"rom{p}"] = memory
-        port = memory.read_port()
-        m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
-        for i, weight in zip(moving, elements(port.data, len(moving), type.width, type.signed), strict=True):
-            # The memory's output is one register already.
-            result[i] = self.fetched(m, weight, f"weight{p}_{i}", self.engine.fetch - 1)
+        most = WIDEST // type.width
+        for start in range(0, len(moving), most):
+            part = moving[start : start + most]
+            words = [
+                sum((slots[i][address] & mask) << (k * type.width) for k, i in enumerate(part))
+                for address in range(len(slots[0]))
+            ]
+            width = type.width * len(part)
+            memory = Memory(shape=width, depth=len(words), init=words, attrs=rom_style(len(words), width))
+            m.submodules[f"rom{p}_{start}" if start else f"rom{p}"] = memory
+            port = memory.read_port()
+            m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
+            for i, weight in zip(part, elements(port.data, len(part), type.width, type.signed), strict=True):
+                # The memory's output is one register already.
+                result[i] = self.fetched(m, weight, f"weight{p}_{i}", self.engine.fetch - 1)
         return result
 
     def row(

@@ -32,11 +32,12 @@ class Collect(wiring.Component):
 
     def __init__(self, steps: int, bits: int, depth: int, registered: bool) -> None:
         self.steps, self.bits, self.depth, self.registered = steps, bits, depth, registered
+        self.buffer = Buffer(steps * bits, depth, registered, False)
         super().__init__({"i": In(stream.Signature(Beat(bits))), "o": Out(stream.Signature(Beat(steps * bits)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.buffer = buffer = Buffer(self.steps * self.bits, self.depth, self.registered)
+        m.submodules.buffer = buffer = self.buffer
         wiring.connect(m, buffer.o, wiring.flipped(self.o))
         room = Signal(range(self.depth + 1), init=self.depth)
         step = Signal(range(self.steps))
@@ -47,15 +48,14 @@ class Collect(wiring.Component):
             take.eq(self.i.valid & self.i.ready),
             buffer.push.eq(take & self.i.payload.last & ~self.i.payload.abort),
             buffer.beat.data.eq(Cat(*parts, self.i.payload.data)),
-            buffer.beat.last.eq(1),
         ]
-        m.d.sync += room.eq(room - buffer.push + (buffer.o.valid & buffer.o.ready))
+        m.d.sync += room.eq(room - buffer.push + buffer.pop)
         with m.If(take):
             m.d.sync += step.eq(Mux(self.i.payload.last, 0, step + 1))
-            with m.Switch(step):
-                for k, part in enumerate(parts):
-                    with m.Case(k):
-                        m.d.sync += part.eq(self.i.payload.data)
+        for k, part in enumerate(parts):
+            # One condition each: a switch over all of them would be written out for each of them.
+            with m.If(take & (step == k)):
+                m.d.sync += part.eq(self.i.payload.data)
         return m
 
 
@@ -104,7 +104,7 @@ class Network(wiring.Component):
         if source.gather > 1:
             yield "gather", Gather(plan.beat * width, source.gather)
         if source.spread:
-            yield "spread", Spread(vector, source.steps)
+            yield "spread", Spread(vector, source.steps, source.eager)
         if source.ways > 1:
             yield "deal", Deal(vector, source.ways, source.steps)
 
@@ -117,6 +117,10 @@ class Network(wiring.Component):
             source = part.o
         wiring.connect(m, source, wiring.flipped(self.o))
         return m
+
+    def buffers(self) -> list[tuple[HardLayer, Buffer]]:
+        """The buffer behind each layer, the last one at the network's output."""
+        return [(layer, part.buffer) for layer, part in self.parts]
 
     def taps(self) -> list[NetworkTap]:
         """The layers' taps, in program order."""

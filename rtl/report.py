@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from fxsim import plans, verdicts
@@ -148,10 +147,7 @@ def _plans(plan: Plan) -> Iterator[Part]:
     luts = [(one.timing.latency, one.cost.lut) for one in (*front, plan) if one.cost is not None]
     if luts:
         yield _front("LUTs, estimated", luts)
-    rows = [tuple(map(_plain, row)) for row in plans.rows(front, plan)]
-    # The last column says which one it is.
-    marked = next(n for n, row in enumerate(rows) if row[-1])
-    yield Table(plans.COLUMNS[:-1], [row[:-1] for row in rows], marked=marked)
+    yield plans.listing(front, plan).part("chosen")
     yield Text(f"By fxsim plan, at {plan.clock_mhz:g} MHz for {plan.family.name}; reuse of each layer.", soft=True)
 
 
@@ -159,8 +155,3 @@ def _front(name: str, points: Sequence[tuple[int, int]]) -> Plot:
     """A front of plans, the last of which is this design."""
     series = [Series("foldings that no other beats", points[:-1]), Series("this design", points[-1:], large=True)]
     return Plot(series, "latency, cycles", name, f"{name} against latency", log_x=True, log_y=True)
-
-
-def _plain(value: object) -> object:
-    """Fractions as decimal numbers."""
-    return float(value) if isinstance(value, Fraction) else value

@@ -84,8 +84,8 @@ class _Search:
         check_interleave(lower(graph, base.unroll), base.interleave)
         self.graph, self.clock_mhz, self.family, self.resource = graph, clock_mhz, family(family_name), resource
         self.base = base
-        if resource == "lut" and family_name not in COEFFICIENTS:
-            raise FxsimError(f"lut must be left out: cells are not estimated for family {family_name}")
+        if resource == "lut" and self.family.name not in COEFFICIENTS:
+            raise FxsimError(f"lut must be left out: cells are not estimated for family {self.family.name}")
         self.layers = computing(graph, base.unroll)
         self.options = []
         for layer in self.layers:
@@ -195,7 +195,7 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
 
 
 def _resource(multiplier: str, family_name: str) -> str:
-    return "lut" if multiplier == LOGIC and family_name in COEFFICIENTS else "multipliers"
+    return "lut" if multiplier == LOGIC and family(family_name).name in COEFFICIENTS else "multipliers"
 
 
 def _beats(one: Plan, two: Plan, search: _Search) -> bool:

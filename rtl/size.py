@@ -51,9 +51,6 @@ class LargeDesign(FxsimError):
         )
         self.size = size
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return LargeDesign, (self.size,)
-
 
 def size(plan: Plan) -> Size:
     """The size of a planned design."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,42 +21,52 @@ class Beat(data.StructLayout):
 class Buffer(wiring.Component):
     """A queue of ``depth`` beats in registers; its producer keeps count of the room itself and never asks.
 
+    A full queue is never pushed into, not even while a beat leaves it: room comes back the cycle after.
+
     Latency: 1 cycle from ``push`` to ``o.valid`` if ``registered``; else none, for a beat that meets an empty queue.
 
     Parameters
     ----------
-    bits: width of ``data``. depth: beats it holds. registered: whether the output comes from registers alone.
+    bits: width of ``data``. depth: beats it holds. registered: whether the output comes from registers alone. steps:
+    whether beats are steps of sequences; else each is a whole result, so that ``last`` is always 1 and ``abort`` 0.
 
     Members
     -------
     push : In(1), beat : In(Beat(bits)), o : Out(stream.Signature(Beat(bits)))
+
+    Attributes
+    ----------
+    filled: how many beats it holds. pop: high when one leaves.
     """
 
-    def __init__(self, bits: int, depth: int, registered: bool) -> None:
-        self.bits, self.depth, self.registered = bits, depth, registered
+    def __init__(self, bits: int, depth: int, registered: bool, steps: bool) -> None:
+        self.bits, self.depth, self.registered, self.steps = bits, depth, registered, steps
+        self.filled = Signal(range(depth + 1), name="filled")
+        self.pop = Signal(name="pop")
         super().__init__({"push": In(1), "beat": In(Beat(bits)), "o": Out(stream.Signature(Beat(bits)))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # Entry 0 is the oldest and drives the output; entries move down when it leaves.
-        entries = [Signal(Beat(self.bits), name=f"entry{k}", reset_less=True) for k in range(self.depth)]
-        filled = Signal(range(self.depth + 1))
-        pop = Signal()
+        filled, pop = self.filled, self.pop
+        beat = Value.cast(self.beat) if self.steps else self.beat.data
+        entries = [Signal(len(beat), name=f"entry{k}", reset_less=True) for k in range(self.depth)]
+        oldest: Value = entries[0]
         if self.registered:
-            m.d.comb += [self.o.valid.eq(filled != 0), self.o.payload.eq(entries[0])]
+            m.d.comb += self.o.valid.eq(filled != 0)
         else:
-            m.d.comb += [
-                self.o.valid.eq((filled != 0) | self.push),
-                self.o.payload.eq(Mux(filled != 0, entries[0], self.beat)),
-            ]
-        m.d.comb += pop.eq(self.o.valid & self.o.ready)
+            m.d.comb += self.o.valid.eq((filled != 0) | self.push)
+            oldest = Mux(filled != 0, oldest, beat)
+        whole = oldest if self.steps else Cat(oldest, Const(1, 2))
+        m.d.comb += [self.o.payload.eq(whole), pop.eq(self.o.valid & self.o.ready)]
         m.d.sync += filled.eq(filled + self.push - pop)
         for k, entry in enumerate(entries):
             lands = Signal(name=f"lands{k}")
-            # A beat that passes through an empty queue would land below entry 0.
-            m.d.comb += lands.eq(self.push & (filled == k + pop))
+            # A beat that passes through an empty queue would land below entry 0; none comes to a full queue.
+            below = filled == k + pop if k + 1 < self.depth else (filled == k) & ~pop
+            m.d.comb += lands.eq(self.push & below)
             with m.If(lands):
-                m.d.sync += entry.eq(self.beat)
+                m.d.sync += entry.eq(beat)
             if k + 1 < self.depth:
                 with m.Elif(pop):
                     m.d.sync += entry.eq(entries[k + 1])
@@ -64,6 +74,9 @@ class Buffer(wiring.Component):
 
 
 def elements(bits: Value, count: int, width: int, signed: bool) -> list[Value]:
-    """The elements of a packed vector."""
+    """The elements of a packed vector, at the low end of ``bits``.
+
+    Amaranth writes out all bits of what a part is taken of, unless that is a signal.
+    """
     parts = [bits[k * width : (k + 1) * width] for k in range(count)]
     return [part.as_signed() for part in parts] if signed else list(parts)

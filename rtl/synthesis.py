@@ -15,6 +15,7 @@ from typing import Any
 
 from fxsim.errors import FxsimError, show
 from fxsim.extras import require
+from fxsim.families import canonical
 from fxsim.folder import MANIFEST, read_json
 from fxsim.graph import write_whole
 from fxsim.verdicts import CELLS
@@ -57,9 +58,7 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
     no export, or with what Yosys complains about.
     """
     facts = read_json(folder / MANIFEST)
-    family = facts.get("family", "xc7") if family is None else family
-    if not isinstance(family, str) or family not in PASSES:
-        raise FxsimError(f"family must be one of {', '.join(PASSES)}, not {show(family)}")
+    family = canonical(facts.get("family", "xc7") if family is None else family)
     top, names = facts.get("top"), facts.get("files")
     # It becomes a word of a Yosys command, and Yosys has commands that start others.
     if not isinstance(top, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", top):

@@ -78,13 +78,15 @@ class _Layers:
 class Source:
     """How sequences come in: ``steps`` vectors each, of which ``ways`` sequences' take turns.
 
-    ``gather``: beats of a vector. ``spread``: whether one beat is a whole sequence instead.
+    ``gather``: beats of a vector. ``spread``: whether one beat is a whole sequence instead, taken ``eager``-ly with the
+    last step of the one before, or an edge later.
     """
 
     steps: int
     ways: int = 1
     gather: int = 1
     spread: bool = False
+    eager: bool = True
 
     @property
     def beats(self) -> int:
@@ -109,8 +111,8 @@ def _enter(layers: _Layers, source: Source, sequences: int) -> list[int]:
             before = vectors[-1] if vectors else -1
             vectors.append(layers.enter(0, before + source.gather, k % steps == steps - 1))
     if source.spread:
-        # A sequence comes in with the last step of the one before, the first an edge before its first step.
-        return [vectors[0] - 1, *vectors[steps - 1 : -1 : steps]]
+        # The first sequence comes in an edge before its first step.
+        return [vectors[0] - 1, *(edge + (not source.eager) for edge in vectors[steps - 1 : -1 : steps])]
     entered: list[int] = []
     for edge in vectors:
         # All beats of a vector but the last are taken at once.

@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess
 
 from fxsim.errors import FxsimError
+from fxsim.processes import started
 
-Ended = subprocess.CompletedProcess[str]
+Ended = CompletedProcess[str]
 
 #: What says where a program keeps what it wants to find again.
 _PLACES = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "YOWASP_CACHE_DIR")
@@ -26,7 +27,7 @@ def call(command: Sequence[str], work: Path, given: str = "", extra: Mapping[str
     in a traceback where they cannot. Then they run once more, with a cache in ``work``. Raises ``FxsimError`` for a
     program that cannot be started.
     """
-    env = {**os.environ, "TMPDIR": _temporary(), **(extra or {})}
+    env = {**os.environ, "TMPDIR": _temporary(work), **(extra or {})}
     ended = _run(command, work, given, env)
     if ended.returncode and re.search(r"Traceback \(.*(wasmtime|yowasp)", ended.stderr + ended.stdout, re.DOTALL):
         ended = _run(command, work, given, env | dict.fromkeys(_PLACES, str(work.resolve() / "cache")))
@@ -57,23 +58,21 @@ def complaint(ended: Ended) -> str:
     return (marked[:1] or errors[-1:] or lines[-1:] or ["it printed nothing"])[0]
 
 
-def _temporary() -> str:
-    """A folder for temporary files; one whose path has no blanks, at which Yosys stumbles, if there is any."""
-    places = [place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp") if os.access(place, os.W_OK | os.X_OK)]
-    return next((place for place in places if re.fullmatch(r"[\w./+-]+", place)), tempfile.gettempdir())
+def _temporary(work: Path) -> str:
+    """A folder for temporary files: ``work``, with which goes what a program leaves when it is ended.
+
+    Yosys stumbles at blanks in its path: then another one without, if there is any.
+    """
+    others = [place for place in (tempfile.gettempdir(), "/tmp", "/var/tmp") if os.access(place, os.W_OK | os.X_OK)]
+    return next((place for place in (str(work), *others) if re.fullmatch(r"[\w./+-]+", place)), tempfile.gettempdir())
 
 
 def _run(command: Sequence[str], work: Path, given: str, env: Mapping[str, str]) -> Ended:
     try:
-        return subprocess.run(
-            command,
-            cwd=work,
-            env=env,
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        with started(
+            command, cwd=work, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, encoding="utf-8", errors="replace"
+        ) as process:
+            printed, said = process.communicate(given)
     except OSError as error:
         raise FxsimError(f"{command[0]} cannot be started: {error.strerror}") from None
+    return Ended(command, process.returncode, printed, said)

@@ -17,10 +17,11 @@ from amaranth.back import rtlil
 import fxsim
 from fxsim.fixed import Fixed
 
-from .axi import AxiTop, stride
+from .axi import AxiTop
 from .folding import Plan
 from .names import Names, top_name
 from .tools import call, output
+from .widths import stride
 
 #: Characters of the name of a module inside: one for each level.
 _LONGEST = 200
@@ -31,10 +32,11 @@ _TOP = "fxsim__top"
 
 @dataclass(frozen=True)
 class Design:
-    """A design as text. ``taps``: as the manifest lists them; ``modules``: by the names of the layers."""
+    """A design as text. ``taps``, ``buffers``: as the manifest lists them; ``modules``: by the names of the layers."""
 
     text: str
     taps: list[dict[str, object]]
+    buffers: list[dict[str, object]]
     modules: dict[str, str]
     framing: str = "tlast"
 
@@ -59,7 +61,9 @@ def to_verilog(plan: Plan, top: str, framing: str = "tlast", done: Callable[[], 
     text = re.sub(r'(  \(\* X_INTERFACE_\w+ = "[^"]*" \*\)\n)+(?=  wire )', "", text)
     modules = _modules(text, top)
     layers = {layer.name: modules[f"{_TOP}.network.{layer.module}"] for layer in plan.layers}
-    return Design(_renamed(text, modules), [tap.to_json(top) for tap in design.taps], layers, framing)
+    taps = [tap.to_json(top) for tap in design.taps]
+    buffers = [buffer.to_json(top) for buffer in design.buffers]
+    return Design(_renamed(text, modules), taps, buffers, layers, framing)
 
 
 _UNWANTED = " ".join(
@@ -151,4 +155,5 @@ def manifest(plan: Plan, top: str, files: list[str], design: Design) -> dict[str
         },
         "modules": design.modules,
         "taps": design.taps,
+        "buffers": design.buffers,
     }

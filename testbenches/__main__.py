@@ -20,7 +20,7 @@ def _probability(text: str) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when all is well, 2 with one line when not."""
+    """Run the command; 0 when all is well, 2 with one line when not, 130 when interrupted."""
     parser = argparse.ArgumentParser(prog="python -m testbenches", description="Check exported Verilog.")
     parser.add_argument("folder", help="folder with manifest.json and the Verilog")
     parser.add_argument("vectors", help=".npz file with inputs and outputs as raw integers")
@@ -52,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CheckError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     print(report)
     return 0
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from testbenches.buffers import demand
 from testbenches.cocotb_run import COCOTB, SIMULATORS, run_cocotb
 from testbenches.errors import CheckError
 from testbenches.locate import at_output, at_taps
@@ -16,12 +18,12 @@ from testbenches.manifest import Manifest, Timing
 from testbenches.native import Harness, NativeRun, build
 from testbenches.packages import require
 from testbenches.timing import compare
+from testbenches.tools import Progress
 from testbenches.vectors import Vectors
 from testbenches.verilator import is_absent
+from testbenches.watch import SILENT, Phase, Watch
 
 __all__ = ["CheckReport", "check_folder", "check_native"]
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,17 @@ class CheckReport:
     measured: Timing | None  #: by the native harness, without stalls
     predicted: Timing | None  #: from the manifest
     tests: tuple[str, ...]  #: cocotb tests that passed
+    events: int = 0  #: all that the buffers behind layers can do, seen by the native harness
+    runs: tuple[int, ...] = ()  #: sequences of each native run: at full rate, with stalls, with wrong TLAST and resets
+    remarks: tuple[str, ...] = ()  #: what was left out or done on less than the whole design, and why
+    waves: Path | None = None  #: the waveforms that were asked for
 
     def __str__(self) -> str:
         lines = [f"{self.top}: {self.sequences} sequences, {self.values} values, {self.differences} differences"]
         if self.inner:
             lines.append(f"{self.inner} results of inner ops compared")
+        if self.events:
+            lines.append(f"buffers behind layers: each of their {self.events} events seen")
         if self.measured is not None:
             lines.append(
                 f"latency {self.measured.latency}, after the last beat {self.measured.latency_after_last}, "
@@ -49,6 +57,9 @@ class CheckReport:
             )
         if self.tests:
             lines.append(f"{len(self.tests)} cocotb tests passed")
+        lines += self.remarks
+        if self.waves is not None:
+            lines.append(f"waveforms: {self.waves}")
         return "\n".join(lines)
 
 
@@ -62,8 +73,15 @@ def check_folder(
     cocotb: bool = True,
     sequences: int = 20,
     stalls: Sequence[tuple[float, float]] = ((0.3, 0.3),),
+    faults: bool = False,
+    fill: bool = True,
+    settle: bool = True,
     timing: bool = True,
+    optimize: bool = True,
+    protocol: tuple[str | Path, str | Path] | None = None,
+    few: bool = False,
     progress: Progress | None = None,
+    phase: Phase | None = None,
     build_dir: str | Path | None = None,
 ) -> CheckReport:
     """Hold the Verilog of an exported folder against golden vectors.
@@ -85,10 +103,24 @@ def check_folder(
         How many of the vectors each cocotb test uses; the native harness takes all of them.
     stalls : sequence of (idle, backpressure)
         One more native run for each pair of probabilities, after the run without stalls.
+    faults : bool
+        Whether to add a native run with frames of wrong length and resets, for a design with one output beat.
+    fill : bool
+        Whether to add a native run that fills the buffers behind layers.
+    settle : bool
+        Whether few vectors are run more than once without stalls, so that the interval can be measured.
     timing : bool
         Whether measured cycles must be the manifest's.
+    optimize : bool
+        Whether the native harness is compiled to run fast, rather than compiled fast.
+    protocol : (path, path), optional
+        Another folder and vectors for cocotb: a design like this one with shorter sequences.
+    few : bool
+        Whether cocotb runs few tests of few sequences, for designs whose sequences are long.
     progress : callable, optional
-        Called with sequences done and sequences in all, for each native run.
+        Called with what is done of a phase and all of it: files compiled, sequences, tests.
+    phase : callable, optional
+        Called with the name of each phase as it begins.
     build_dir : path, optional
         Keeps the builds, so that an unchanged design is not built again; a temporary folder by default.
 
@@ -111,16 +143,19 @@ def check_folder(
     golden = Vectors.load(vectors, manifest)
     where = Path(tempfile.mkdtemp(prefix="fxsim_check_") if build_dir is None else build_dir).resolve()
     keep = build_dir is not None
+    watch = Watch(phase, progress)
     try:
         report = CheckReport(manifest.top, 0, 0, 0, 0, 0, None, manifest.timing, ())
         if native:
             looked = golden if inner is None else Vectors.load(inner, manifest)
             report = check_native(
-                manifest, golden, where, inner=looked, stalls=stalls, timing=timing, progress=progress
-            )
+                manifest, golden, where, inner=looked, stalls=stalls, faults=faults, fill=fill, settle=settle,
+                timing=timing, optimize=optimize, watch=watch,
+            )  # fmt: skip
         if cocotb:
+            at, of = (folder, vectors) if protocol is None else protocol
             tests = run_cocotb(
-                folder, vectors, simulator=simulator, sequences=sequences, timing=timing, build_dir=where
+                at, of, simulator=simulator, sequences=sequences, few=few, timing=timing, watch=watch, build_dir=where
             )
             report = replace(report, tests=tests)
         return report
@@ -140,25 +175,50 @@ def check_native(
     *,
     inner: Vectors | None = None,
     stalls: Sequence[tuple[float, float]] = ((0.3, 0.3),),
+    faults: bool = False,
+    fill: bool = True,
+    settle: bool = True,
     timing: bool = True,
+    optimize: bool = True,
     plusargs: Sequence[str] = (),
-    progress: Progress | None = None,
+    watch: Watch = SILENT,
 ) -> CheckReport:
     """Do the native half of :func:`check_folder`; ``plusargs`` go to the simulation."""
     known = vectors if inner is None else inner
-    harness = build(manifest, build_dir / "native", taps=[tap for tap in manifest.taps if tap.name in known.taps])
+    watch.begin("build for Verilator")
+    taps = [tap for tap in manifest.taps if tap.name in known.taps]
+    harness = build(manifest, build_dir / "native", taps=taps, optimize=optimize, progress=watch.progress)
+    bench = _Bench(harness, build_dir, plusargs, watch)
     values = 0
     if harness.taps:
         # Outputs alone hide faults that saturate or round away on their way out.
-        values = _look(harness, known, build_dir, (0.0, 0.0), plusargs)
+        watch.begin("compare inner operations")
+        values = bench.look(known)
+    watch.begin("run at full rate")
     # the interval needs a steady state, so few vectors are run more than once
-    first = _run(harness, vectors, build_dir, max(len(vectors), manifest.settling), (0.0, 0.0), plusargs, progress)
-    if timing and first.timing is not None and manifest.timing is not None:
-        compare(first.timing, manifest.timing)
+    first = bench.run(vectors, sequences=max(len(vectors), manifest.settling) if settle else len(vectors))
+    measured = first.timing
+    if measured is not None and first.sequences < manifest.steady:
+        measured = replace(measured, interval=None)
+    if timing and measured is not None and manifest.timing is not None:
+        compare(measured, manifest.timing)
     runs = [first]
-    for stall in stalls:
-        runs.append(_run(harness, vectors, build_dir, len(vectors), stall, plusargs, progress))
+    for idle, backpressure in stalls:
+        watch.begin("run with stalls")
+        runs.append(bench.run(vectors, sequences=len(vectors), idle=idle, backpressure=backpressure))
+        if harness.taps:
+            values += bench.look(known, idle=idle, backpressure=backpressure)
+    if faults and manifest.output.beats_per_sequence == 1:
+        watch.begin("run with wrong TLAST and resets")
+        chances = {"idle": 0.1, "backpressure": 0.1, "faults": 0.25, "resets": 0.2 / manifest.drain}
+        runs.append(bench.run(vectors, sequences=len(vectors), **chances))
     count = sum(run.sequences for run in runs)
+    events = 0
+    if manifest.buffers and fill:
+        watch.begin("fill the buffers")
+        full, compared = bench.fill(known)
+        events = demand(manifest.buffers, [*(run.buffers for run in runs), full.buffers])
+        values += compared
     return CheckReport(
         top=manifest.top,
         sequences=count,
@@ -166,55 +226,59 @@ def check_native(
         values=count * manifest.output.beats_per_sequence * manifest.output.elements_per_beat,
         inner=values,
         differences=0,
-        measured=first.timing,
+        measured=measured,
         predicted=manifest.timing,
         tests=(),
+        events=events,
+        runs=tuple(run.sequences for run in runs),
     )
 
 
-def _run(
-    harness: Harness,
-    vectors: Vectors,
-    build_dir: Path,
-    sequences: int,
-    stall: tuple[float, float],
-    plusargs: Sequence[str],
-    progress: Progress | None,
-) -> NativeRun:
-    idle, backpressure = stall
-    # the same seed and stalls again give the same run again, cycle for cycle
-    work = build_dir / "native_run"
-    run = harness.run(
-        vectors, work, sequences=sequences, idle=idle, backpressure=backpressure, plusargs=plusargs, progress=progress
-    )
-    if run.fault is None:
-        return run
-    found = at_output(harness.manifest, vectors, run)
-    if found.kind == "value" and vectors.taps:
-        _look(harness, vectors, build_dir, stall, plusargs, sequences)
-    raise found
+@dataclass(frozen=True)
+class _Bench:
+    """A harness with where and how it runs; ``drive`` are arguments of :meth:`Harness.run`."""
 
+    harness: Harness
+    build_dir: Path
+    plusargs: Sequence[str]
+    watch: Watch
 
-def _look(
-    harness: Harness,
-    vectors: Vectors,
-    build_dir: Path,
-    stall: tuple[float, float],
-    plusargs: Sequence[str],
-    sequences: int | None = None,
-) -> int:
-    """Compare what the taps see; returns the number of values, or raises the first difference as :class:`Mismatch`."""
-    idle, backpressure = stall
-    run = harness.run(
-        vectors,
-        build_dir / "native_taps",
-        sequences=sequences,
-        idle=idle,
-        backpressure=backpressure,
-        looking=True,
-        plusargs=plusargs,
-    )
-    earlier = at_taps(harness.manifest, vectors, run, harness.taps)
-    if earlier is not None:
-        raise earlier
-    return sum(int(run.tap(order, tap).size) for order, tap in enumerate(harness.taps))
+    def run(self, vectors: Vectors, **drive: Any) -> NativeRun:
+        """Run sequences and compare what comes out; raises the first deviation as :class:`Mismatch`."""
+        # the same seed and stalls again give the same run again, cycle for cycle
+        work = self.build_dir / "native_run"
+        run = self.harness.run(vectors, work, **drive, plusargs=self.plusargs, progress=self.watch.progress)
+        if run.fault is None:
+            return run
+        found = at_output(self.harness.manifest, vectors, run)
+        if found.kind == "value" and vectors.taps:
+            self.look(vectors, **drive)
+        found.drive = drive
+        raise found
+
+    def fill(self, vectors: Vectors) -> tuple[NativeRun, int]:
+        """A run that fills the buffers behind layers, and the number of results of inner ops compared in it."""
+        manifest, taps = self.harness.manifest, self.harness.taps
+        # Few sequences bring a buffer to the next number of beats; what is not used of them is not sent.
+        drive: dict[str, Any] = {"sequences": 32 * (1 + sum(buffer.depth for buffer in manifest.buffers)), "fill": True}
+        work = self.build_dir / "native_fill"
+        run = self.harness.run(vectors, work, **drive, looking=bool(taps), plusargs=self.plusargs)
+        found = at_taps(manifest, vectors, run, taps) if run.fault in (None, "value") and taps else None
+        if found is None and run.fault is not None:
+            found = at_output(manifest, vectors, run)
+        if found is not None:
+            found.drive, found.inner = drive, True
+            raise found
+        return run, sum(int(run.tap(order, tap).size) for order, tap in enumerate(taps))
+
+    def look(self, vectors: Vectors, **drive: Any) -> int:
+        """Compare what the taps see: the number of values, or raises the first difference as :class:`Mismatch`."""
+        work = self.build_dir / "native_taps"
+        run = self.harness.run(
+            vectors, work, **drive, looking=True, plusargs=self.plusargs, progress=self.watch.progress
+        )
+        earlier = at_taps(self.harness.manifest, vectors, run, self.harness.taps)
+        if earlier is not None:
+            earlier.drive, earlier.inner = {"sequences": len(vectors), **drive}, True
+            raise earlier
+        return sum(int(run.tap(order, tap).size) for order, tap in enumerate(self.harness.taps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +18,13 @@ from xml.etree import ElementTree
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Manifest
 from testbenches.packages import require
-from testbenches.tools import buildable, complaint
+from testbenches.tools import MOMENT, buildable, compiling, complaint, linked, started
 from testbenches.vectors import Vectors
-from testbenches.verilator import find_verilator
+from testbenches.verilator import Verilator, find_verilator
+from testbenches.watch import SILENT, Watch
+from testbenches.waves import prepare, verilate
 
-__all__ = ["COCOTB", "SIMULATORS", "TESTS", "run_cocotb"]
+__all__ = ["COCOTB", "FEW", "SIMULATORS", "TESTS", "run_cocotb"]
 
 #: The tests by name; one with parameters stands for all of its values. Those of TLAST fit designs of one framing each.
 _ALWAYS = ("x_free_after_reset", "no_stalls", "stalls", "stable_while_stalled", "reset_in_flight", "reset_anywhere")
@@ -29,8 +32,19 @@ TESTS = (*_ALWAYS, "early_tlast", "missing_tlast")
 COUNTED_TESTS = (*_ALWAYS, "packets")
 #: Python packages that they need.
 COCOTB = ("cocotb", "cocotbext.axi")
+#: Those that say most of a design whose sequences are too long for all of them.
+FEW = (
+    "x_free_after_reset",
+    "stalls/idle=random/backpressure=random",
+    "early_tlast/stall=none",
+    "reset_in_flight/moment=first_beat",
+)
 #: Simulators that the tests run on.
 SIMULATORS = ("verilator", "icarus")
+#: Options of Verilator.
+_VERILATE = ("-Wno-fatal", "-Wno-WIDTH", "-O3", "--output-split", "10000")
+#: The line with which cocotb says which test begins.
+_TEST = re.compile(r"running .*\((\d+)/(\d+)\)")
 
 
 def run_cocotb(
@@ -39,10 +53,13 @@ def run_cocotb(
     *,
     simulator: str = "verilator",
     sequences: int = 20,
+    few: bool = False,
     timing: bool = True,
     build_dir: str | Path | None = None,
     tests: Sequence[str] = (),
     plusargs: Sequence[str] = (),
+    waves: Path | None = None,
+    watch: Watch = SILENT,
 ) -> tuple[str, ...]:
     """Run the tests and return the names of those that passed.
 
@@ -54,6 +71,8 @@ def run_cocotb(
         What to run on.
     sequences : int
         How many of the vectors each test uses.
+    few : bool
+        Whether to run only ``FEW`` of the tests, with few and short pauses.
     timing : bool
         Whether measured cycles must be the manifest's.
     build_dir : path, optional
@@ -62,6 +81,10 @@ def run_cocotb(
         Names of the tests to run; all by default.
     plusargs : sequence of str
         Passed to the simulation, as ``+name=value``.
+    waves : path, optional
+        An FST file to write, of all tests that run.
+    watch : Watch
+        Told of building and running, and how many tests are done.
 
     Raises
     ------
@@ -77,31 +100,26 @@ def run_cocotb(
     require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)
-    if simulator == "verilator":
-        env = find_verilator().environment()
-        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
-        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
-    else:
-        if shutil.which("iverilog") is None:
-            raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
-        env = dict(os.environ)
+    tool = find_verilator() if simulator == "verilator" else None
+    if tool is None and shutil.which("iverilog") is None:
+        raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
     keep = build_dir is not None
     where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
-    work = where / f"cocotb_{simulator}"
+    work = where / f"cocotb_{simulator}{'_waves' if waves else ''}"
     work.mkdir(parents=True, exist_ok=True)
-    # under pytest the runner would report to pytest and exit
-    env.pop("PYTEST_CURRENT_TEST", None)
-    package = str(Path(__file__).resolve().parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
-    env["FXSIM_MANIFEST"] = str(manifest.folder)
-    env["FXSIM_VECTORS"] = str(Path(vectors).resolve())
-    env["FXSIM_SEQUENCES"] = str(sequences)
-    env["FXSIM_TIMING"] = str(int(timing))
+    settings = {
+        "FXSIM_MANIFEST": str(manifest.folder),
+        "FXSIM_VECTORS": str(Path(vectors).resolve()),
+        "FXSIM_SEQUENCES": str(sequences),
+        "FXSIM_TIMING": str(int(timing)),
+        "FXSIM_FEW": str(int(few)),
+    }
     order: dict[str, Any] = {
         "simulator": simulator,
         "sources": [str(path) for path in manifest.files],
         "top": manifest.top,
-        "tests": list(tests or (COUNTED_TESTS if manifest.counted else TESTS)),
+        "tests": list(tests or (FEW if few else COUNTED_TESTS if manifest.counted else TESTS)),
+        "waves": waves is not None,
         "plusargs": [f"+{text}" for text in plusargs],
     }
     log = work / "run.log"
@@ -109,16 +127,16 @@ def run_cocotb(
     results.unlink(missing_ok=True)
     try:
         # The runner works through os.environ, sys.path and sys.exit, so it gets a process of its own.
+        watch.begin("build for cocotb")
         with log.open("wb") as file, buildable(work) as place:
-            status = subprocess.run(
-                [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})],
-                env=env,
-                cwd=place,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            if waves is not None and simulator == "verilator":
+                prepare(place)
+            command = [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})]
+            env = _environment(tool, place) | settings
+            with started(command, env=env, cwd=place, stdout=file, stderr=subprocess.STDOUT) as process:
+                status = _wait(process, place, log, watch)
+            if waves is not None:
+                _take(place, waves)
         return _read(results, log, status)
     except CheckError as error:
         keep = keep or error.log is not None
@@ -126,6 +144,44 @@ def run_cocotb(
     finally:
         if not keep:
             shutil.rmtree(where, ignore_errors=True)
+
+
+def _wait(process: subprocess.Popen[str], place: Path, log: Path, watch: Watch) -> int:
+    """Wait for the process and tell how far it is; the log says which test runs."""
+    compiled, running = compiling(place, watch.progress), False
+    while True:
+        try:
+            return process.wait(timeout=MOMENT)
+        except subprocess.TimeoutExpired:
+            if watch.phase is None and watch.progress is None:
+                continue
+        found = _TEST.findall(log.read_text(errors="replace"))
+        if found and not running:
+            running = True
+            watch.begin("run the cocotb tests")
+        if found and watch.progress is not None:
+            watch.progress(int(found[-1][0]) - 1, int(found[-1][1]))
+        elif compiled is not None and not found:
+            compiled()
+
+
+def _take(place: Path, waves: Path) -> None:
+    """The FST file that a simulator has left, to where it is wanted."""
+    found = sorted(place.rglob("*.fst"))
+    if found:
+        shutil.copy(found[0], waves)
+
+
+def _environment(tool: Verilator | None, place: Path) -> dict[str, str]:
+    env = dict(os.environ) if tool is None else tool.environment(place)
+    if tool is not None:
+        # cocotb's build makes every signal public, which is a lot of set-up code: no use optimising that.
+        env["MAKEFLAGS"] = f"-j{os.cpu_count() or 1} OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1 {env['MAKEFLAGS']}"
+    # under pytest the runner would report to pytest and exit
+    env.pop("PYTEST_CURRENT_TEST", None)
+    package = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join([package, *filter(None, [env.get("PYTHONPATH")])])
+    return env | {"PYTHONPATH": paths, "TMPDIR": str(place)}
 
 
 def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
@@ -148,7 +204,7 @@ def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
         name, message = failed[0]
         others = f", and {len(failed) - 1} more of {len(failed) + len(passed)} tests" if len(failed) > 1 else ""
         line = message.strip().splitlines()[0]
-        raise Mismatch(f"cocotb test {name} failed{others}: {line}", "test", log=log)
+        raise Mismatch(f"cocotb test {name} failed{others}: {line}", "test", log=log, test=name.rpartition(".")[2])
     if not passed:
         raise CheckError("cocotb ran no test", log=log)
     return tuple(passed)
@@ -156,8 +212,13 @@ def _read(results: Path, log: Path, status: int) -> tuple[str, ...]:
 
 def _work(order: dict[str, Any]) -> None:
     """Build and run, in the process that :func:`run_cocotb` starts."""
+    from cocotb_tools import config
     from cocotb_tools.runner import get_runner
 
+    # It writes these into makefiles.
+    config.libs_dir, config.share_dir = (
+        linked(path, Path(order["work"])) for path in (config.libs_dir, config.share_dir)
+    )
     runner = get_runner(order["simulator"])
     icarus = order["simulator"] == "icarus"
     runner.build(
@@ -166,7 +227,11 @@ def _work(order: dict[str, Any]) -> None:
         build_dir=order["work"],
         # Icarus follows the dates of the sources only, and builds in no time; make knows what has changed.
         always=icarus,
-        build_args=["-g2005"] if icarus else ["-Wno-fatal", "-Wno-WIDTH", "-O3", "--output-split", "10000"],
+        # cocotb's own file that dumps waveforms is SystemVerilog.
+        build_args=["-g2012" if order["waves"] else "-g2005"]
+        if icarus
+        else [*_VERILATE, *(verilate() if order["waves"] else [])],
+        waves=order["waves"],
         timescale=("1ns", "1ps"),
     )
     runner.test(
@@ -176,7 +241,8 @@ def _work(order: dict[str, Any]) -> None:
         build_dir=order["work"],
         test_dir=order["work"],
         # one name stands for all of its parameters
-        test_filter=rf"\.({'|'.join(order['tests'])})(/.*)?$",
+        test_filter=rf"\.({'|'.join(map(re.escape, order['tests']))})(/.*)?$",
+        waves=order["waves"],
         plusargs=order["plusargs"],
         results_xml=str(Path(order["work"]) / "results.xml"),
         seed=1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
+from typing import Any
 
 __all__ = ["CheckError", "Mismatch", "show"]
 
@@ -30,6 +31,14 @@ class CheckError(ValueError):
         super().__init__(message if log is None else f"{message} (log: {log})")
         self.log = log
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Another process gets it as it is: its arguments are not those of the constructor.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[CheckError], args: tuple[object, ...]) -> CheckError:
+    return kind.__new__(kind, *args)
+
 
 class Mismatch(CheckError):
     """The Verilog does not do what the manifest and the vectors say.
@@ -39,13 +48,20 @@ class Mismatch(CheckError):
     kind : str
         ``value``, ``extension`` (padding bits), ``tlast``, ``unstable`` (tdata or tlast changed while stalled),
         ``dropped`` (tvalid fell while stalled), ``frame_error``, ``extra`` (more output than expected), ``timeout``,
-        ``timing``, ``lint`` or ``test`` (a cocotb test failed).
+        ``timing``, ``overfull`` (a buffer behind a layer), ``buffer`` (one never did what it can), ``lint`` or
+        ``test`` (a cocotb test failed).
     layer, op : str, optional
         The tap at which the first difference stands; None when it was seen at the output.
     sequence, step, element : int, optional
         Where. At the output a step is a beat.
     expected, got : int, optional
         Raw integers.
+    drive : dict, optional
+        Arguments of :meth:`testbenches.native.Harness.run` with which it shows again.
+    inner : bool
+        Whether that was in a run of the vectors with taps, where these are others.
+    test : str, optional
+        The cocotb test that failed.
     """
 
     def __init__(
@@ -61,6 +77,9 @@ class Mismatch(CheckError):
         expected: int | None = None,
         got: int | None = None,
         log: Path | None = None,
+        drive: dict[str, Any] | None = None,
+        inner: bool = False,
+        test: str | None = None,
     ) -> None:
         super().__init__(message, log=log)
         self.kind = kind
@@ -71,3 +90,6 @@ class Mismatch(CheckError):
         self.element = element
         self.expected = expected
         self.got = got
+        self.drive = drive
+        self.inner = inner
+        self.test = test

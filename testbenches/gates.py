@@ -16,7 +16,7 @@ __all__ = ["netlist"]
 def netlist(manifest: Manifest, folder: Path, family: str = "xc7") -> tuple[Manifest, dict[str, int]]:
     """Synthesize a design into a folder; returns its manifest and the number of cells of each type.
 
-    The folder holds the netlist, the models and a ``manifest.json`` without taps, so that it is one to check like an
+    The folder holds the netlist, the models and a ``manifest.json`` without taps, so that it can be checked like an
     export. Raises :class:`testbenches.CheckError` with what Yosys complains about.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,6 @@ def netlist(manifest: Manifest, folder: Path, family: str = "xc7") -> tuple[Mani
     text = (folder / "stat.json").read_text()
     cells = json.loads(text[text.index("{") :])["modules"][f"\\{top}"]["num_cells_by_type"]
     facts = json.loads((manifest.folder / "manifest.json").read_text(encoding="utf-8"))
-    facts |= {"files": [f"{top}.v", "cells_sim.v"], "taps": []}
+    facts |= {"files": [f"{top}.v", "cells_sim.v"], "taps": [], "buffers": []}
     (folder / "manifest.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return Manifest.load(folder), {name: int(number) for name, number in sorted(cells.items())}

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,7 @@ _FAULTS = {
     "no_frame_error": "frame_error was not raised though the frame was broken",
     "timing": "a sequence that came alone was not taken at once, or not answered after the latency",
     "extra": "an output beat that belongs to no sequence",
+    "overfull": "a buffer behind a layer holds more beats than it has room for, or gets one when it is full",
     "timeout": "no beat moved for too long",
 }
 
@@ -59,7 +62,7 @@ def at_output(manifest: Manifest, vectors: Vectors, run: NativeRun) -> Mismatch:
 
 def at_taps(manifest: Manifest, vectors: Vectors, run: NativeRun, taps: tuple[Tap, ...]) -> Mismatch | None:
     """The first difference at the taps in the order sequence, step, program; None when every tap agrees."""
-    first: tuple[tuple[int, int, int], Mismatch] | None = None
+    first: tuple[tuple[int, Fraction, int], Mismatch] | None = None
     for order, tap in enumerate(taps):
         golden = vectors.taps[tap.name]
         beats = golden.shape[1]
@@ -73,7 +76,8 @@ def at_taps(manifest: Manifest, vectors: Vectors, run: NativeRun, taps: tuple[Ta
         step, part = divmod(beat, tap.beats_per_step)
         unit = part * tap.elements + element
         expected, found = int(golden[sequence % len(vectors), beat, element]), int(got[index, element])
-        place = (sequence, step, order)
+        # A layer that gives one result a sequence does so after all steps of those above it.
+        place = (sequence, Fraction(step + 1, beats // tap.beats_per_step), order)
         if first is None or place < first[0]:
             mismatch = Mismatch(
                 f"layer {tap.layer!r}, op {tap.op!r}, sequence {sequence + vectors.first}, step {step}, unit {unit}: "

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from testbenches.errors import CheckError, show
 
-__all__ = ["Manifest", "Stream", "Tap", "Timing", "pack", "unpack", "unpack_tap"]
+__all__ = ["Buffer", "Manifest", "Stream", "Tap", "Timing", "pack", "unpack", "unpack_tap"]
 
 _ELEMENT = re.compile(r"^ap_(u?)fixed<\s*(\d+)\s*,\s*-?\d+\s*(?:,\s*[A-Z_]+\s*(?:,\s*[A-Z_]+\s*(?:,\s*\d+\s*)?)?)?>$")
+#: Beats that a buffer holds at most; those of real designs hold two to some ten.
+_DEEPEST = 1 << 12
 #: Bytes of a manifest; written ones have some thousand.
 _MOST = 16 << 20
 # Verilator renames identifiers with a double underscore, so the harness could not reach them by their own name.
@@ -83,6 +85,19 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """The queue behind a layer: signals that are high when a beat enters or leaves, and the number of beats in it."""
+
+    layer: str
+    push: str
+    pop: str
+    filled: str
+    depth: int
+    passes: bool  #: whether a beat may pass through when it is empty
+    beats_per_sequence: int
+
+
+@dataclass(frozen=True)
 class Timing:
     """Cycle counts, predicted or measured; None where a design has too few sequences to tell."""
 
@@ -105,13 +120,25 @@ class Manifest:
     timing: Timing | None
     taps: tuple[Tap, ...]
     interleave: int = 1
+    buffers: tuple[Buffer, ...] = ()  #: in the order in which a sequence passes them
     #: whether sequences are counted by beats, so that TLAST only ends packets
     counted: bool = False
+    clock_mhz: float = 200.0
+
+    @property
+    def period_ps(self) -> int:
+        """Length of a clock cycle."""
+        return max(2, round(1e6 / self.clock_mhz))
 
     @property
     def settling(self) -> int:
         """Sequences that show a steady state: enough for several bursts of an interleaved design after its warm-up."""
         return max(64, 8 * self.interleave)
+
+    @property
+    def steady(self) -> int:
+        """Sequences from which on a run without stalls shows the interval."""
+        return 16 if self.interleave == 1 else self.settling
 
     @property
     def timeout(self) -> int:
@@ -128,8 +155,17 @@ class Manifest:
         return 64 + self.timing.latency + waiting
 
     @property
+    def patience(self) -> int:
+        """Cycles without anything happening at a port or a buffer after which nothing is under way."""
+        if self.timing is None or self.interleave > 1:
+            return self.drain
+        # a step's result is at most as long on its way as the last step's; a layer takes steps at most so far apart
+        step = -(-int(self.timing.interval or 0) // self.input.beats_per_sequence)
+        return 64 + max(0, self.timing.latency_after_last) + 2 * step
+
+    @property
     def burst(self) -> int:
-        """Longest stall worth trying: one that lets a blocked pipeline fill to its input."""
+        """Longest stall of a random run, in which the work on some sequences ends; what fills all buffers is a run."""
         return self.drain + 2 * int(self.timing.interval or 0) if self.timing else 1_000
 
     @classmethod
@@ -178,8 +214,10 @@ class Manifest:
             output=_stream(data, "output"),
             timing=_timing(_get(data, "timing", dict)) if "timing" in data else None,
             taps=tuple(_tap(tap, top) for tap in (_get(data, "taps", list) if "taps" in data else [])),
+            buffers=tuple(_buffer(one, top) for one in (_get(data, "buffers", list) if "buffers" in data else [])),
             interleave=_positive(data, "interleave") if "interleave" in data else 1,
             counted=_framing(data) == "count" if "framing" in data else False,
+            clock_mhz=_clock(data) if "clock_mhz" in data else 200.0,
         )
 
 
@@ -213,6 +251,13 @@ def _positive(data: Any, key: str) -> int:
     if value < 1:
         raise CheckError(f"{key!r} must be at least 1, not {show(value)}")
     return value
+
+
+def _clock(data: Any) -> float:
+    value = _get(data, "clock_mhz", object)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 1e5:
+        raise CheckError(f"'clock_mhz' must be a number from 1 to 100000, not {show(value)}")
+    return float(value)
 
 
 def _stream(data: Any, key: str) -> Stream:
@@ -255,11 +300,34 @@ def _timing(data: Any) -> Timing:
     return Timing(_get(data, "latency", int), _get(data, "latency_after_last", int), exact)
 
 
+def _check_module(data: Any, top: str) -> None:
+    module = data.get("module", top) if isinstance(data, dict) else top
+    if module != top:
+        raise CheckError(f"'module' must be the top module {top!r}, not {show(module)}")
+
+
+def _buffer(data: Any, top: str) -> Buffer:
+    try:
+        _check_module(data, top)
+        depth = _positive(data, "depth")
+        if depth > _DEEPEST:
+            raise CheckError(f"'depth' must be at most {_DEEPEST}, not {show(depth)}")
+        return Buffer(
+            layer=_get(data, "layer", str),
+            push=_name(data, "push"),
+            pop=_name(data, "pop"),
+            filled=_name(data, "filled"),
+            depth=depth,
+            passes=_get(data, "passes", bool),
+            beats_per_sequence=_positive(data, "beats_per_sequence"),
+        )
+    except CheckError as error:
+        raise CheckError(f"buffers: {error}") from None
+
+
 def _tap(data: Any, top: str) -> Tap:
     try:
-        module = data.get("module", top) if isinstance(data, dict) else top
-        if module != top:
-            raise CheckError(f"'module' must be the top module {top!r}, not {show(module)}")
+        _check_module(data, top)
         width = _positive(data, "width")
         if width > 64:
             raise CheckError(f"'width' must be at most 64, not {width}")

@@ -7,12 +7,17 @@ All of them stand in one netlist, of which ``+mutant=N`` wakes one, so that one 
 
 from __future__ import annotations
 
+import fnmatch
+import json
+import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from testbenches.buffers import demand
 from testbenches.errors import CheckError, Mismatch
+from testbenches.locate import at_taps
 from testbenches.manifest import Manifest, Stream
 from testbenches.native import Harness, build
 from testbenches.timing import compare
@@ -27,6 +32,7 @@ __all__ = [
     "Verdict",
     "declarations",
     "draw",
+    "draw_each",
     "hunt",
     "plant",
     "planting",
@@ -50,6 +56,10 @@ class Mutant:
     bit: int
     lines: tuple[int, ...]
 
+    def renumbered(self, number: int) -> Mutant:
+        """The same fault under another number."""
+        return replace(self, number=number)
+
     def __str__(self) -> str:
         return f"{self.mode} of bit {self.bit} of {self.port} of {self.cell}, lines {', '.join(map(str, self.lines))}"
 
@@ -64,14 +74,21 @@ class Stage:
     faults: float = 0.0
     resets: float = 0.0
     alone: bool = False
-    sequences: int = 400  #: as many, or all there are; those with faults and resets start over
+    fill: bool = False
+    sequences: int = 400  #: as many, or all there are; those with faults, resets and full buffers start over
 
     def run(self, harness: Harness, vectors: Vectors, work: Path, mutant: int) -> str | None:
-        """None, or what was wrong: the kind of fault as :class:`testbenches.Mismatch` names it, or ``timing``."""
+        """None, or what was wrong: the kind of fault as :class:`testbenches.Mismatch` names it.
+
+        With stalls and while buffers are filled, what the harness's taps see is compared, too.
+        """
         manifest = harness.manifest
         faults = 0.0 if manifest.counted else self.faults
-        plain = not (self.idle or self.backpressure or self.faults or self.resets)
-        total = self.sequences if self.faults or self.resets else min(self.sequences, len(vectors))
+        broken = bool(self.faults or self.resets)
+        plain = not (self.idle or self.backpressure or broken or self.fill)
+        known = bool(harness.taps) and all(tap.name in vectors.taps for tap in harness.taps)
+        looking = known and not (plain or broken)
+        total = self.sequences if broken or self.fill else min(self.sequences, len(vectors))
         run = harness.run(
             vectors,
             work,
@@ -81,6 +98,8 @@ class Stage:
             faults=faults,
             resets=self.resets,
             alone=self.alone,
+            fill=self.fill,
+            looking=looking,
             plusargs=[f"mutant={mutant}"],
         )
         if run.fault is None and run.timing is not None and manifest.timing is not None:
@@ -88,6 +107,13 @@ class Stage:
                 compare(run.timing, manifest.timing)
             except Mismatch:
                 return "timing"
+        if run.fault is None and looking and at_taps(manifest, vectors, run, harness.taps) is not None:
+            return "value"
+        if run.fault is None and self.fill:
+            try:
+                demand(manifest.buffers, [run.buffers])
+            except Mismatch:
+                return "buffer"
         return run.fault
 
 
@@ -98,6 +124,7 @@ STAGES = (
     Stage("stalls", idle=0.3, backpressure=0.3),
     Stage("slow sink", backpressure=0.8),
     Stage("slow source", idle=0.8),
+    Stage("full buffers", fill=True),
     Stage("broken frames", faults=0.5),
     Stage("broken frames, stalls", idle=0.2, backpressure=0.5, faults=0.5, sequences=800),
     Stage("resets", faults=0.3, resets=0.004, sequences=1600),
@@ -115,8 +142,8 @@ class Verdict:
     kind: str | None
 
 
-def read(manifest: Manifest, work: Path) -> list[str]:
-    """Yosys commands that read a design as one module, without what only testbenches look at."""
+def read(manifest: Manifest, work: Path, keep: Sequence[str] = ()) -> list[str]:
+    """Yosys commands that read a design as one module; what only testbenches look at is left out, but for ``keep``."""
     links = []
     for number, path in enumerate(manifest.files):
         link = work / f"{number}.v"
@@ -128,6 +155,7 @@ def read(manifest: Manifest, work: Path) -> list[str]:
         f"hierarchy -check -top {manifest.top}",
         "proc",
         "flatten",
+        *(f"setattr -set keep 1 w:{name}" for name in keep),
         "opt_clean -purge",
         "memory_collect",
     ]
@@ -143,6 +171,25 @@ def draw(manifest: Manifest, work: Path, count: int, seed: int = 1) -> list[Muta
     # a clock with a gate in it races against the clock: what such a mutant does is the simulator's choice
     lines = [line for line in lines if "-port CLK " not in line][:count]
     return [_mutant(number, line) for number, line in enumerate(lines, 1)]
+
+
+def draw_each(manifest: Manifest, work: Path, cells: str, seed: int = 1) -> list[Mutant]:
+    """Invert one bit, drawn at random, of each port of each cell whose name has the pattern; none of clock pins."""
+    work.mkdir(parents=True, exist_ok=True)
+    run_yosys([*read(manifest, work), "write_json cells.json"], work)
+    module = json.loads((work / "cells.json").read_text())["modules"][manifest.top]
+    rng = random.Random(seed)
+    found: list[Mutant] = []
+    for name, cell in module["cells"].items():
+        if not fnmatch.fnmatchcase(name, cells):
+            continue
+        for port, bits in cell["connections"].items():
+            if port != "CLK":
+                name = name if name.startswith("$") else f"\\{name}"
+                line = f"mutate -mode inv -module {manifest.top} -cell {name} -port {port}"
+                line += f" -portbit {rng.randrange(len(bits))} -src {cell['attributes'].get('src', '')}"
+                found.append(_mutant(len(found) + 1, line))
+    return found
 
 
 def _mutant(number: int, line: str) -> Mutant:
@@ -178,25 +225,44 @@ def planting(mutants: Sequence[Mutant]) -> list[str]:
 
 
 def plant(manifest: Manifest, mutants: Sequence[Mutant], work: Path) -> Manifest:
-    """Write all mutants as one design; its manifest is the original's but for the files and the taps."""
+    """Write all mutants as one design; its manifest is the original's but for the files."""
     work.mkdir(parents=True, exist_ok=True)
     top, inner = manifest.top, f"{manifest.top}_mutants"
+    looked = _looked_at(manifest)
     run_yosys(
-        [*read(manifest, work), *planting(mutants), f"rename {top} {inner}", "write_verilog -noattr mutants.v"], work
+        [
+            *read(manifest, work, list(looked)),
+            *planting(mutants),
+            *(f"expose w:{name}" for name in looked),
+            f"rename {top} {inner}",
+            "write_verilog -noattr mutants.v",
+        ],
+        work,
     )
     ports = declarations(manifest)
-    names = [port.split()[-1] for port in ports]
+    names = [*(port.split()[-1] for port in ports), *looked]
     wrapper = [
         f"module {top} (",
         "  " + ",\n  ".join(ports),
         ");",
+        *(f"  wire [{bits - 1}:0] {name};" for name, bits in looked.items()),
         f"  reg [{SELECT - 1}:0] mutant;",
         '  initial if (!$value$plusargs("mutant=%d", mutant)) mutant = 0;',
         f"  {inner} mutated ({', '.join(f'.{name}({name})' for name in names)}, .mutsel(mutant));",
         "endmodule",
     ]
     (work / "wrapper.v").write_text("\n".join(wrapper) + "\n")
-    return replace(manifest, files=(work / "mutants.v", work / "wrapper.v"), taps=())
+    return replace(manifest, files=(work / "mutants.v", work / "wrapper.v"))
+
+
+def _looked_at(manifest: Manifest) -> dict[str, int]:
+    """The wires that testbenches look at in a design, and how many bits they have."""
+    found: dict[str, int] = {}
+    for tap in manifest.taps:
+        found |= {tap.valid: 1, tap.data: tap.width * tap.elements}
+    for buffer in manifest.buffers:
+        found |= {buffer.push: 1, buffer.pop: 1, buffer.filled: buffer.depth.bit_length()}
+    return found
 
 
 def hunt(
@@ -209,7 +275,8 @@ def hunt(
 ) -> list[Verdict]:
     """Run the regression on each mutant until it is noticed; without a mutant it must pass, or :class:`CheckError`."""
     work = work.resolve()
-    harness = build(plant(manifest, mutants, work / "planted"), work / "native")
+    planted = plant(manifest, mutants, work / "planted")
+    harness = build(planted, work / "native", taps=[tap for tap in planted.taps if tap.name in vectors.taps])
     for stage in stages:
         kind = stage.run(harness, vectors, work / "run", 0)
         if kind is not None:

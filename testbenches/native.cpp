@@ -4,6 +4,8 @@
 //   FX_IN_BITS FX_IN_BEATS FX_OUT_WORDS FX_OUT_BEATS   the shape of the streams
 //   FX_COUNTED                                         1: a sequence ends with its last beat, TLAST ends a packet
 //   FX_TAPS                                            FX_TAP(valid, data, words) for each tap, or empty
+//   FX_BUFFERS FX_GROUP                                FX_BUFFER(push, pop, filled, depth, steps) for each buffer, or
+//                                                      empty; input beats of a vector
 // Files hold beats as 32-bit little-endian words. They are mapped, not read, so memory stays flat.
 
 #include <fcntl.h>
@@ -24,15 +26,20 @@
 
 #include "Vdut.h"
 #include "fxsim_dut.h"
+#include "native_buffers.h"
 #include "verilated.h"
 #ifdef FX_COVERAGE
 #include "verilated_cov.h"
+#endif
+#ifdef FX_WAVES
+#include "verilated_fst_c.h"
 #endif
 
 namespace {
 
 constexpr uint32_t kInWords = (FX_IN_BITS + 31) / 32;
 constexpr uint32_t kOutWords = FX_OUT_WORDS;
+constexpr uint32_t kResetCycles = 16;
 
 [[noreturn]] void die(const std::string& message) {
     std::fprintf(stderr, "error %s\n", message.c_str());
@@ -174,6 +181,7 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
             choose();
         }
     }
+    void finish() { sequences_ = sequence_ + 1; }  // the frame under way is the last
     void give_up() {  // the frame under way is not sent again
         if (beat_ != 0) sequence_ += right();
         choose();
@@ -189,7 +197,8 @@ class Source {  // the frames to send: each stored sequence in turn, broken ones
         else length_ = FX_IN_BEATS + 1 + random_.next() % (2 * FX_IN_BEATS);
     }
     Random& random_;
-    const uint64_t sequences_, stored_;
+    uint64_t sequences_;
+    const uint64_t stored_;
     const uint32_t faults_;
     const uint64_t seed_;
     uint64_t sequence_ = 0, beat_ = 0, length_ = 0;
@@ -244,7 +253,28 @@ int main(int argc, char** argv) {
     // Registers without a reset start at random, so that a design which relies on zeros is caught.
     context->randReset(2);
     context->randSeed(static_cast<int>(arguments.number("seed") & 0x3fffffff) + 1);
+#ifdef FX_WAVES
+    context->traceEverOn(true);
+#endif
     const auto dut = std::make_unique<Vdut>(context.get());
+#ifdef FX_WAVES
+    // From the first beat of a sequence (of the first: from the reset) to its result, or to what is wrong.
+    VerilatedFstC waves;
+    waves.set_time_unit("1ps");
+    waves.set_time_resolution("1ps");
+    dut->trace(&waves, 99);
+    const uint64_t shown = arguments.number("shown"), period = arguments.number("period");
+    enum { kBefore, kShown, kAfter } showing = kBefore;
+    const auto show = [&](uint64_t cycle, bool high) {
+        if (showing != kShown) return;
+        if (!waves.isOpen()) waves.open(arguments.text("waves").c_str());
+        waves.dump(cycle * period + (high ? period / 2 : 0));
+    };
+    if (shown == 0) showing = kShown;
+#define FX_SHOW(cycle, high) show(cycle, high)
+#else
+#define FX_SHOW(cycle, high)
+#endif
 
     std::vector<std::unique_ptr<Writer>> taps;
     const std::string tap_prefix = arguments.text("taps");
@@ -256,6 +286,14 @@ int main(int argc, char** argv) {
     }
 #undef FX_TAP
 
+    std::vector<Buffer> buffers;
+#define FX_BUFFER(push, pop, filled, depth, steps) buffers.emplace_back(depth, steps);
+    FX_BUFFERS
+#undef FX_BUFFER
+    const bool filling = arguments.number("fill") != 0;
+    Fill fill(buffers, FX_IN_BEATS, FX_GROUP, arguments.number("patience"));
+    bool filled = !filling;
+
     uint32_t in_word[kInWords + 1] = {};
     const auto garbage = [&] {
         for (uint32_t index = 0; index < kInWords; ++index) in_word[index] = random.next();
@@ -265,14 +303,16 @@ int main(int argc, char** argv) {
     dut->FX_RESET = 0;
     dut->FX_S(tvalid) = 0;
     dut->FX_M(tready) = 0;
-    for (int cycle = 0; cycle < 16; ++cycle) {
+    for (uint32_t cycle = 0; cycle < kResetCycles; ++cycle) {
         garbage();
         put(dut->FX_S(tdata), in_word);
         dut->FX_S(tlast) = random.next() & 1;
         dut->FX_CLOCK = 0;
         dut->eval();
+        FX_SHOW(cycle, false);
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle, true);
     }
     dut->FX_RESET = 1;
 
@@ -293,7 +333,15 @@ int main(int argc, char** argv) {
         // a beat once offered stays until it is taken
         const bool waits = alone && source.first() && (!due.empty() || pause > 0);
         if (alone && due.empty() && pause > 0) --pause;
-        if (!offered && !source.done() && !waits) offered = !idle.now();
+        if (!filled) {
+            fill.decide(static_cast<int64_t>(cycle), sent, offered);
+            if (fill.over()) {
+                source.finish();
+                filled = true;
+            }
+        }
+        const bool may_offer = filled || fill.may_offer(sent);
+        if (!offered && !source.done() && !waits && may_offer) offered = !idle.now();
         dut->FX_S(tvalid) = offered;
         if (offered) {
             put(dut->FX_S(tdata), inputs.at(source.beat() * kInWords));
@@ -304,7 +352,7 @@ int main(int argc, char** argv) {
             put(dut->FX_S(tdata), in_word);
             dut->FX_S(tlast) = random.next() & 1;
         }
-        dut->FX_M(tready) = !backpressure.now();
+        dut->FX_M(tready) = filled ? !backpressure.now() : fill.ready();
         if (!source.done() && random.chance(resets)) {
             // one edge forgets everything: frames under way are neither finished nor answered
             dut->FX_RESET = 0;
@@ -323,6 +371,10 @@ int main(int argc, char** argv) {
         }
         dut->FX_CLOCK = 0;
         dut->eval();
+#ifdef FX_WAVES
+        if (showing == kBefore && offered && source.first() && source.sequence() == shown) showing = kShown;
+#endif
+        FX_SHOW(cycle + kResetCycles, false);
 
         // what stands now is what the coming edge sees
         const bool accepted = offered && dut->FX_S(tready);
@@ -352,6 +404,16 @@ int main(int argc, char** argv) {
                 break;
             }
         }
+        size_t number = 0;
+        bool sound = true;
+#define FX_BUFFER(push, pop, filled, depth, steps) sound = buffers[number++].see(filled, push, pop) && sound;
+        FX_BUFFERS
+#undef FX_BUFFER
+        if (!sound) {
+            fault = "overfull";
+            break;
+        }
+        if (!filled) fill.observe(static_cast<int64_t>(cycle), accepted, out_valid && dut->FX_M(tready));
 #define FX_TAP(valid, data, words)              \
     if (valid) {                                \
         uint32_t word[words + 1];               \
@@ -424,6 +486,10 @@ int main(int argc, char** argv) {
         }
         dut->FX_CLOCK = 1;
         dut->eval();
+        FX_SHOW(cycle + kResetCycles, true);
+#ifdef FX_WAVES
+        if (showing == kShown && completed > shown) showing = kAfter;
+#endif
 
         if (cycle % 4096 == 0) {
             const auto now = std::chrono::steady_clock::now();
@@ -434,6 +500,12 @@ int main(int argc, char** argv) {
         }
     }
     const long grown = anonymous_kb();
+#ifdef FX_WAVES
+    dut->FX_CLOCK = 1;  // the edge at which the run ended
+    dut->eval();
+    show(cycle + kResetCycles, true);
+    waves.close();
+#endif
     dut->final();
 #ifdef FX_COVERAGE
     context->coveragep()->write(arguments.text("coverage").c_str());
@@ -449,6 +521,8 @@ int main(int argc, char** argv) {
     print("first_in", first_in);
     print("first_last_in", first_last_in);
     print("last_in", last_in);
+    print("filled", filled);
+    for (size_t number = 0; number < buffers.size(); ++number) buffers[number].print(number);
     print("first_out", first_out);
     return 0;
 }

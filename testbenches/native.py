@@ -15,16 +15,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from testbenches.buffers import Counts, counts
 from testbenches.errors import CheckError
 from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
 from testbenches.timing import steady_interval
-from testbenches.tools import buildable, call, complaint, ending
+from testbenches.tools import Progress, buildable, call, compiling, complaint, ending, started
 from testbenches.vectors import Vectors
 from testbenches.verilator import Verilator, find_verilator
+from testbenches.waves import prepare, verilate
 
 __all__ = ["Harness", "NativeRun", "build"]
 
 _SOURCE = Path(__file__).with_name("native.cpp")
+_HEADER = Path(__file__).with_name("native_buffers.h")
 _PORT = re.compile(r"VL_(IN|OUT)(?:8|16|64|W)?\(&(\w+),(\d+),(\d+)")
 # Completion edges kept for the interval: far more than one period of any schedule.
 _KEEP = 8192
@@ -42,7 +45,8 @@ class NativeRun:
 
     ``received`` counts whole right output beats before the fault; the files hold one beat more when a beat was wrong.
     ``due`` is the number of the sequence whose output should have come next. ``memory`` is that of the process in kB,
-    mapped files not counted, after 1000 sequences and at the end (0 where there were not so many).
+    mapped files not counted, after 1000 sequences and at the end (0 where there were not so many). ``buffers``: cycles
+    by what each buffer did and how many beats it held, as :mod:`testbenches.buffers` names them.
     """
 
     sequences: int
@@ -55,6 +59,7 @@ class NativeRun:
     timing: Timing | None
     outputs_file: Path
     tap_files: tuple[Path, ...]
+    buffers: tuple[Counts, ...] = ()
 
     def outputs(self, stream: Stream, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Output beats (beats, elements) as integers on the whole stride, so that wrong padding shows."""
@@ -86,10 +91,12 @@ class Harness:
         faults: float = 0.0,
         resets: float = 0.0,
         alone: bool = False,
+        fill: bool = False,
         seed: int = 1,
         looking: bool = False,
         plusargs: Sequence[str] = (),
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
+        waves: tuple[Path, int] | None = None,
     ) -> NativeRun:
         """Drive sequences and stop at the first deviation.
 
@@ -113,6 +120,9 @@ class Harness:
         alone : bool
             Send each sequence into an empty design, after a pause: it must be taken at once, and its latency be the
             manifest's; neither ``faults`` nor stalls with it.
+        fill : bool
+            Fill the buffers behind the layers from the last one on, and take each of them through all that it can do,
+            whatever number of beats it holds. ``sequences`` are the most that this may take.
         seed : int
             Of the stalls, faults and resets, and of registers without reset.
         looking : bool
@@ -121,6 +131,8 @@ class Harness:
             Passed to the simulation, as ``+name=value``.
         progress : callable, optional
             Called with sequences done and sequences in all.
+        waves : (Path, int), optional
+            An FST file to write and the number of the sequence to show there, in a harness that was built for it.
         """
         manifest = self.manifest
         total = len(vectors) if sequences is None else sequences
@@ -134,6 +146,8 @@ class Harness:
             raise CheckError("faults need a design whose sequences end with TLAST: of counted ones none is broken")
         if alone and (manifest.timing is None or any(chances.values())):
             raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
+        if fill and (alone or any(chances.values()) or not manifest.buffers):
+            raise CheckError("fill needs a manifest with buffers, and neither stalls nor faults nor resets nor alone")
         work.mkdir(parents=True, exist_ok=True)
         held = min(total, len(vectors))
         _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
@@ -150,6 +164,8 @@ class Harness:
             f"looking={int(looking)}",
             f"coverage={work / 'coverage.dat'}",
             f"alone={int(alone)}",
+            f"fill={int(fill)}",
+            f"patience={manifest.patience}",
             f"latency={manifest.timing.latency if manifest.timing else 0}",
             f"stored={held}",
             f"sequences={total}",
@@ -159,12 +175,13 @@ class Harness:
             f"drain={manifest.drain}",
             f"burst={manifest.burst}",
             f"keep={_KEEP}",
+            *(() if waves is None else (f"waves={waves[0]}", f"shown={waves[1]}", f"period={manifest.period_ps}")),
             *(f"+{text}" for text in plusargs),
         ]
         facts = _execute(command, work / "result.txt", total, progress)
         number = {name: int(facts[name]) for name in _NUMBERS}
         timing = None
-        if not (alone or any(chances.values())) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
+        if not (alone or fill or any(chances.values())) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
             timing = Timing(
                 latency=number["first_out"] - number["first_in"],
                 latency_after_last=number["first_out"] - number["first_last_in"],
@@ -183,6 +200,7 @@ class Harness:
             timing=timing,
             outputs_file=work / "outputs.bin",
             tap_files=tuple(work / f"tap{index}.bin" for index in range(len(self.taps))),
+            buffers=counts(facts, manifest.buffers),
         )
 
 
@@ -193,20 +211,27 @@ def build(
     taps: Sequence[Tap] = (),
     verilator: Verilator | None = None,
     coverage: bool = False,
+    waves: bool = False,
+    optimize: bool = True,
+    progress: Progress | None = None,
 ) -> Harness:
     """Build the harness in a folder, or take the one that stands there if nothing has changed since.
 
     With ``taps`` a control file makes their signals readable; the Verilog itself is never touched. With ``coverage``
-    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads.
+    each run writes ``coverage.dat`` into its folder, which :mod:`testbenches.coverage` reads; with ``waves`` it can
+    write waveforms. ``optimize``: whether it will run for long, so that the compiler should take its time. ``progress``
+    is called with files compiled and files in all.
     """
     tool = verilator or find_verilator()
     taps = tuple(taps)
     folder = folder.resolve()
     executable = folder / "Vdut"
     header = _header(manifest, taps) + ("#define FX_COVERAGE\n" if coverage else "")
-    digest = hashlib.sha256(repr((tool.version, str(tool.executable))).encode())
-    for text in (header.encode(), _SOURCE.read_bytes(), *(path.read_bytes() for path in manifest.files)):
-        digest.update(hashlib.sha256(text).digest())
+    header += "#define FX_WAVES\n" if waves else ""
+    digest = hashlib.sha256(repr((tool.version, str(tool.executable), optimize)).encode())
+    digest.update(header.encode())
+    for path in (_SOURCE, _HEADER, *manifest.files):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     stamp = folder / "fxsim_stamp"
     if executable.is_file() and stamp.is_file() and stamp.read_text() == digest.hexdigest():
         return Harness(manifest, executable, taps)
@@ -214,25 +239,30 @@ def build(
     folder.mkdir(parents=True)
     log = folder / "build.log"
     jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    env = tool.environment()
     with buildable(folder) as place:
+        env = tool.environment(place)
         (place / "fxsim_dut.h").write_text(header)
         (place / "fxsim_taps.vlt").write_text(_control(manifest, taps))
-        shutil.copy(_SOURCE, place)  # make takes no name with blanks, and where this package stands may have some
+        for path in (_SOURCE, _HEADER):
+            shutil.copy(path, place)  # make takes no name with blanks, and where this package stands may have some
         command = [
             *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
             *("--Mdir", str(place), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
             *("--output-split", "20000", *_WARNINGS, str(place / "fxsim_taps.vlt")),
             *(("--coverage-line", "--coverage-toggle") if coverage else ()),
+            *(verilate() if waves else ()),
             *(str(path) for path in manifest.files),
             str(place / _SOURCE.name),
         ]
         _call(command, env, log, "Verilator does not accept the Verilog")
         _check_ports(manifest, (place / "Vdut.h").read_text())
-        _check_taps(manifest, taps, place)
-        options = ("OPT_FAST=-O2", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+        _check_inside(manifest, taps, place)
+        if waves:
+            prepare(place)
+        fast, rest = ("-O2", "-O2") if optimize else ("-O1", "-O0")
+        options = (f"OPT_FAST={fast}", "OPT_SLOW=-O0", f"OPT_GLOBAL={rest}")
         command = ["make", "-C", str(place), "-f", "Vdut.mk", "-j", jobs, *options]
-        _call(command, env, log, "the Verilated design does not compile")
+        _call(command, env, log, "the Verilated design does not compile", compiling(place, progress))
     stamp.write_text(digest.hexdigest())
     return Harness(manifest, executable, taps)
 
@@ -251,18 +281,35 @@ def _header(manifest: Manifest, taps: tuple[Tap, ...]) -> str:
         f"#define FX_OUT_BEATS {sink.beats_per_sequence}ull",
         f"#define FX_COUNTED {int(manifest.counted)}",
     ]
-    if taps:
+    if taps or manifest.buffers:
         lines.append('#include "Vdut___024root.h"')
     signal = f"dut->rootp->{manifest.top}__DOT__"
     calls = [f"    FX_TAP({signal}{tap.valid}, {signal}{tap.data}, {tap.words})" for tap in taps]
     lines.append(" \\\n".join(["#define FX_TAPS", *calls]))
+    calls = []
+    for one in manifest.buffers:
+        signals = ", ".join(signal + name for name in (one.push, one.pop, one.filled))
+        calls.append(f"    FX_BUFFER({signals}, {one.depth}, {str(one.beats_per_sequence > 1).lower()})")
+    lines.append(" \\\n".join(["#define FX_BUFFERS", *calls]))
+    steps = max((one.beats_per_sequence for one in manifest.buffers), default=1)
+    lines.append(f"#define FX_GROUP {max(1, source.beats_per_sequence // steps if steps > 1 else 1)}ull")
     return "\n".join(lines) + "\n"
 
 
 def _control(manifest: Manifest, taps: tuple[Tap, ...]) -> str:
-    names = dict.fromkeys(name for tap in taps for name in (tap.valid, tap.data))
+    names = _inside(manifest, taps)
     lines = [f'public_flat_rd -module "{manifest.top}" -var "{name}"' for name in names]
     return "\n".join(["`verilator_config", *lines]) + "\n"
+
+
+def _inside(manifest: Manifest, taps: tuple[Tap, ...]) -> dict[str, str]:
+    """Signals inside the design that the harness reads, and what for."""
+    found: dict[str, str] = {}
+    for tap in taps:
+        found |= dict.fromkeys((tap.valid, tap.data), f"tap {tap.name!r}")
+    for one in manifest.buffers:
+        found |= dict.fromkeys((one.push, one.pop, one.filled), f"the buffer behind {one.layer!r}")
+    return found
 
 
 def _check_ports(manifest: Manifest, header: str) -> None:
@@ -281,16 +328,18 @@ def _check_ports(manifest: Manifest, header: str) -> None:
             raise CheckError(f"port {name!r} is {found[name][1]} bits wide, the manifest says {width}")
 
 
-def _check_taps(manifest: Manifest, taps: tuple[Tap, ...], folder: Path) -> None:
-    text = (folder / "Vdut___024root.h").read_text() if taps else ""
-    for tap in taps:
-        for name in (tap.valid, tap.data):
-            if not re.search(rf"\b{manifest.top}__DOT__{name}\b", text):
-                raise CheckError(f"module {manifest.top!r} has no signal {name!r} for tap {tap.name!r}")
+def _check_inside(manifest: Manifest, taps: tuple[Tap, ...], folder: Path) -> None:
+    inside = _inside(manifest, taps)
+    text = (folder / "Vdut___024root.h").read_text() if inside else ""
+    for name, what in inside.items():
+        if not re.search(rf"\b{manifest.top}__DOT__{name}\b", text):
+            raise CheckError(f"module {manifest.top!r} has no signal {name!r} for {what}")
 
 
-def _call(command: list[str], env: dict[str, str], log: Path, failure: str) -> None:
-    ended = call(command, env, log=log)
+def _call(
+    command: list[str], env: dict[str, str], log: Path, failure: str, waiting: Callable[[], None] | None = None
+) -> None:
+    ended = call(command, env, log=log, waiting=waiting)
     if ended.returncode:
         raise CheckError(f"{failure}: {complaint(ended.returncode, ended.stderr, ended.stdout)}", log=log)
 
@@ -301,12 +350,10 @@ def _write(path: Path, values: NDArray[np.int64], stream: Stream) -> None:
             pack(values[start : start + _CHUNK], stream).tofile(file)
 
 
-def _execute(
-    command: list[str], result: Path, total: int, progress: Callable[[int, int], None] | None
-) -> dict[str, str]:
+def _execute(command: list[str], result: Path, total: int, progress: Progress | None) -> dict[str, str]:
     # The result goes to a file: a design that prints much would fill a pipe nobody reads.
     said = ""
-    with result.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process:
+    with result.open("wb") as out, started(command, stdout=out, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
             word, _, rest = line.strip().partition(" ")

@@ -9,15 +9,30 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from testbenches.errors import CheckError
 
-__all__ = ["Ended", "buildable", "call", "complaint", "ending", "temporary"]
+__all__ = [
+    "MOMENT",
+    "Ended",
+    "Progress",
+    "buildable",
+    "call",
+    "compiling",
+    "complaint",
+    "ending",
+    "linked",
+    "started",
+    "temporary",
+]
 
 Ended = subprocess.CompletedProcess[str]
+Progress = Callable[[int, int], None]
 
 #: A line that names an error as compilers do, and not a count of them, an option or a file.
 _ERROR = re.compile(r"(^|[\s%*])((fatal|internal|system) )*error(-\w+)?\s*(:|\[|\d+:)|^ERROR\b", re.IGNORECASE)
@@ -26,6 +41,24 @@ _AROUND = re.compile(r"g?make(\[\d+\])?: |collect2: |compilation terminated|ninj
 #: Characters of paths that make, the shell and Yosys all take as they are.
 _PLAIN = re.compile(r"[\w./+-]+")
 _LONGEST = 300
+#: Seconds between two looks at a program that works, and files below which there is nothing to count.
+MOMENT, _COUNTED = 0.3, 6
+
+
+@contextmanager
+def started(command: Sequence[str], **given: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program without input in a group of its own, for the block.
+
+    An error or an interrupt in the block ends the whole group: the compiler that make waits for, too.
+    """
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace", "process_group": 0}
+    with subprocess.Popen(command, **options | given) as process:
+        try:
+            yield process
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def call(
@@ -33,28 +66,51 @@ def call(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: Path | None = None,
+    seconds: float | None = None,
+    waiting: Callable[[], None] | None = None,
 ) -> Ended:
     """Run a program to its end; what it prints is also added to ``log``.
 
-    Raises :class:`CheckError` for one that cannot be started.
+    ``waiting`` is called now and then meanwhile. Raises :class:`CheckError` for one that cannot be started, and
+    ``subprocess.TimeoutExpired`` if it, and all that it has started, were ended after ``seconds``.
     """
+    words = list(map(str, command))
+    ends = None if seconds is None else time.monotonic() + seconds
     try:
-        ended = subprocess.run(
-            list(map(str, command)),
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        with started(words, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            while True:
+                left = None if ends is None else max(0.0, ends - time.monotonic())
+                pause = left if waiting is None else MOMENT if left is None else min(MOMENT, left)
+                try:
+                    printed, said = process.communicate(timeout=pause)
+                    break
+                except subprocess.TimeoutExpired:
+                    if ends is not None and time.monotonic() >= ends:
+                        raise
+                    if waiting is not None:
+                        waiting()
     except OSError as error:
         raise CheckError(f"{command[0]} cannot be started: {error.strerror}") from None
+    ended = Ended(words, process.returncode, printed, said)
     if log is not None:
         with log.open("a", errors="replace") as file:
             file.write(f"$ {' '.join(map(str, command))}\n{ended.stdout}{ended.stderr}")
     return ended
+
+
+def compiling(folder: Path, progress: Progress | None) -> Callable[[], None] | None:
+    """What tells ``progress`` how many files of a Verilated design are compiled while make works in its folder."""
+    if progress is None:
+        return None
+
+    def look() -> None:
+        total = sum(1 for _ in folder.glob("*.cpp"))
+        done = sum(1 for _ in folder.glob("*.o"))
+        # A small design is compiled as one file, of which there is nothing to count.
+        if total > _COUNTED and not any(folder.glob("*__ALL.cpp")):
+            progress(min(done, total), total)
+
+    return look
 
 
 def ending(status: int) -> str:
@@ -88,6 +144,16 @@ def buildable(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fxsim_build_", dir=temporary()) as place:
         yield Path(place)
         shutil.copytree(place, folder, symlinks=True, dirs_exist_ok=True)
+
+
+def linked(path: Path, place: Path) -> Path:
+    """The path or, if it has blanks, a link to it in a folder whose path has none."""
+    if _PLAIN.fullmatch(str(path)):
+        return path
+    link = place / f"linked_{re.sub(r'[^A-Za-z0-9.]', '_', path.name)}"
+    if not link.is_symlink():
+        link.symlink_to(path)
+    return link
 
 
 def temporary() -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testbenches.errors import CheckError
 from testbenches.packages import find, install
-from testbenches.tools import call, complaint
+from testbenches.tools import call, complaint, linked
 
 __all__ = ["MINIMUM", "Verilator", "find_verilator", "is_absent"]
 
@@ -29,14 +29,21 @@ class Verilator:
     root: Path | None
     version: tuple[int, int]
 
-    def environment(self) -> dict[str, str]:
-        """Environment in which ``verilator`` and the makefiles it writes work."""
+    def environment(self, place: Path | None = None) -> dict[str, str]:
+        """Environment in which ``verilator`` and the makefiles it writes work; those in the folder ``place``, if given.
+
+        make takes no path with blanks. What has some is linked to from that folder.
+        """
         env = dict(os.environ)
         env["PATH"] = os.pathsep.join([str(self.executable.parent), env.get("PATH", os.defpath)])
+        if place is not None:
+            # What compilers leave when they are ended goes with the folder.
+            env["TMPDIR"] = str(place)
         if self.root is not None:
-            env["VERILATOR_ROOT"] = str(self.root)
+            env["VERILATOR_ROOT"] = str(self.root if place is None else linked(self.root, place))
         # This also drops a parent make's job server, which is not ours to use.
-        env["MAKEFLAGS"] = " ".join(self._make_variables())
+        python = Path(sys.executable)
+        env["MAKEFLAGS"] = " ".join(self._make_variables(python if place is None else linked(python, place)))
         if "ccache" in os.path.realpath(shutil.which("c++") or ""):
             # it compiles nothing where it finds no place for its cache
             probe = call(["c++", "-x", "c++", "-c", os.devnull, "-o", os.devnull], env)
@@ -44,9 +51,9 @@ class Verilator:
                 env["CCACHE_DISABLE"] = "1"
         return env
 
-    def _make_variables(self) -> list[str]:
+    def _make_variables(self, python: Path) -> list[str]:
         """What the wheel's makefile leaves open: it calls a bare ``python`` and does not know the compiler."""
-        variables = [f"PYTHON3={sys.executable}"]
+        variables = [f"PYTHON3={python}"]
         makefile = self.root / "include" / "verilated.mk" if self.root else None
         text = makefile.read_text() if makefile and makefile.is_file() else ""
         if re.search(r"^CFG_CXXFLAGS_PCH_I =\s*$", text, re.MULTILINE):

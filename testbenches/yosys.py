@@ -39,9 +39,7 @@ def run_abc(commands: Sequence[str], work: Path, seconds: float) -> str:
     """Run ABC's commands in a folder and return what it printed; what is not done after ``seconds`` is stopped."""
     command = [str(_home() / "yosys-abc"), "-c", "; ".join(commands)]
     try:
-        run = subprocess.run(
-            command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
-        )
+        run = call(command, cwd=work, seconds=seconds)
     except subprocess.TimeoutExpired:
         return ""
     if run.returncode:

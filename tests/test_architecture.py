@@ -21,7 +21,7 @@ TOP = {
 }
 #: The same inside functions.
 LATE = {
-    "fxsim": {"distributed", "matplotlib", "rich", "yaml"},
+    "fxsim": {"distributed", "matplotlib", "rich", "shtab", "yaml"},
     "rtl": {"pyosys"},
     "testbenches": {"cocotb_tools", "pyosys"},
 }
@@ -45,16 +45,17 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 }
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
-    ("errors", "engine"),
+    ("errors", "forks", "processes", "interrupts"),
     ("extras",),
-    ("fixed", "folder", "npy"),
+    ("families",),
+    ("fixed", "folder", "npy", "engine"),
     ("exported",),
     ("integers", "lanes", "config_files"),
     ("ops", "guards"),
     ("program",),
     ("ranges", "cells", "tables", "reference"),
     ("graph",),
-    ("frame", "words", "blocks", "hls4ml_config"),
+    ("frame", "words", "blocks", "hls4ml_config", "shorten"),
     ("products",),
     ("arithmetic", "rows", "hls4ml_layers"),
     ("dots", "groups", "reductions", "hls4ml_nodes"),
@@ -67,14 +68,19 @@ ORDER = (
     ("exact", "hls4ml", "hls4ml_model"),
     ("quantization",),
     ("floating",),
-    ("files", "terminal", "page"),
-    ("charts", "verdicts"),
+    ("files", "page"),
+    ("listing",),
+    ("layout",),
+    ("charts", "terminal", "verdicts"),
     ("vectors", "report", "metrics", "spreads", "records", "plans"),
-    ("profiles", "scans"),
+    ("profiles", "scan_tasks"),
+    ("scans",),
     ("boxes", "clusters", "curves", "scan_page"),
+    ("summaries",),
     ("checks",),
     ("api",),
     ("demo",),
+    ("completion",),
     ("verbs",),
     ("cli",),
     ("__main__",),

@@ -75,9 +75,10 @@ def battle(plan: Plan, folder: Path, seed: int) -> int:
     raw = corners(graph, 4 * ways, seed)
     raw = np.concatenate([raw, raw[: -len(raw) % ways]])
     expected = by_reference(graph, raw)
-    assert np.array_equal(simulate(graph, raw, raw=True).raw.reshape(expected.shape), expected)
-    alone = [simulate(graph, one[None], raw=True, overflows=False).raw for one in raw]
-    assert np.array_equal(np.concatenate(alone).reshape(expected.shape), expected)
+    for checked in (False, True):
+        assert np.array_equal(simulate(graph, raw, raw=True, checked=checked).raw.reshape(expected.shape), expected)
+        alone = [simulate(graph, one[None], raw=True, overflows=False, checked=checked).raw for one in raw]
+        assert np.array_equal(np.concatenate(alone).reshape(expected.shape), expected)
     run = rtl_run(plan, raw)
     assert np.array_equal(run.outputs, expected.reshape(run.outputs.shape))
     taken, given = follow(plan.stages, plan.source, len(raw))

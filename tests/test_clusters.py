@@ -21,7 +21,8 @@ from fxsim import clusters
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
 from fxsim.records import NAME
-from fxsim.scans import make_jobs, make_task, run
+from fxsim.scan_tasks import make_jobs, make_task
+from fxsim.scans import run
 
 distributed = pytest.importorskip("distributed")
 

@@ -147,7 +147,7 @@ class TestVerbs:
             assert (status, "png" in out) == (0, False), (line, err)
             drawn = line.split()[0] in ("profile", "scan")
             hint = 'matplotlib is not installed; a picture needs: pip install "matplotlib>=3.8"'
-            assert err == f"fxsim: tables without pictures: {hint}\n" * drawn
+            assert err == f"fxsim: warning: tables without pictures: {hint}\n" * drawn
         for (line, purpose), (status, out, err) in zip(wanted, found[len(ALWAYS) :], strict=True):
             assert (status, out) == (2, ""), line
             last = err.splitlines()[-1]

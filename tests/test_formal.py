@@ -110,7 +110,7 @@ def test_the_specification_of_casts_is_the_law_of_the_simulator(source, rounding
 
 @needs_tools
 def test_a_proof_without_what_its_induction_must_know_is_not_called_proven():
-    proof = Proof("Buffer", "is a queue", lambda: streams.queue(Buffer(4, 2, True)), 2)
+    proof = Proof("Buffer", "is a queue", lambda: streams.queue(Buffer(4, 2, True, True)), 2)
     assert prove(proof, lemmas=False).status is Status.UNKNOWN
     assert prove(proof).status is Status.PROVEN
 

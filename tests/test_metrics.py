@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,3 +76,60 @@ def test_labels() -> None:
     ):
         with pytest.raises(FxsimError, match=message):
             metrics.classes(labels, outputs)
+
+
+class TestRealNumbers:
+    def test_r2_is_its_definition(self) -> None:
+        rng = np.random.default_rng(1)
+        target = rng.normal(size=(50, 3)) * (1, 10, 0.1)
+        outputs = target + rng.normal(size=(50, 3)) * (0.1, 3, 0.2)
+        want = []
+        for k in range(3):
+            t, y = target[:, k], outputs[:, k]
+            want.append(1 - sum((t - y) ** 2) / sum((t - sum(t) / 50) ** 2))
+        assert metrics.r2(outputs, target) == pytest.approx(np.mean(want), rel=1e-12)
+        assert metrics.r2(target, target) == 1
+        assert metrics.r2(np.broadcast_to(target.mean(axis=0), target.shape), target) == pytest.approx(0)
+
+    def test_r2_of_sequences_is_over_all_steps(self) -> None:
+        target = np.arange(24.0).reshape(3, 4, 2)
+        got = target + np.where(target > 11, 1.0, 0.0)
+        assert metrics.r2(got, target) == metrics.r2(got.reshape(12, 2), target.reshape(12, 2))
+
+    def test_outputs_whose_labels_are_all_the_same_have_none(self) -> None:
+        target = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+        assert metrics.r2(target, target) == 1
+        assert metrics.r2(target + np.array([[0.5, 9]]), target) == metrics.r2(target[:, :1] + 0.5, target[:, :1])
+        assert metrics.r2(target, np.ones((3, 2))) is None
+
+    @pytest.mark.parametrize(
+        ("labels", "outputs", "real"),
+        [
+            ([0, 1, 1], 1, False), ([0.0, 1.0, 1.0], 1, False), ([0.0, 0.5, 1.0], 1, True), ([0.0, 2.0, 1.0], 1, True),
+            ([0.0, 2.0, 1.0], 3, False), ([7, 1, 2], 3, False), ([[0, 1], [1, 0], [1, 0]], 2, False),
+            ([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]], 2, False), ([[0, 1], [1, 1], [1, 0]], 2, True),
+            ([[0.2, 0.8], [1, 0], [1, 0]], 2, True), ([[3, 1], [1, 2], [1, 0]], 2, True),
+            ([[True], [False], [True]], 1, False),
+        ],
+    )  # fmt: skip
+    def test_which_labels_they_are(self, labels: list[Any], outputs: int, real: bool) -> None:
+        assert metrics.are_real(np.array(labels), np.zeros((3, outputs))) == real
+
+    def test_labels_of_sequences_are(self) -> None:
+        assert metrics.are_real(np.zeros((3, 4, 2), int), np.zeros((3, 4, 2)))
+
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (np.zeros((4, 2)), r"^labels y must be numbers of shape \(3, 2\), not float64 \(4, 2\)$"),
+            (np.zeros(3), r"^labels y must be numbers of shape \(3, 2\), not float64 \(3,\)$"),
+            (np.array([["a"] * 2] * 3), r"^labels y must be numbers of shape \(3, 2\), not <U1 \(3, 2\)$"),
+            (np.full((3, 2), np.nan), r"^labels y must be finite$"),
+        ],
+    )
+    def test_others_are_refused(self, labels: Any, message: str) -> None:
+        with pytest.raises(FxsimError, match=message):
+            metrics.targets(labels, np.zeros((3, 2)))
+
+    def test_a_vector_will_do_for_one_output(self) -> None:
+        assert metrics.targets(np.arange(3), np.zeros((3, 1))).tolist() == [[0], [1], [2]]

@@ -2,6 +2,7 @@
 """Lowering, folding and timing: pure Python, before any gateware."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from networks import network
 from rtl_bench import random_raw
 
+import fxsim
 from fxsim.errors import FxsimError
 from fxsim.graph import Graph, Layer
 from fxsim.simulation import simulate
@@ -48,7 +50,8 @@ def test_sums_over_the_sequence_have_no_value_to_compare_each_step():
     merged = lower(network("lstm", flatten=True, tail=(5,)))[1]
     assert merged.steps == 4
     assert not merged.return_sequences
-    assert merged.origin == {}
+    # But for what it takes each step, a part of the flattened sequence.
+    assert list(merged.origin.values()) == [("dense0", "x")]
 
 
 def test_bidirectional_layers_are_refused():
@@ -154,9 +157,78 @@ def test_folding_files():
     assert mixed.folds["dense0_relu0"] == Fold(1, 1)
 
 
+def test_a_folding_file_remembers_what_it_was_planned_for():
+    graph = network("lstm", tail=(6,))
+    folding = fxsim.plan(graph, reuse=4, clock_mhz=300, family="Kintex UltraScale+", interleave=2)
+    data = json.loads(folding.to_file())
+    assert (data["digest"], data["clock_mhz"], data["family"]) == (graph.digest, 300, "xcup")
+    assert (data["interleave"], set(data["layers"])) == (2, {"lstm", "dense0_relu0"})
+    read = from_json(graph, folding.to_file())
+    assert (read, read.clock_mhz, read.family, read.digest) == (folding, 300, "xcup", graph.digest)
+    plan = make_plan(graph, read)
+    assert (plan.clock_mhz, plan.family.name, plan.source.ways) == (300, "xcup", 2)
+    assert plan.timing == make_plan(graph, folding, 300.0, "kintexup").timing
+    # What is known of it is not part of the folding in a manifest.
+    assert set(folding.to_json()) == {"lstm", "dense0_relu0", "interleave"}
+    # Without it, clock and family are anybody's.
+    for name in ("digest", "clock_mhz", "family"):
+        del data[name]
+    assert make_plan(graph, from_json(graph, json.dumps(data)), 100, "xc7").clock_mhz == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"clock_mhz": 250},
+            r"^clock_mhz must be 300\.0, as the folding was planned for, not 250: leave it out or plan",
+        ),
+        (
+            {"family_name": "xc7"},
+            r"^family must be xcup, as the folding was planned for, not 'xc7': leave it out or plan",
+        ),
+    ],
+)
+def test_a_contradiction_to_the_folding_is_refused(options, message):
+    graph = network("lstm", tail=(6,))
+    folding = fxsim.plan(graph, reuse=4, clock_mhz=300.0, family="xcup")
+    with pytest.raises(FxsimError, match=message):
+        make_plan(graph, folding, **options)
+
+
+def test_a_folding_of_another_graph_is_refused():
+    graph, other = network("lstm", seed=0), network("lstm", seed=1)
+    folding = fxsim.plan(graph, reuse=4)
+    with pytest.raises(FxsimError, match=r"^the folding was planned for another graph \(digest [0-9a-f]{12}"):
+        make_plan(other, folding)
+    with pytest.raises(
+        FxsimError, match=r"^f: was planned for another network or other formats \(digest [0-9a-f]{12}, not"
+    ):
+        from_json(other, folding.to_file(), "f")
+
+
+def test_layers_may_have_the_names_of_fields():
+    graph = network("lstm", tail=(6,))
+    names = iter(("layers", "beat"))
+    named = replace(graph, layers=tuple(replace(layer, name=next(names, layer.name)) for layer in graph.layers))
+    folding = by_reuse(named, 4)
+    assert "layers" in folding.folds
+    assert from_json(named, json.dumps(folding.to_json())) == folding
+    assert from_json(named, folding.to_file()) == folding
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"layers": {}, "clock_mhz": 0}', r"^folding: clock must be from 1 to 2000 MHz, not 0$"),
+        ('{"layers": {}, "clock_mhz": "fast"}', r"^folding: clock must be from 1 to 2000 MHz, not 'fast'$"),
+        ('{"layers": {}, "family": 7}', r"^folding: family must be one of xc7 \(artix7,.*, not 7$"),
+        ('{"layers": {}, "digest": null}', r"^folding: was planned for another network or other formats \(digest None"),
+        (
+            '{"layers": {}, "colour": "red"}',
+            r"^folding: must be \{\"layers\".*may stand digest, clock_mhz, fam",
+        ),
+        ('{"layers": {"lstm": 3}}', r"^folding names layer 'layers'; the hardware"),
         ("{", r"^folding: not JSON"),
         ("[]", r"^folding: must be"),
         ('{"x": {"reuse": 1}}', r"^folding names layer 'x'; the hardware layers are lstm$"),
@@ -181,7 +253,7 @@ def test_faster_clocks_and_slower_families_need_more_cycles():
     plus = make_plan(graph, by_reuse(graph, 1), 200, "xcup").timing.latency
     assert plus < make_plan(graph, by_reuse(graph, 1), 200, "xc7").timing.latency
     assert set(FAMILIES) == {"xc7", "xcu", "xcup", "ecp5"}
-    with pytest.raises(FxsimError, match=r"^family must be one of xc7, xcu, xcup, ecp5, not 'stratix'$"):
+    with pytest.raises(FxsimError, match=r"^family must be one of xc7 \(artix7.*, ecp5, not 'stratix'$"):
         family("stratix")
 
 

@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from networks import network
 
 import fxsim
 from fxsim import metrics
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
+from fxsim.importers.source import Source
 from fxsim.records import NAME, ScanRow, digest_arrays, digest_source
-from fxsim.scans import held, make_jobs, make_task, run, with_bits
+from fxsim.scan_tasks import make_jobs, make_task, with_bits
+from fxsim.scans import held, run
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = fxsim.read_source(MODEL)
@@ -94,7 +97,8 @@ class TestRows:
         for row in rows:
             assert (row.accuracy, row.auc, row.auc_ratio, row.class_aucs) == (None, None, None, ())
         assert rows[1].mean_error > 0
-        with pytest.raises(FxsimError, match=r"^a ratio can be held only with labels y, of more than one class$"):
+        message = "^a ratio can be held only with labels y, of more than one class, or with float's R² above 0$"
+        with pytest.raises(FxsimError, match=message):
             held(rows, 0.9)
 
     @pytest.mark.parametrize("preset", ["exact", "hls4ml"])
@@ -346,3 +350,108 @@ def test_digests_see_everything() -> None:
     assert digest_source(replace(SOURCE, name="other")) == digest_source(SOURCE)
     arrays = [X, X.astype(np.float16), X.reshape(100, 64), -X]
     assert len({digest_arrays(one) for one in arrays} | {digest_arrays(X, None), digest_arrays(X, Y)}) == 6
+
+
+class TestRealNumbers:
+    """Labels that are real numbers: R² and errors instead of accuracy and AUC."""
+
+    TARGET = fxsim.predict_float(SOURCE, X) + np.random.default_rng(1).normal(0, 0.05, (len(X), 10))
+
+    def test_rows(self) -> None:
+        rows = fxsim.scan(SOURCE, X, self.TARGET, [7, 9])
+        want = fxsim.predict_float(SOURCE, X)
+        best = metrics.r2(want, self.TARGET)
+        assert best is not None and best > 0.9
+        for row in rows:
+            got = want if row.width is None else fxsim.load(MODEL, precision=row.precision).predict(X)
+            missed = np.abs(got - self.TARGET)
+            assert (row.label_largest_error, row.label_mean_error) == (missed.max(), missed.mean())
+            r2 = metrics.r2(got, self.TARGET)
+            assert r2 is not None
+            assert (row.r2, row.r2_ratio, row.score, row.ratio) == (r2, r2 / best, r2, r2 / best)
+            assert (row.accuracy, row.auc, row.auc_ratio, row.class_aucs) == (None, None, None, ())
+        assert rows[1].r2 != rows[2].r2
+
+    def test_formats_are_held_by_it(self) -> None:
+        scan = fxsim.scan(SOURCE, X, self.TARGET, range(5, 10))
+        (best,) = scan.held(0.9)
+        enough = [row.width for row in scan.formats if row.r2_ratio is not None and row.r2_ratio >= 0.9]
+        assert 5 < min(enough) == best.width
+        page = scan.page()
+        assert "of float's R²" in page and "AUC" not in page.partition("<section")[2].replace("AUC or R² over", "")
+        assert "R²(fixed) / R²(float)" in scan.plot().axes[0].get_ylabel()
+        with pytest.raises(FxsimError, match=r"^roc needs labels y that are classes$"):
+            scan.plot("roc")
+        assert set(scan.files()) == {"scan.csv", "errors.png", "scan.png", "report.html"}
+
+    def test_a_float_network_that_explains_nothing_holds_nothing(self) -> None:
+        scan = fxsim.scan(SOURCE, X, self.TARGET[::-1], [8])
+        assert scan[0].r2 is not None and scan[0].r2 < 0
+        assert (scan[0].r2_ratio, scan[1].r2_ratio, scan.share(None)) == (None, None, None)
+        with pytest.raises(FxsimError, match=r"^a ratio can be held only with labels y, .* with float's R² above 0$"):
+            scan.held(0.9)
+
+    def test_whether_they_are_may_be_said(self) -> None:
+        source = one_output()
+        x = np.random.default_rng(0).normal(size=(30, 8, 8))
+        y = np.arange(30) % 2
+        assert fxsim.scan(source, x, y, [8])[0].accuracy is not None
+        assert fxsim.scan(source, x, y, [8], regression=True)[0].r2 is not None
+        assert fxsim.scan(source, x, y + 0.5, [8])[0].r2 is not None
+        with pytest.raises(FxsimError, match=r"^labels y must be integers from 0 to 1$"):
+            fxsim.scan(source, x, y + 0.5, [8], regression=False)
+        with pytest.raises(FxsimError, match=r"^regression must be left out without labels y$"):
+            fxsim.scan(source, x, None, [8], regression=True)
+
+    def test_the_record_tells_them_apart(self, tmp_path: Path) -> None:
+        source, x = one_output(), np.random.default_rng(0).normal(size=(30, 8, 8))
+        y = np.arange(30) % 2
+        fxsim.scan(source, x, y, [8], folder=tmp_path)
+        with pytest.raises(FxsimError, match=r"is the record of a scan of another regression, False and not True"):
+            fxsim.scan(source, x, y, [8], folder=tmp_path, regression=True)
+
+
+def one_output() -> Source:
+    """The digits' network with the first of its outputs alone, in front of its softmax."""
+    lstm, dense = SOURCE.layers[:2]
+    weights = {"kernel": dense.weights["kernel"][:, :1], "bias": dense.weights["bias"][:1]}
+    return replace(SOURCE, layers=(lstm, replace(dense, options={**dense.options, "units": 1}, weights=weights)))
+
+
+class TestGraph:
+    """A graph beside the formats of its float network."""
+
+    GRAPH = fxsim.load(MODEL, precision="ap_fixed<9,4>")
+
+    def test_it_has_a_row_of_its_own(self, tmp_path: Path) -> None:
+        scan = fxsim.scan(SOURCE, X, Y, [6, 8], graph=self.GRAPH, folder=tmp_path)
+        alone = fxsim.scan(SOURCE, X, Y, [9], integers=[4])
+        assert [row.preset for row in scan] == ["float", "graph", "exact", "exact"]
+        assert replace(scan[1], preset="exact", width=9, integer=4, precision="ap_fixed<9,4>") == alone[1]
+        assert scan[1].precision == str(self.GRAPH.input)
+        assert [row.width for row in scan.formats] == [6, 8]
+        assert {row.preset for row in scan.held(0.5)} == {"exact"}
+        kept = json.loads((tmp_path / NAME).read_text())
+        assert (kept["graph"], [row["preset"] for row in kept["rows"]]) == (
+            self.GRAPH.digest, ["float", "graph", "exact", "exact"],
+        )  # fmt: skip
+        assert fxsim.scan(SOURCE, X, Y, [6, 8], graph=self.GRAPH, folder=tmp_path) == scan
+        with pytest.raises(FxsimError, match=r"is the record of a scan of another graph, "):
+            fxsim.scan(SOURCE, X, Y, [6, 8], folder=tmp_path)
+        assert str(self.GRAPH.input).replace("<", "&lt;").replace(">", "&gt;") in scan.page()
+        for what in ("ratio", "errors", "roc"):
+            scan.plot(what)
+
+    def test_it_needs_no_widths(self, tmp_path: Path) -> None:
+        scan = fxsim.scan(SOURCE, X, Y, [], graph=self.GRAPH, folder=tmp_path)
+        assert [row.preset for row in scan] == ["float", "graph"]
+        assert len(json.loads((tmp_path / NAME).read_text())["rows"]) == 2
+        assert set(scan.files()) == {"scan.csv", "report.html"}
+        with pytest.raises(FxsimError, match=r"^a scan needs at least one width"):
+            fxsim.scan(SOURCE, X, Y, [])
+
+    def test_one_of_another_model_is_refused(self) -> None:
+        with pytest.raises(FxsimError, match=r"^input must have shape \(batch, 4, 3\)"):
+            fxsim.scan(SOURCE, X, Y, [8], graph=network("lstm", steps=4, features=3))
+        with pytest.raises(FxsimError, match=r"^the graph gives outputs of shape \(100, 4\), the float"):
+            fxsim.scan(SOURCE, X, Y, [8], graph=network("lstm", steps=8, features=8, units=4))

@@ -65,6 +65,6 @@ def test_the_command_asks_for_yes(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("fxsim: the design is large: ") and not Path("ip").exists()
     assert main(["export", "net.fx", "-o", "ip", "--yes"]) == 0
     out, err = capsys.readouterr()
-    assert err.startswith("a large design: ") and "LUTs" in err and out.startswith("ip: ")
+    assert err.startswith("fxsim: warning: a large design: ") and "LUTs" in err and out.startswith("ip: ")
     assert main(["export", "net.fx", "-o", "ip", "--multipliers", "60"]) == 0
     assert capsys.readouterr().err == ""

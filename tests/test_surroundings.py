@@ -190,6 +190,17 @@ class TestBlanks:
         assert not place.exists()
         assert os.listdir(tmp_path / "a b") == ["built"]
 
+    def test_packages_below_a_folder_with_a_blank(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As where a virtual environment stands in "My Designs"."""
+        root = find_verilator().root
+        if root is None:
+            pytest.skip("the Verilator found here has no root of its own")
+        (tmp_path / "v v").symlink_to(root)
+        monkeypatch.setenv("VERILATOR_ROOT", str(tmp_path / "v v"))
+        assert build(Manifest.load(place / "ip"), tmp_path / "build").executable.is_file()
+
     def test_nowhere_to_build(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a b"))
         assert temporary() in ("/tmp", "/var/tmp", "/dev/shm")

@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,13 @@ import testbenches
 from testbenches.check import check_native
 from testbenches.cocotb_run import TESTS, run_cocotb
 from testbenches.errors import CheckError, Mismatch
+from testbenches.locate import at_taps
 from testbenches.manifest import Manifest, Stream, Tap, pack, unpack, unpack_tap
 from testbenches.native import build
 from testbenches.timing import steady_interval
 from testbenches.vectors import Vectors
 from testbenches.verilator import find_verilator
+from testbenches.watch import Watch
 
 # The sum over a frame, element by element. `+bug=N` plants a bug, so that one build serves all mutants.
 DESIGN = """
@@ -307,12 +310,28 @@ class TestInterval:
         assert steady_interval([1, 2, 3], 9) is None
 
 
+def test_the_first_difference_is_that_of_the_first_layer() -> None:
+    """A layer behind a recurrent one has its only step when the sequence is over."""
+    taps = (Tap("cell", "c", "v", "d", 8, True, 1, 1), Tap("dense", "y", "v", "d", 8, True, 1, 1))
+    golden = {"cell.c": np.zeros((2, 4, 1), np.int64), "dense.y": np.zeros((2, 1, 1), np.int64)}
+    cell, dense = np.zeros((8, 1), np.int64), np.zeros((2, 1), np.int64)
+    cell[2] = dense[0] = 1  # in step 2 of sequence 0, and in its result
+    run = SimpleNamespace(tap=lambda order, tap: (cell, dense)[order])
+    vectors = Vectors(np.zeros((2, 4, 1), np.int64), np.zeros((2, 1, 1), np.int64), golden)
+    found = at_taps(None, vectors, run, taps)  # type: ignore[arg-type]
+    assert (found.layer, found.sequence, found.step) == ("cell", 0, 2)
+
+
 class TestNative:
     @pytest.mark.parametrize("options", [{}, {"stalls": ((0.5, 0.0), (0.0, 0.5), (0.2, 0.8))}])
     def test_good(self, design: Path, options: dict[str, Any]) -> None:
         seen: list[tuple[int, int]] = []
-        report = native(design, progress=lambda done, total: seen.append((done, total)), **options)
+        phases: list[str] = []
+        report = native(design, watch=Watch(phases.append, lambda done, total: seen.append((done, total))), **options)
         runs = len(options.get("stalls", [0]))
+        stalled = ["run with stalls"] * runs
+        assert phases == ["build for Verilator", "compare inner operations", "run at full rate", *stalled]
+        assert report.runs == (64, *[40] * runs)
         assert report.sequences == 64 + 40 * runs and report.values == 3 * report.sequences
         assert report.differences == 0 and report.measured == report.predicted
         assert all(done <= total for done, total in seen)

@@ -12,9 +12,10 @@ from networks import network
 from rtl_bench import pack, random_raw
 
 from fxsim.simulation import simulate
-from rtl.axi import AxiTop, stride
+from rtl.axi import AxiTop
 from rtl.folding import Folding, Plan, by_reuse, make_plan
 from rtl.waveform import cycles, waveform
+from rtl.widths import stride
 
 #: Options of the network, and how it is built.
 DESIGNS = {

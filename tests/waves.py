@@ -16,8 +16,9 @@ from networks import network
 from rtl_bench import pack, plan_for, random_raw, unpack
 
 from fxsim.simulation import simulate
-from rtl.axi import AxiTop, stride
+from rtl.axi import AxiTop
 from rtl.folding import Plan
+from rtl.widths import stride
 
 #: Rows of a waveform that the source and the sink decide, and those that the design answers with.
 GIVEN = ("s_axis_tvalid", "s_axis_tlast", "s_axis_tdata", "m_axis_tready")

@@ -34,7 +34,7 @@ __all__ = ["KINDS", "Source", "SourceLayer"]
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SourceLayer:
     """One layer; `weights` are float64 and read-only, exactly the stored values.
 
@@ -48,6 +48,10 @@ class SourceLayer:
     weights: Mapping[str, NDArray[np.float64]]
     origin: str = ""
     wrapper: str = ""
+
+    def __repr__(self) -> str:
+        weights = ", ".join(f"{name} {value.shape}" for name, value in self.weights.items())
+        return f"SourceLayer {self.name!r}: {self.kind}{f'; {weights}' if weights else ''}"
 
     def __eq__(self, other: object) -> bool:
         # The generated one would compare arrays with `==`, whose truth value is an error.
@@ -63,7 +67,7 @@ class SourceLayer:
     __hash__ = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Source:
     """A float network that is one chain of layers.
 
@@ -78,5 +82,9 @@ class Source:
     layers: tuple[SourceLayer, ...]
     idle: tuple[tuple[int, str], ...] = ()
     framework: str = "keras"
+
+    def __repr__(self) -> str:
+        layers = [*(f"{layer.name} ({layer.kind})" for layer in self.layers[:8]), *(["..."] * (len(self.layers) > 8))]
+        return f"Source {self.name}: input {' x '.join(map(str, self.shape))}; {', '.join(layers)}"
 
     __hash__ = None  # type: ignore[assignment]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from fxsim.errors import FxsimError
 from fxsim.extras import importing
+from fxsim.processes import end_descendants
 from testbenches.errors import CheckError
 
 try:
@@ -40,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (CheckError, re.error) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -48,11 +53,16 @@ def _run(given: argparse.Namespace) -> int:
         raise CheckError(f"no proof has {given.pattern!r} in its line")
     wanted = Status.REFUTED if given.mutants else Status.PROVEN
     began, wrong, checks = time.monotonic(), 0, 0
-    with ProcessPoolExecutor(given.jobs) as pool:
-        for verdict in pool.map(partial(_prove, keep=given.keep, lemmas=not given.mutants), chosen):
-            wrong += verdict.status is not wanted
-            checks += verdict.checks
-            print(_line(verdict), flush=True)
+    with ProcessPoolExecutor(given.jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            for verdict in pool.map(partial(_prove, keep=given.keep, lemmas=not given.mutants), chosen):
+                wrong += verdict.status is not wanted
+                checks += verdict.checks
+                print(_line(verdict), flush=True)
+        except BaseException:
+            # The workers, and the provers that they wait for.
+            end_descendants()
+            raise
     seconds = time.monotonic() - began
     reached = f"{len(chosen) - wrong} of {len(chosen)} {wanted.value}"
     spent = getrusage(RUSAGE_CHILDREN)

@@ -20,11 +20,12 @@ from rtl.delays import family
 from rtl.folding import Folding, Plan, make_plan
 from rtl.folds import Fold
 from rtl.layer import LayerCore
+from rtl.lower import HardLayer
 from rtl.matvec import MatVec
 from rtl.network import NetworkTap
 from rtl.schedule import LayerSchedule
 from rtl.scheduler import schedule
-from rtl.stream import Beat
+from rtl.stream import Beat, Buffer
 from testbenches.formal.casts import Format
 
 _STEPS, _FEATURES, _UNITS = 3, 3, 4
@@ -91,6 +92,10 @@ class _Opaque(wiring.Component):
         return Module()
 
     def taps(self) -> list[NetworkTap]:
+        """None."""
+        return []
+
+    def buffers(self) -> list[tuple[HardLayer, Buffer]]:
         """None."""
         return []
 

@@ -66,9 +66,9 @@ _MUTANTS = (
     ("the bit of another sequence", "rtl.packets.Packets", "(oldest, self.get)", "(oldest, self.put)", "packets", 8),
     ("room is forgotten", "rtl.packets.Packets", "+ self.put - self.get", "+ self.put", "packets", 8),
     ("a token too early", "rtl.layer._Body", "plan.interval - 1", "plan.interval - 2", "layer", 20),
-    ("room is given back twice", "rtl.layer._Body", "+ left)", "+ 2 * left)", "layer", 50),
-    ("room is lost when a result leaves as a token comes", "rtl.layer._Body", "+ left)", "+ (left & ~take))", "layer",
-     60),
+    ("room is given back twice", "rtl.layer._Body", "+ self.buffer.pop)", "+ 2 * self.buffer.pop)", "layer", 50),
+    ("room is lost when a result leaves as a token comes", "rtl.layer._Body", "+ self.buffer.pop)",
+     "+ (self.buffer.pop & ~take))", "layer", 60),
     ("a result a cycle late", "rtl.layer._Body", "cycle = self.plan.result", "cycle = self.plan.result + 1", "layer",
      20),
     ("a beat too few", "rtl.layer.Phase", "m.If(self.beat == fold.beats - 1)", "m.If(self.beat == fold.beats - 2)",
@@ -112,11 +112,11 @@ def _bench(name: str) -> Bench:
         return proofs.cast_proof(rounding, overflow, pairs()[::9]).build()
     stream, convert, network = (import_module(f"rtl.{part}") for part in ("stream", "convert", "network"))
     if name == "buffer":
-        return streams.queue(stream.Buffer(8, 3, True))
+        return streams.queue(stream.Buffer(8, 3, True, True))
     if name == "gather":
         return streams.gather(convert.Gather(5, 3))
     if name == "spread":
-        return streams.spread(convert.Spread(5, 3))
+        return streams.spread(convert.Spread(5, 3, True))
     if name == "collect":
         return streams.collect(network.Collect(3, 5, 2, True))
     if name == "deal":

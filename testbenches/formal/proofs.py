@@ -42,11 +42,17 @@ def _streams() -> Iterator[Proof]:
     for depth in (1, 2, 3, 5):
         for registered in (False, True):
             name = f"Buffer, {depth} beats, {'registered' if registered else 'passing'}"
-            yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered), 2)
+            yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered, True), 2)
+    for depth, registered in ((1, False), (2, False), (2, True)):
+        name = f"Buffer of results, {depth} beats, {'registered' if registered else 'passing'}"
+        yield Proof(name, claim, _of(streams.queue, Buffer, 8, depth, registered, False), 2)
     for count in (2, 3, 5):
-        gather, spread = _of(streams.gather, Gather, 5, count), _of(streams.spread, Spread, 5, count)
+        gather = _of(streams.gather, Gather, 5, count)
         yield Proof(f"Gather, {count} beats", "keeps the stream rule; joins beats in order", gather, 2)
-        yield Proof(f"Spread, {count} steps", "keeps the stream rule; parts beats in order", spread, 2)
+        for eager in (True, False):
+            name = f"Spread, {count} steps{'' if eager else ', with a gap'}"
+            spread = _of(streams.spread, Spread, 5, count, eager)
+            yield Proof(name, "keeps the stream rule; parts beats in order", spread, 2)
     for steps, depth, registered in ((2, 2, False), (3, 2, True), (4, 3, True)):
         build = _of(streams.collect, Collect, steps, 4, depth, registered)
         yield Proof(f"Collect, {steps} steps", "keeps the stream rule; gives whole sequences", build, 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python tests/campaigns mutants|plants|gates|coverage|soak|hls4ml``: see docs/verification.md."""
+"""``python tests/campaigns mutants|buffers|plants|gates|coverage|soak|hls4ml``: see docs/verification.md."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from campaigns import coverage, gates, hls4ml_tests, mutants, plants, report, soak
-from campaigns.designs import DESIGNS
+from campaigns import buffers, coverage, gates, hls4ml_tests, mutants, plants, report, soak
+from campaigns.designs import BUFFERED, DESIGNS
 from fxsim.errors import FxsimError
 from testbenches.errors import CheckError
 
+CAMPAIGNS: dict[str, Any] = {
+    "mutants": mutants,
+    "buffers": buffers,
+    "plants": plants,
+    "gates": gates,
+    "coverage": coverage,
+    "soak": soak,
+    "hls4ml": hls4ml_tests,
+}
 REPORTS = Path(__file__).resolve().parent / "reports"
 
 
@@ -29,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     help = {
         "mutants": "planted faults through the regression, a proof for each that survives",
+        "buffers": "the same for faults in what holds beats between layers",
         "plants": "faults planted into fxsim's own source, through the tests",
         "gates": "the netlist of Yosys for Xilinx through the regression",
         "coverage": "lines and toggles of the Verilog under the regression",
@@ -37,8 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for verb, text in help.items():
         one = verbs.add_parser(verb, help=text)
-        own = {"soak": soak.NETWORKS, "gates": gates.NAMES, "plants": plants.PLANTS, "hls4ml": hls4ml_tests.GROUPS}
-        choices = tuple(own.get(verb, DESIGNS))
+        others = {"soak": soak.NETWORKS, "gates": gates.NAMES, "plants": plants.PLANTS, "buffers": BUFFERED,
+                  "hls4ml": hls4ml_tests.GROUPS}  # fmt: skip
+        choices = tuple(others.get(verb, DESIGNS))
         which = {"plants": "plant", "hls4ml": "group"}.get(verb, "design")
         one.add_argument(
             f"--{which}", dest="which", nargs="+", choices=choices, default=choices, metavar=which.upper(),
@@ -46,13 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
         one.add_argument("--work", type=Path, help="keep the files here")
-        many = {"mutants": 40_000, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}.get(verb)
+        many = {"mutants": 40_000, "buffers": 400, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}.get(verb)
         if many:
             one.add_argument("--sequences", type=_positive, default=many, help="default: %(default)s")
         if verb == "mutants":
             one.add_argument(
                 "--count", type=_positive, default=200, help="mutants of each design; default: %(default)s"
             )
+        if verb in ("mutants", "buffers"):
             one.add_argument(
                 "--seconds", type=_positive, default=120, help="for the proof of a mutant; default: %(default)s"
             )
@@ -75,6 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
                 if given.verb == "mutants":
                     row = mutants.campaign(name, work, given.count, given.sequences, given.seconds)
                     good = good and not (row["not killed"] or row["undecided"])
+                elif given.verb == "buffers":
+                    row = buffers.campaign(name, work, given.sequences, given.seconds)
+                    good = good and not (row["not noticed"] or row["undecided"])
                 elif given.verb == "plants":
                     row = plants.campaign(name, work)
                     good = good and row["noticed by"] != "none"
@@ -89,10 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
                     row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
                 report.write(given.report, name, row)
                 rows.append(row)
-            modules = {"mutants": mutants, "plants": plants, "gates": gates, "coverage": coverage, "soak": soak,
-                       "hls4ml": hls4ml_tests}  # fmt: skip
-            columns = modules[given.verb].COLUMNS
-            report.show(rows, columns)
+            report.show(rows, CAMPAIGNS[given.verb].COLUMNS)
     except (CheckError, FxsimError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from rtl.folding import Folding, by_reuse
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
 
-__all__ = ["DESIGNS", "Design", "export", "inputs"]
+__all__ = ["BUFFERED", "DESIGNS", "Design", "export", "inputs"]
 
 #: Steps and features of a sequence.
 SHAPE = (4, 3)
@@ -32,7 +32,7 @@ ENTRIES, INDEX_FRAC = 64, 3
 
 @dataclass(frozen=True)
 class Design:
-    """A recurrent layer, perhaps with a Dense layer and relu behind it, and how it is built."""
+    """Recurrent layers, perhaps with a Dense layer and relu behind them, and how they are built."""
 
     cell: str
     units: int = 4
@@ -40,6 +40,9 @@ class Design:
     reuse: int = 1
     interleave: int = 1
     seed: int = 1
+    layers: int = 1  #: recurrent ones
+    flatten: bool = False  #: join all steps of the last one
+    beat: int | None = None  #: elements of an input beat; those of a step by default
 
     def graph(self) -> Graph:
         """The network; its weights are drawn over their whole range, so that every gate opens, closes, saturates."""
@@ -52,11 +55,18 @@ class Design:
 
         acts = _activation("tanh"), _activation("sigmoid")
         features, units = SHAPE[1], self.units
-        if self.cell == "lstm":
-            program = lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), TYPES, *acts)
-        else:
-            program = gru(kernel(features, 3 * units), kernel(units, 3 * units), TYPES, *acts, reset_after=True)
-        layers = [Layer("rnn", self.cell, program, False)]
+        layers: list[Layer] = []
+        for number in range(self.layers):
+            types = TYPES if number == 0 else replace(TYPES, input=HIDDEN)
+            if self.cell == "lstm":
+                program = lstm(kernel(features, 4 * units), kernel(units, 4 * units, False), types, *acts)
+            else:
+                program = gru(kernel(features, 3 * units), kernel(units, 3 * units), types, *acts, reset_after=True)
+            sequences = number + 1 < self.layers or self.flatten
+            layers.append(Layer(f"rnn{number}" if number else "rnn", self.cell, program, sequences))
+            features = units
+        if self.flatten:
+            layers.append(Layer("flatten", "flatten", None))
         if self.tail:
             layers.append(Layer("dense", "dense", dense(kernel(units, self.tail), HIDDEN, SUM)))
             layers.append(Layer("relu", "activation", pointwise(Activation("relu"), SUM, self.tail, SUM)))
@@ -80,6 +90,18 @@ DESIGNS = {
 }
 
 
+#: Designs with a buffer between layers, each filled in another way.
+BUFFERED = {
+    "parallel": Design("gru", units=2, tail=2, seed=12),
+    "folded": DESIGNS["folded"],
+    "interleaved": DESIGNS["interleaved"],
+    "narrow": Design("gru", units=2, tail=2, reuse=2, beat=1, seed=12),
+    "whole": Design("gru", units=2, tail=2, reuse=2, beat=SHAPE[0] * SHAPE[1], seed=12),
+    "stacked": Design("gru", units=2, reuse=2, layers=2, seed=12),
+    "joined": Design("gru", units=2, flatten=True, seed=12),
+}
+
+
 def inputs(graph: Graph, sequences: int) -> IntArray:
     """Raw inputs: those that exports come with, and from the second half on random ones with ever more extremes.
 
@@ -94,14 +116,19 @@ def inputs(graph: Graph, sequences: int) -> IntArray:
     return raw
 
 
-def export(name: str, folder: Path, sequences: int) -> tuple[Manifest, Vectors]:
-    """Export a design and golden vectors for that many sequences, as ``ip`` and ``vectors.npz`` of a folder."""
-    design = DESIGNS[name]
+def export(name: str, folder: Path, sequences: int, inner: bool = False) -> tuple[Manifest, Vectors]:
+    """Export a design and golden vectors for that many sequences, as ``ip`` and ``vectors.npz`` of a folder.
+
+    ``inner``: with the results of inner ops.
+    """
+    design = (BUFFERED | DESIGNS)[name]
     graph = design.graph()
     folder.mkdir(parents=True, exist_ok=True)
-    fold = by_reuse(graph, {"rnn": design.reuse}, base=Folding({}, design.interleave))
-    fxsim.export(graph, folder / "ip", folding=fold, top=name)
-    golden = vectors.golden(graph, inputs(graph, sequences))
+    reuse = {"rnn" if number == 0 else f"rnn{number}": design.reuse for number in range(design.layers)}
+    fold = by_reuse(graph, reuse, base=Folding({}, design.interleave, beat=design.beat))
+    facts = fxsim.export(graph, folder / "ip", folding=fold, top=name).manifest
+    taps = facts["taps"] if inner else ()
+    golden = vectors.golden(graph, inputs(graph, sequences), taps, design.beat)
     (folder / "vectors.npz").write_bytes(vectors.encode(golden))
     manifest = Manifest.load(folder / "ip")
     return manifest, Vectors.load(folder / "vectors.npz", manifest)

@@ -85,8 +85,7 @@ PLANTS: dict[str, Plant] = {
     ),
     **_plants(
         "beat", "beat dropped under backpressure",
-        ("rtl/stream.py", "lands.eq(self.push & (filled == k + pop))", "lands.eq(self.push & (filled == k))",
-         "test_rtl_layers"),
+        ("rtl/stream.py", "below = filled == k + pop if", "below = filled == k if", "test_rtl_layers"),
         ("rtl/layer.py", "i.ready.eq((wait == 0) & (room != 0))", "i.ready.eq(wait == 0)", "test_rtl_layers"),
         ("rtl/axi.py", "network.o.ready.eq(self.m_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
          "test_battery"),
