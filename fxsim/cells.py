@@ -343,7 +343,7 @@ def argmax(input: Fixed, elements: int, result: Fixed) -> Program:
 
 def check_merge(where: str, function: str, forward: int, backward: int) -> None:
     """Refuse to combine directions of so many units element by element, if these differ."""
-    if function != "concat" and forward != backward:
+    if function in ("sum", "ave", "mul") and forward != backward:
         raise FxsimError(
             f"{where}: merge_mode {function!r} takes directions of equal units, not {forward} and {backward}; "
             "'concat' takes any"

@@ -537,8 +537,8 @@ def test_refused_layers(config: dict[str, Any], message: str) -> None:
 def test_other_classes_are_refused_by_name(class_name: str) -> None:
     refused(
         f"layer 'x' is a {class_name}, which fxsim does not import; it imports: InputLayer, LSTM, GRU, SimpleRNN, "
-        "Bidirectional, TimeDistributed, Dense, Activation, ReLU, LeakyReLU, ThresholdedReLU, ELU, Softmax, Flatten, "
-        "Reshape, Dropout, SpatialDropout1D, GaussianNoise, GaussianDropout, ActivityRegularization",
+        "Bidirectional, TimeDistributed, Dense, Activation, ReLU, LeakyReLU, ThresholdedReLU, ELU, PReLU, Softmax, "
+        "Flatten, Reshape, Dropout, SpatialDropout1D, GaussianNoise, GaussianDropout, ActivityRegularization",
         sequential(lstm(), layer(class_name, "x", function="anything")),
     )
 
