@@ -138,10 +138,12 @@ def parse(text: Any, where: str) -> Fixed | None:
     """The format that a precision names, or None for 'auto'.
 
     ``ap_int`` and ``ap_uint`` truncate toward zero: what their headers do with fractions, unlike ``ap_fixed``'s.
+    ``ac_fixed<W,I,S,Q,O>`` and ``ac_int<W,S>`` mean the same with the sign as an argument, as in hls4ml.
     """
     if isinstance(text, str) and text.strip().lower() == "auto":
         return None
     try:
+        text = _from_ac(text)
         type = Fixed.parse(text)
     except FxsimError as error:
         raise FxsimError(f"{where}: {error}") from None
@@ -149,6 +151,20 @@ def parse(text: Any, where: str) -> Fixed | None:
         raise FxsimError(f"{where}: precision {show(text)}: the width must be from 1 to {MAX_BITS}")
     integral = re.match(r"\s*(ap_)?u?int\b", text, re.IGNORECASE)
     return replace(type, round=Round.TRN_ZERO) if integral else type
+
+
+def _from_ac(text: Any) -> Any:
+    """``ac_fixed`` and ``ac_int`` by their names for Vivado and Vitis; what is neither stays as it is."""
+    match = re.fullmatch(r"\s*ac_(fixed|int)\s*<([^<>]*)>\s*", text) if isinstance(text, str) else None
+    if match is None:
+        return text
+    kind, fields = match[1], match[2].split(",")
+    place = 2 if kind == "fixed" else 1
+    sign = fields.pop(place).strip().lower() if len(fields) > place else "true"
+    if sign not in ("true", "false", "1", "0"):
+        raise FxsimError(f"precision {show(text)}: the sign must be true or false, not {show(sign)}")
+    fields[place:] = [field.strip().removeprefix("AC_") for field in fields[place:]]
+    return f"ap_{'u' * (sign in ('false', '0'))}{kind}<{','.join(fields)}>"
 
 
 @dataclass(frozen=True)

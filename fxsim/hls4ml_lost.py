@@ -110,6 +110,9 @@ def _check_pytorch(module: Any, nodes: Sequence[Node]) -> None:
         if node.name in recurrent:
             results[node] = recurrent[node.name], "results"
         elif node.op == "call_function" and node.target is operator.getitem:
+            # Unpacking names parts that nobody uses.
+            if not node.users:
+                continue
             source, index = node.args
             if source not in results:
                 raise FxsimError(f"the PyTorch model takes [{_text(index)}] of {source.name!r}, which hls4ml ignores")

@@ -7,6 +7,7 @@ layers), and on the keys of the configuration, which hls4ml keeps as attributes,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ _COMMON = _words(
     "name class_name module index inputs outputs input_shape target_shape output_shape trace precision type_name "
     "use_bias dtype input_keras_tensor_names output_keras_tensor_names include_header config_cpp function_cpp index_t "
     "epsilon weight_data bias_data recurrent_weight_data recurrent_bias_data param_data n_in n_out n_timesteps "
-    "reuse_factor strategy result_t n_outer parallelization_factor bit_exact_transformed "
+    "reuse_factor strategy result_t n_outer parallelization_factor bit_exact_transformed trusted _result_t_propagated "
     "resource_unrolled_dense_codegen resource_unrolled_dense_codegen_1 resource_unrolled_dense_codegen_2"
 )
 #: Attributes of any node of which only these values are followed.
@@ -179,6 +180,9 @@ class Node:
         # A Dense over a sequence is a convolution of width 1.
         if data.ndim == len(shape) + 1 and data.shape[0] == 1:
             data = data[0]
+        # A vector that is given for a matrix of one row or column has the same order in both of its forms.
+        if data.ndim == 1 and len(shape) == 2 and 1 in shape and data.size == math.prod(shape):
+            data = data.reshape(shape)
         if data.shape != shape:
             raise FxsimError(f"{self.where}: {name} must have shape {shape}, not {data.shape}")
         return data

@@ -70,7 +70,7 @@ class Module:
     """A PyTorch module by its trace: a recurrent layer "rnn", what is taken of its results, and what then runs."""
 
     def __init__(self, indices: Sequence[object], then: str = "call_function", **modules: object) -> None:
-        self.trace = [TraceNode(op="call_module", target="rnn", name="rnn", args=(), all_input_nodes=[])]
+        self.trace = [TraceNode(op="call_module", target="rnn", name="rnn", args=(), all_input_nodes=[], users={})]
         for index in indices:
             self.add("call_function", operator.getitem, f"getitem_{len(self.trace)}", index)
         self.add(then, "act", "act")
@@ -78,7 +78,10 @@ class Module:
 
     def add(self, op: str, target: object, name: str, *more: object) -> None:
         before = self.trace[-1]
-        self.trace.append(TraceNode(op=op, target=target, name=name, args=(before, *more), all_input_nodes=[before]))
+        self.trace.append(
+            TraceNode(op=op, target=target, name=name, args=(before, *more), all_input_nodes=[before], users={})
+        )
+        before.users[self.trace[-1]] = None
 
     def named_modules(self) -> list[tuple[str, object]]:
         return list(self.modules.items())

@@ -357,6 +357,35 @@ def test_integers_truncate_toward_zero():
     assert next(one for one in graph.layers if one.name == "late").program.type == Fixed(9, 0, True, Round.TRN_ZERO)
 
 
+@pytest.mark.parametrize(
+    ("ac", "ap"),
+    [
+        ("ac_fixed<12, 4>", "ap_fixed<12,4>"),
+        ("ac_fixed<12,4,true>", "ap_fixed<12,4>"),
+        ("ac_fixed<12,4,false,AC_RND,AC_SAT>", "ap_ufixed<12,4,AP_RND,AP_SAT>"),
+        ("ac_fixed<12,4,1,AC_RND_CONV,AC_SAT_SYM>", "ap_fixed<12,4,AP_RND_CONV,AP_SAT_SYM>"),
+        ("ac_int<9>", "ap_int<9>"),
+        ("ac_int<9, False>", "ap_uint<9>"),
+    ],
+)
+def test_formats_by_the_names_of_algorithmic_c(ac, ap):
+    given, want = (quantize(NET, named(late={"Precision": {"result": text}})) for text in (ac, ap))
+    assert given.digest == want.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ac_fixed<12,4,maybe>", "precision 'ac_fixed<12,4,maybe>': the sign must be true or false, not 'maybe'"),
+        ("ac_fixed<12>", "precision must look like "),
+        ("ac_float<12,4,3>", "precision must look like "),
+    ],
+)
+def test_formats_of_algorithmic_c_that_are_none(text, words):
+    with pytest.raises(FxsimError, match=rf"^layer 'late': Precision result: {re.escape(words)}"):
+        quantize(NET, named(late={"Precision": {"result": text}}))
+
+
 def auto(*variables: str) -> dict:
     return {"Precision": dict.fromkeys(variables, "auto")}
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import operator
 import re
 import sys
 from types import SimpleNamespace as Plain
@@ -166,6 +167,58 @@ def test_final_states_of_pytorch(rest):
         FxsimError, match=r"takes \[1\] of its states, of which hls4ml takes the last hidden state alone"
     ):
         fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=stand.Module((1, 1, *rest))))
+
+
+def test_parts_that_a_pytorch_model_names_and_does_not_use():
+    """As in ``output, (_, _) = self.rnn(x)``."""
+    module = stand.Module(LAST)
+    rnn = module.trace[0]
+    states = stand.TraceNode(
+        op="call_function", target=operator.getitem, name="s", args=(rnn, 1), all_input_nodes=[rnn]
+    )
+    parts = [
+        stand.TraceNode(
+            op="call_function",
+            target=operator.getitem,
+            name=f"s{k}",
+            args=(states, k),
+            all_input_nodes=[states],
+            users={},
+        )
+        for k in (0, 1)
+    ]
+    states.users = dict.fromkeys(parts)
+    module.trace[1:1] = [states, *parts]
+    node = stand.node("rnn", "LSTM", "inp", (2,), **LSTM)
+    assert fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=module)).output_shape == (2,)
+    parts[1].users = {module.trace[-1]: None}
+    with pytest.raises(
+        FxsimError, match=r"takes \[1\] of its states, of which hls4ml takes the last hidden state alone"
+    ):
+        fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=module))
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_a_matrix_of_one_row_or_column_may_be_given_as_a_vector(units):
+    """Models that are made from a list of layers keep weights as they were given."""
+    vector = data(2)
+    column = stand.node("inp", "Input", "", (2 if units == 1 else 1,), result_t=T)
+    changes = {"n_in": 3 - units, "n_out": units, "bias": data(units)}
+    graphs = []
+    for shape in ((2,), (3 - units, units)):
+        node = dense(**changes, weight=Plain(data=vector.data.reshape(shape)))
+        node.inputs, node.variable.shape = ["inp"], [units]
+        graphs.append(fxsim.from_hls4ml(stand.model(column, node)))
+    assert graphs[0] == graphs[1]
+    node = dense(**changes, weight=data(4))
+    node.inputs, node.variable.shape = ["inp"], [units]
+    with pytest.raises(FxsimError, match=rf"^layer 'fc': weight must have shape \({3 - units}, {units}\), not \(4,\)$"):
+        fxsim.from_hls4ml(stand.model(column, node))
+
+
+def test_what_the_pass_of_quantizers_leaves_behind_is_known():
+    plain = fxsim.from_hls4ml(stand.model(first(), gru(), act()))
+    assert fxsim.from_hls4ml(stand.model(first(), gru(), act(trusted=True, _result_t_propagated=True))) == plain
 
 
 def test_other_indexing_in_pytorch_is_refused():

@@ -78,6 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
                 "--python", type=Path, required=True, help="Python of an environment with hls4ml and the group's Keras"
             )
             one.add_argument("--answers", type=Path, required=True, help="keeps the emulator's answers for another run")
+            one.add_argument(
+                "--one-of", type=_positive, default=1, metavar="N", help="compile the emulator in one of N tests"
+            )
     given = parser.parse_args(arguments)
     good = True
     try:
@@ -97,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
                 elif given.verb == "gates":
                     row = gates.campaign(name, work, given.sequences)
                 elif given.verb == "hls4ml":
-                    row = hls4ml_tests.campaign(name, given.tests, given.python, work, given.answers)
+                    row = hls4ml_tests.campaign(name, given.tests, given.python, work, given.answers, given.one_of)
                     good = good and not (row["live different"] or row["configured different"] or row["aborted"])
                 elif given.verb == "coverage":
                     row = coverage.campaign(name, work, given.sequences)

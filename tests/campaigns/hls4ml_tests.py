@@ -22,8 +22,11 @@ from fxsim.errors import FxsimError
 
 __all__ = ["COLUMNS", "GROUPS", "campaign"]
 
-COLUMNS = ("group", "models", "live equal", "live different", "live refused", "configured equal",
-           "configured different", "configured refused", "aborted", "values")  # fmt: skip
+_RESULTS = ("equal", "different", "refused", "not compared")
+_WAYS = ("live", "configured")
+COLUMNS = (
+    "group", "models", *(f"{way} {result}" for way in _WAYS for result in _RESULTS), "aborted", "values",
+)  # fmt: skip
 #: hls4ml's tests of recurrent layers, sequences, activations, softmax and of its interfaces, by what they need.
 GROUPS: dict[str, tuple[str, ...]] = {
     "keras2": (
@@ -38,11 +41,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Parts of the names of tests whose backends fxsim does not follow.
 _OTHERS = "not Quartus and not oneAPI and not Catapult"
-_WAYS = ("live", "configured")
 
 
-def campaign(group: str, tests: Path, python: Path, work: Path, answers: Path) -> dict[str, Any]:
-    """Run the tests of a group by ``python`` and read what the plugin wrote; ``FxsimError`` if that is nothing."""
+def campaign(group: str, tests: Path, python: Path, work: Path, answers: Path, one_of: int = 1) -> dict[str, Any]:
+    """Run the tests of a group by ``python`` and read what the plugin wrote; ``FxsimError`` if that is nothing.
+
+    The emulator is compiled in one of ``one_of`` tests.
+    """
     files = [tests / f"{name}.py" for name in GROUPS[group]]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
@@ -59,7 +64,7 @@ def campaign(group: str, tests: Path, python: Path, work: Path, answers: Path) -
     here = Path(__file__).resolve().parents[2]
     command = [
         python, "-m", "pytest", "-q", "-n", "2", "-p", "campaigns.hls4ml_plugin", "-p", "no:cacheprovider",
-        "-k", _OTHERS, "--fxsim-records", records, "--fxsim-answers", answers.resolve(),
+        "-k", _OTHERS, "--fxsim-records", records, "--fxsim-answers", answers.resolve(), "--fxsim-one-of", str(one_of),
         *(file.name for file in files),
     ]  # fmt: skip
     paths = os.pathsep.join(str(path) for path in (here, here / "tests"))
@@ -88,10 +93,10 @@ def summary(group: str, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         counts = Counter(record[way]["result"] for record in models)
         if counts["failed"]:
             raise FxsimError(next(record[way]["words"] for record in models if record[way]["result"] == "failed"))
-        row |= {f"{way} {result}": counts[result] for result in ("equal", "different", "refused")}
+        row |= {f"{way} {result}": counts[result] for result in _RESULTS}
         found: dict[str, list[str]] = defaultdict(list)
         for record in models:
-            if record[way]["result"] != "equal":
+            if record[way]["result"] in ("different", "refused"):
                 found[reason(record[way]["words"])].append(record["test"])
         reasons[way] = dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
     # What has begun and not ended took its process with it.
