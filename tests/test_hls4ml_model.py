@@ -173,20 +173,13 @@ def test_parts_that_a_pytorch_model_names_and_does_not_use():
     """As in ``output, (_, _) = self.rnn(x)``."""
     module = stand.Module(LAST)
     rnn = module.trace[0]
-    states = stand.TraceNode(
-        op="call_function", target=operator.getitem, name="s", args=(rnn, 1), all_input_nodes=[rnn]
-    )
-    parts = [
-        stand.TraceNode(
-            op="call_function",
-            target=operator.getitem,
-            name=f"s{k}",
-            args=(states, k),
-            all_input_nodes=[states],
-            users={},
-        )
-        for k in (0, 1)
-    ]
+
+    def part(source, k):
+        call = {"op": "call_function", "target": operator.getitem, "args": (source, k)}
+        return stand.TraceNode(**call, name=f"part_{k}", all_input_nodes=[source], users={})
+
+    states = part(rnn, 1)
+    parts = [part(states, k) for k in (0, 1)]
     states.users = dict.fromkeys(parts)
     module.trace[1:1] = [states, *parts]
     node = stand.node("rnn", "LSTM", "inp", (2,), **LSTM)
