@@ -118,9 +118,15 @@ def _chain(model: Any) -> list[Node]:
 def _reshape(node: Node, before: Node, turned: bool) -> list[Resolved]:
     if node.shape == node.input_shape:
         return []
-    if len(node.shape) != 1:
-        raise FxsimError(f"{node.where}: a {node.kind} must give one flat axis, not {node.shape}")
-    return [Resolved(SourceLayer(node.name, "flatten", {}, {}), {})]
+    if len(node.shape) > 2:
+        raise FxsimError(f"{node.where}: a {node.kind} must give one axis, or steps and features, not {node.shape}")
+    layers = []
+    if len(node.shape) == 1 or len(node.input_shape) > 1:
+        layers.append(SourceLayer(node.name, "flatten", {}, {}))
+    if len(node.shape) == 2:
+        name = f"{node.name}_steps" if layers else node.name
+        layers.append(SourceLayer(name, "reshape", {"steps": node.shape[0]}, {}))
+    return [Resolved(layer, {}) for layer in layers]
 
 
 def _dense(node: Node, before: Node, turned: bool) -> list[Resolved]:

@@ -191,6 +191,16 @@ def test_parts_that_a_pytorch_model_names_and_does_not_use():
         fxsim.from_hls4ml(stand.model(first(), node, act(), PytorchModel=module))
 
 
+@pytest.mark.parametrize("kind", ["Reshape", "Repack"])
+def test_reshape_to_steps_and_features(kind):
+    node = stand.node("r", kind, "inp", (2, 6))
+    graph = fxsim.from_hls4ml(stand.model(first(), node))
+    assert [(layer.name, layer.kind) for layer in graph.layers] == [("r", "flatten"), ("r_steps", "reshape")]
+    x = np.arange(graph.shape[0] * graph.shape[1]).reshape(1, *graph.shape) / 16
+    assert graph.output_shape == (2, 6)
+    assert np.array_equal(fxsim.predict(graph, x), x.reshape(1, 2, 6))
+
+
 @pytest.mark.parametrize("units", [1, 2])
 def test_a_matrix_of_one_row_or_column_may_be_given_as_a_vector(units):
     """Models that are made from a list of layers keep weights as they were given."""
@@ -428,7 +438,11 @@ RELU = keras(entry("ReLU", "act", max_value=[6.0]), entry("LSTM", "rnn"))
         ([gru(), softmax(axis=1, n_inner=2)], {}, r"^layer 'act': n_inner must be 1, not 2$"),
         ([gru(), softmax(axis=0)], {}, r"^layer 'act': axis must be -1 \(the last axis, 1\), not 0$"),
         ([gru(), softmax(implementation="x")], {}, r"^layer 'act': implementation must be one of stable, .*, not 'x'$"),
-        ([stand.node("r", "Reshape", "inp", (3, 4))], {}, r"^layer 'r': a Reshape must give one flat axis, not \(3, 4"),
+        (
+            [stand.node("r", "Reshape", "inp", (3, 2, 2))],
+            {},
+            r"^layer 'r': a Reshape must give one axis, or steps and ",
+        ),
         ([dense()], {}, r"^layer 'fc': its input must be the output of 'inp' alone, not \['rnn'\]$"),
     ],
 )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError
+from fxsim.hls4ml_nodes import CLASSES
 
 __all__ = ["COLUMNS", "GROUPS", "campaign"]
 
@@ -84,16 +85,22 @@ def campaign(group: str, tests: Path, python: Path, work: Path, answers: Path, o
 
 
 def summary(group: str, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The row of a group, with every model that is not equal by its reason."""
+    """The row of a group, with every model that is not equal by its reason.
+
+    ``ours`` counts the models all of whose nodes are of classes that fxsim follows.
+    """
     several = list(records)
     models = [record for record in several if not record.get("begun")]
     row: dict[str, Any] = {"group": group, "models": len(models)}
     reasons: dict[str, dict[str, list[str]]] = {}
+    ours: dict[str, dict[str, int]] = {}
     for way in _WAYS:
         counts = Counter(record[way]["result"] for record in models)
         if counts["failed"]:
             raise FxsimError(next(record[way]["words"] for record in models if record[way]["result"] == "failed"))
         row |= {f"{way} {result}": counts[result] for result in _RESULTS}
+        known = [record for record in models if set(record["nodes"]) <= set(CLASSES)]
+        ours[way] = dict(Counter(record[way]["result"] for record in known))
         found: dict[str, list[str]] = defaultdict(list)
         for record in models:
             if record[way]["result"] in ("different", "refused"):
@@ -102,7 +109,14 @@ def summary(group: str, records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     # What has begun and not ended took its process with it.
     aborted = sorted({record["test"] for record in several} - {record["test"] for record in models})
     values = sum(record["live"].get("values", 0) for record in models)
-    return {**row, "aborted": len(aborted), "values": values, "reasons": reasons, "tests aborted": aborted}
+    return {
+        **row,
+        "aborted": len(aborted),
+        "values": values,
+        "ours": ours,
+        "reasons": reasons,
+        "tests aborted": aborted,
+    }
 
 
 def reason(words: str) -> str:
