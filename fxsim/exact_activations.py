@@ -64,11 +64,13 @@ def interpolate(b: Builder, name: str, x: str, lines: Lines, type: Fixed) -> str
 class Exact(Activation):
     """An activation function whose tables and constants are made when it meets its operand.
 
-    ``values``: its parameters, alpha, theta, slope and shift as far as it has them.
+    ``values``: its parameters, alpha, theta, slope and shift as far as it has them; ``slopes``: of leaky_relu, one an
+    element, in place of alpha.
     """
 
     tables: Tables = field(kw_only=True)
     values: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    slopes: tuple[float, ...] = field(default=(), kw_only=True)
 
     def apply(self, b: Builder, name: str, x: str, type: Fixed) -> str:
         """Add the ops that compute this function of ``x`` into format ``type``; the last is called ``name``."""
@@ -94,18 +96,21 @@ class Exact(Activation):
             nearest = replace(values, round=Round.RND, overflow=Overflow.SAT)
             below = self.tables.lookup(b, f"{name}_table", function, x, nearest, values)
             if self.function == "selu":
-                slope = constant(SELU_SCALE, wide)
+                slope = constant(SELU_SCALE, wide=wide)
                 above = mul(b, f"{name}_above", x, b.scalar(f"{name}_slope", int(slope.data[0]), slope.type))
             return b.add(Select(name=name, type=type, condition=x, a=above, b=below))
         if self.function == "thresholded_relu":
             return replace(self.plain(), shift=threshold(self.values["theta"], argument)).apply(b, name, x, type)
         if self.function == "leaky_relu":
-            return replace(self.plain(), slope=constant(self.values["alpha"], wide)).apply(b, name, x, type)
+            slopes = self.slopes or (self.values["alpha"],)
+            return replace(self.plain(), slope=constant(*slopes, wide=wide)).apply(b, name, x, type)
         if self.function == "hard_sigmoid":
-            slope, shift = (constant(self.values[key], wide) for key in ("slope", "shift"))
+            slope, shift = (constant(self.values[key], wide=wide) for key in ("slope", "shift"))
             return replace(self.plain(), slope=slope, shift=shift).apply(b, name, x, type)
         if self.function == "hard_tanh":
-            return replace(self.plain(), slope=constant(0.5, wide), shift=constant(0.5, wide)).apply(b, name, x, type)
+            return replace(self.plain(), slope=constant(0.5, wide=wide), shift=constant(0.5, wide=wide)).apply(
+                b, name, x, type
+            )
         return self.plain().apply(b, name, x, type)
 
     def plain(self) -> Activation:
@@ -121,17 +126,18 @@ def word(function: str, argument: Fixed, type: Fixed, wide: int) -> Fixed:
     return Fixed(fits.width - over, fits.frac - over, fits.signed)
 
 
-def constant(value: float, wide: int = BLOCK) -> Const:
-    """A factor in ``wide`` bits, the sign included."""
-    if value == 0:
-        return Const(np.zeros(1, np.int64), Fixed(1, 0, False))
-    frac = wide - 1 - math.frexp(value)[1]
-    type = Fixed(wide - 1 + (value < 0), frac, value < 0, Round.RND, Overflow.SAT)
-    raw = cast_float(value, type)
+def constant(*values: float, wide: int = BLOCK) -> Const:
+    """A factor, or several of one format, in ``wide`` bits, the sign included."""
+    largest, signed = max(map(abs, values)), min(values) < 0
+    if largest == 0:
+        return Const(np.zeros(len(values), np.int64), Fixed(1, 0, False))
+    frac = wide - 1 - math.frexp(largest)[1]
+    type = Fixed(wide - 1 + signed, frac, signed, Round.RND, Overflow.SAT)
+    raws = [cast_float(value, type) for value in values]
     # 0.5 is one bit and needs no multiplier.
-    zeros = (raw & -raw).bit_length() - 1
-    raw, frac = raw >> zeros, frac - zeros
-    return Const(np.array([raw]), smallest(raw, raw, frac))
+    zeros = min((raw & -raw).bit_length() - 1 for raw in raws if raw)
+    raws, frac = [raw >> zeros for raw in raws], frac - zeros
+    return Const(np.array(raws), smallest(min(raws), max(raws), frac))
 
 
 def threshold(theta: float, argument: Fixed) -> Const:
