@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import fxsim
 from benchmarks.calibrate_cost import network as design
 from fxsim.__main__ import main
