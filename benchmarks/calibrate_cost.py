@@ -32,7 +32,6 @@ from rtl.constants import LOGIC, digit_counts
 from rtl.cost import plan_parts
 from rtl.folding import Plan, by_reuse, computing, from_json, make_plan
 from rtl.folds import products
-from rtl.schedule import widths
 
 Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
@@ -151,7 +150,7 @@ def _bits(made: Plan) -> int:
         for op in schedule.program.dots if schedule is not None else ():
             assert schedule is not None
             engine = schedule.engines[op.name]
-            width = sum(widths(schedule, op))
+            width = sum(schedule.widths(op))
             terms = engine.rows // engine.passes * engine.width
             digits = digit_counts(op.weights.data)
             if engine.constant:

@@ -35,7 +35,7 @@ from fxsim.charts import Plot, Series
 from fxsim.errors import FxsimError
 from fxsim.files import make_folder
 from fxsim.floating import predict as predict_float
-from fxsim.graph import write_whole
+from fxsim.folder import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
 from fxsim.metrics import accuracy, class_aucs

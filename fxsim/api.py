@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import vectors, verdicts
+from .arguments import index, integer
 from .checks import check as check
 from .errors import FxsimError, show
 from .exported import complete, exported, written
@@ -39,19 +40,24 @@ Config = Mapping[str, Any] | str | os.PathLike[str]
 SHIPPED = 32
 
 
-def read_source(model: Any, weights: str | os.PathLike[str] | None = None) -> Source:
-    """The float network of a model file (.keras, .h5, .json with ``weights``) or of a live Keras model."""
+def read_source(model: Any, weights: str | os.PathLike[str] | None = None, *, steps: int | None = None) -> Source:
+    """The float network of a model file (.keras, .h5, .json with ``weights``) or of a live Keras model.
+
+    ``steps``: the length of a sequence, for a model whose time axis is None; another one's must be that.
+    """
     if isinstance(model, Source):
+        if steps is not None and (len(model.shape) != 2 or model.shape[0] != integer(steps, "steps", 1)):
+            raise FxsimError(f"steps must be left out, or those of the input {model.shape}, not {show(steps)}")
         return model
     if isinstance(model, str | os.PathLike):
         path = Path(model)
         if path.suffix == SUFFIX:
             raise FxsimError(f"{path}: is a quantised graph; this needs the trained model")
         # A design is named after its file: frameworks name models "sequential_7".
-        return replace(read_model(path, weights), name=path.stem)
+        return replace(read_model(path, weights, steps), name=path.stem)
     if weights is not None:
         raise FxsimError("weights must be given for an architecture .json only")
-    return from_keras(model)
+    return from_keras(model, steps)
 
 
 def load(
@@ -62,6 +68,7 @@ def load(
     config: Config | None = None,
     preset: str | None = None,
     table_size: int | None = None,
+    steps: int | None = None,
 ) -> Graph:
     """A quantised network, ready to simulate and to build.
 
@@ -73,6 +80,8 @@ def load(
         HDF5 weights of an architecture .json.
     precision, config, preset, table_size
         As for :func:`fxsim.quantize`. A .fx graph has its formats and tables already and refuses all four.
+    steps : int, optional
+        Length of a sequence, for a model whose time axis is None. A .fx graph has its own and refuses it.
 
     Raises
     ------
@@ -80,13 +89,13 @@ def load(
         The file is damaged, the network is not one that fxsim expresses exactly, or an option is not legal.
     """
     if isinstance(model, str | os.PathLike) and Path(model).suffix == SUFFIX:
-        if any(option is not None for option in (weights, precision, config, preset, table_size)):
+        if any(option is not None for option in (weights, precision, config, preset, table_size, steps)):
             raise FxsimError(
-                f"{model}: has its weights, formats and tables; "
-                "give no weights, precision, config, preset or table_size"
+                f"{model}: has its weights, formats, tables and steps; "
+                "give no weights, precision, config, preset, table_size or steps"
             )
         return Graph.load(model)
-    source = read_source(model, weights)
+    source = read_source(model, weights, steps=steps)
     return quantize(source, precision=precision, config=config, preset=preset, table_size=table_size)
 
 
@@ -150,10 +159,15 @@ def pareto(
 
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
     """Elements of an input beat."""
-    beats = {"step": graph.shape[-1], "sequence": math.prod(graph.shape)}
-    if isinstance(input_beat, str) and input_beat not in beats:
+    beats = {"step": graph.entry[-1], "sequence": math.prod(graph.shape)}
+    if input_beat is None:
+        return None
+    if isinstance(input_beat, str) and input_beat in beats:
+        return beats[input_beat]
+    beat = index(input_beat)
+    if beat is None:
         raise FxsimError(f"input beat must be step, sequence or a number of elements, not {show(input_beat)}")
-    return beats[input_beat] if isinstance(input_beat, str) else input_beat
+    return beat
 
 
 @dataclass(frozen=True, repr=False)

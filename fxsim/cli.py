@@ -209,6 +209,9 @@ def _model(
     one.add_argument("model", metavar="MODEL", help=".keras, .h5, .json with --weights, or .fx")
     numerics = one.add_argument_group("numerics")
     numerics.add_argument("--weights", metavar="W.h5", help="weights of an architecture .json")
+    numerics.add_argument(
+        "--steps", metavar="N", type=int, help="steps of a sequence, where the model leaves them open"
+    )
     # Not exclusive for argparse: which of them go together is for quantize to say.
     numerics.add_argument("--precision", metavar="P", help="for example ap_fixed<16,6> or ap_fixed<12,5,AP_RND,AP_SAT>")
     numerics.add_argument(

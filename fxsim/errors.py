@@ -18,8 +18,35 @@ def _again(kind: type[FxsimError], args: tuple[object, ...]) -> FxsimError:
     return kind.__new__(kind, *args)
 
 
+#: Characters after which a message lists no more of a model's obstacles; there may be as many as it has layers.
+_MOST_LISTED = 800
+
+
 class ModelError(FxsimError):
-    """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly."""
+    """A model that cannot be imported: a damaged file, or a network fxsim does not express exactly.
+
+    ``obstacles`` has a sentence for each thing that is in the way. The message puts all of them into one line, behind
+    ``where`` if that is given.
+    """
+
+    def __init__(self, *obstacles: str, where: str = "") -> None:
+        super().__init__(*obstacles)
+        self.obstacles = obstacles
+        self.where = where
+
+    def __str__(self) -> str:
+        text = self.obstacles[0] if len(self.obstacles) == 1 else _listed(self.obstacles)
+        return f"{self.where}: {text}" if self.where else text
+
+
+def _listed(obstacles: tuple[str, ...]) -> str:
+    shown = ""
+    for number, text in enumerate(obstacles, 1):
+        if len(shown) > _MOST_LISTED:
+            shown += f" and {len(obstacles) - number + 1} more"
+            break
+        shown += f" ({number}) {text}"
+    return f"{len(obstacles)} obstacles:{shown}"
 
 
 class KernelError(RuntimeError):

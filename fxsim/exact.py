@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import cells
+from .arguments import integer, real
 from .cells import Activation, CellTypes, Kernel
 from .errors import FxsimError
-from .exact_activations import Exact, softmax
+from .exact_activations import Exact, log_softmax, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_tables import check_size
 from .fixed import Fixed
 from .graph import Graph, Layer, Shape
-from .importers.source import Source, SourceLayer
+from .importers.source import MOVING, Source, SourceLayer
 from .program import Builder, Cast, Input, Program
 from .ranges import bounds
 
@@ -38,6 +39,7 @@ _OPTIONS: dict[str, frozenset[str]] = {
     "dense": frozenset({"units", "use_bias"}),
     "activation": frozenset({"function"}),
     "flatten": frozenset(),
+    "reshape": frozenset({"steps"}),
 }
 _PARAMETERS: dict[str, frozenset[str]] = {
     "elu": frozenset({"alpha"}),
@@ -45,6 +47,8 @@ _PARAMETERS: dict[str, frozenset[str]] = {
     "thresholded_relu": frozenset({"theta"}),
     "hard_sigmoid": frozenset({"slope", "shift"}),
 }
+#: Functions of a whole vector, which only subtract and compare their operands.
+_SOFTMAX = ("softmax", "log_softmax")
 _FUNCTIONS = (*cells.ARITHMETIC, *cells.TABLED, *cells.HALF_TABLED)
 
 
@@ -62,7 +66,7 @@ def quantize(
     own: for weights, for what they keep inside, and for their result; the network's input keeps ``precision``.
     ``table_size`` is the most entries that a table of a function has, from 16 to 65536.
     """
-    check_size(table_size)
+    table_size = check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
     flow = _Flow(whole, table_size, source.shape)
@@ -71,7 +75,7 @@ def quantize(
         rest = source.layers[index + 1 :]
         after = str(rest[0].options.get("function")) if rest and rest[0].kind == "activation" else None
         flow.formats = own.get(layer.name, whole)
-        built += flow.layer(layer, after, last=all(later.kind == "flatten" for later in rest))
+        built += flow.layer(layer, after, last=all(later.kind in MOVING for later in rest))
     return Graph(source.name, source.shape, whole.precision, tuple(built))
 
 
@@ -92,6 +96,8 @@ class _Flow:
         _check(layer)
         if layer.kind == "flatten":
             layers = [Layer(layer.name, "flatten", None)]
+        elif layer.kind == "reshape":
+            layers = [Layer(layer.name, "reshape", None, steps=_int(layer, "steps"))]
         elif layer.kind == "dense":
             layers = [self.dense(layer, after, last)]
         elif layer.kind == "activation":
@@ -126,7 +132,7 @@ class _Flow:
         result = kernel.accum
         if last:
             result = formats.precision
-        elif after is None or after == "softmax":
+        elif after is None or after in _SOFTMAX:
             found = bounds(cells.dense(kernel, self.type, result))["y"]
             # Softmax only compares and subtracts: bits cost it no multiplier, and logits must not saturate.
             if after:
@@ -141,6 +147,9 @@ class _Flow:
         if name == "softmax":
             result = formats.precision if last else formats.unit(0, formats.width)
             return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.table_size), formats.wide))
+        if name == "log_softmax":
+            program = log_softmax(self.type, size, formats.precision, self.table_size)
+            return Layer(layer.name, "log_softmax", lean(program, formats.wide))
         function = self.function(name, layer, layer.options)
 
         def build(result: Fixed) -> Program:
@@ -244,16 +253,11 @@ def _check(layer: SourceLayer) -> None:
         if key not in layer.options:
             raise FxsimError(f"{where}: option {key!r} is missing")
     for key in needed & {"alpha", "theta", "slope", "shift"}:
-        value = layer.options[key]
-        if not isinstance(value, float) or not np.isfinite(value):
-            raise FxsimError(f"{where}: option {key!r} must be a finite number, not {value!r}")
+        real(layer.options[key], f"{where}: option {key!r}")
 
 
 def _int(layer: SourceLayer, key: str) -> int:
-    value = layer.options[key]
-    if not isinstance(value, int) or value < 1:
-        raise FxsimError(f"layer {layer.name!r}: option {key!r} must be a positive integer, not {value!r}")
-    return value
+    return integer(layer.options[key], f"layer {layer.name!r}: option {key!r}", 1)
 
 
 def _flag(layer: SourceLayer, key: str) -> bool:

@@ -16,6 +16,8 @@ from .program import Builder, Cast, Const, Input, Largest, Lookup, Max, Program,
 
 #: Bits of a constant factor: with a sign, one operand of a DSP block.
 _CONSTANT = 17
+#: What softmax keeps of exp and 1/sum.
+_SHARE = Fixed(_CONSTANT, _CONSTANT - 1, False, Round.RND, Overflow.SAT)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,55 @@ def softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
     of 1/x from 1 to 2, and the result halved as often.
     """
     b = Builder()
+    _, e = _exponentials(b, input, elements, size)
+    total, stages = _halved(b, e, elements)
+    inverse = best_table("inverse", b.type(total), _SHARE.plain, size)
+    found = b.add(Lookup(name="inverse", type=_SHARE, arg=total, table=inverse))
+    for shift, over, half in stages:
+        less = mul(b, f"inverse_less_{shift}", found, half)
+        found = b.add(Select(name=f"inverse_{shift}", type=_SHARE, condition=over, a=less, b=found))
+    mul(b, "y", e, found, result)
+    return b.build("y")
+
+
+def log_softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
+    """The logarithm of softmax, ``y = (x - max x) - log(sum(e))``, with the tables and the halvings of :func:`softmax`.
+
+    Each halving of the sum adds its share of log 2. With an error of exp of at most ε but for the largest element,
+    which is exactly 1, the sum is off by at most (n - 1)·ε; as it is at least 1, so is its logarithm. The error is then
+    at most (n - 1)·ε, the error of the table of the logarithm, half a step of the constants for each halving, and half
+    a step of ``result``, where that does not saturate.
+    """
+    b = Builder()
+    below, e = _exponentials(b, input, elements, size)
+    total, stages = _halved(b, e, elements)
+    logs = Fixed(_CONSTANT, _CONSTANT, False, Round.RND, Overflow.SAT)
+    table = best_table("log", b.type(total), logs.plain, size)
+    found = b.add(Lookup(name="log", type=logs, arg=total, table=table))
+    for shift, over, _ in stages:
+        value = cast_float(shift * math.log(2.0), Fixed(64, _CONSTANT, True, Round.RND))
+        more = b.scalar(f"log_of_{shift}", value, smallest(0, value, _CONSTANT))
+        step = b.add(
+            Select(name=f"log_{shift}_or_0", type=b.type(more), condition=over, a=more, b=zero(b, f"log_{shift}"))
+        )
+        found = add(b, f"log_{shift}", found, step)
+    sub(b, "y", below, found, result)
+    return b.build("y")
+
+
+def _exponentials(b: Builder, input: Fixed, elements: int, size: int) -> tuple[str, str]:
+    """Add ``x - max x`` and exp of it."""
     x = b.add(Input(name="x", type=input, elements=elements))
     top = b.add(Largest(name="top", type=input, arg=x))
     below = sub(b, "below_top", x, top)
-    share = Fixed(_CONSTANT, _CONSTANT - 1, False, Round.RND, Overflow.SAT)
-    exp = best_table("exp", b.type(below), share.plain, size, Round.TRN)
-    e = b.add(Lookup(name="e", type=share, arg=below, table=exp))
-    total = b.add(Total(name="total", type=smallest(0, elements << share.frac, share.frac), arg=e))
+    exp = best_table("exp", b.type(below), _SHARE.plain, size, Round.TRN)
+    return below, b.add(Lookup(name="e", type=_SHARE, arg=below, table=exp))
+
+
+def _halved(b: Builder, e: str, elements: int) -> tuple[str, list[tuple[int, str, str]]]:
+    """Add the sum of e, halved until it is at most 2; for each shift whether it was made, and its factor."""
+    frac = _SHARE.frac
+    total = b.add(Total(name="total", type=smallest(0, elements << frac, frac), arg=e))
     stages = []
     shift = 1
     while 2 * shift < (elements - 1).bit_length():
@@ -132,10 +176,4 @@ def softmax(input: Fixed, elements: int, result: Fixed, size: int) -> Program:
         total = b.add(Select(name=f"total_{shift}", type=kept, condition=over, a=less, b=total))
         stages.append((shift, over, half))
         shift //= 2
-    inverse = best_table("inverse", b.type(total), share.plain, size)
-    found = b.add(Lookup(name="inverse", type=share, arg=total, table=inverse))
-    for shift, over, half in stages:
-        less = mul(b, f"inverse_less_{shift}", found, half)
-        found = b.add(Select(name=f"inverse_{shift}", type=share, condition=over, a=less, b=found))
-    mul(b, "y", e, found, result)
-    return b.build("y")
+    return total, stages

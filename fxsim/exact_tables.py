@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import integer
 from .errors import FxsimError
 from .fixed import Fixed, Overflow, Round, cast_floats, to_float
 from .graph import Graph
@@ -53,8 +54,8 @@ def _sigmoid(x: Array) -> Array:
 
 
 #: softplus is relu(x) and a table of the rest, log(1 + exp(-|x|)); elu and selu are tables below zero only; softmax
-#: asks for exp below zero, and for 1/x from 1 to 2. There exp ends in 0: of many elements that are next to nothing, the
-#: sum would else be too large by half the last entry each.
+#: asks for exp below zero, and from 1 to 2 for 1/x, log_softmax there for log x. exp ends in 0: of many elements that
+#: are next to nothing, the sum would else be too large by half the last entry each.
 FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid, 0.25),
     "tanh": Function(np.tanh, 1.0),
@@ -64,6 +65,7 @@ FUNCTIONS: dict[str, Function] = {
     "selu": Function(lambda x: _SELU * np.expm1(np.minimum(x, 0.0)), _SELU, high=0.0),
     "exp": Function(lambda x: np.exp(np.minimum(x, 0.0)), 1.0, high=0.0, ends_low=True),
     "inverse": Function(lambda x: 1.0 / np.maximum(x, 1.0), 1.0, low=1.0, high=2.0),
+    "log": Function(lambda x: np.log(np.maximum(x, 1.0)), 1.0, low=1.0, high=2.0),
 }  # fmt: skip
 
 
@@ -87,10 +89,9 @@ def extremes(name: str, argument: Fixed) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def check_size(size: int) -> None:
-    """Raise ``FxsimError`` unless ``size`` is a legal number of entries."""
-    if type(size) is not int or not SIZES[0] <= size <= SIZES[1]:
-        raise FxsimError(f"table_size must be an integer from {SIZES[0]} to {SIZES[1]}, not {size!r}")
+def check_size(size: int) -> int:
+    """A legal number of entries; raises ``FxsimError`` for another."""
+    return integer(size, "table_size", *SIZES)
 
 
 def _domain(of: Function, argument: Fixed) -> tuple[int, int]:

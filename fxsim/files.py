@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FxsimError
-from .graph import write_whole
+from .folder import write_whole
 from .npy import check_npy
 
 _ZIP = b"PK\x03\x04"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import flag, integer
 from .errors import FxsimError, show
 
 IntArray = NDArray[np.int64]
@@ -65,12 +66,10 @@ class Fixed:
     overflow: Overflow = Overflow.WRAP
 
     def __post_init__(self) -> None:
-        if type(self.width) is not int or not 1 <= self.width <= MAX_WIDTH:
-            raise FxsimError(f"Fixed width must be an integer from 1 to {MAX_WIDTH}, not {show(self.width)}")
-        if type(self.frac) is not int or abs(self.frac) > MAX_WIDTH:
-            raise FxsimError(f"Fixed frac must be an integer from -{MAX_WIDTH} to {MAX_WIDTH}, not {show(self.frac)}")
-        if type(self.signed) is not bool:
-            raise FxsimError(f"Fixed signed must be True or False, not {show(self.signed)}")
+        # Other types' integers become Python's, so that equal formats look equal, in files too.
+        object.__setattr__(self, "width", integer(self.width, "Fixed width", 1, MAX_WIDTH))
+        object.__setattr__(self, "frac", integer(self.frac, "Fixed frac", -MAX_WIDTH, MAX_WIDTH))
+        object.__setattr__(self, "signed", flag(self.signed, "Fixed signed"))
         if not isinstance(self.round, Round) or not isinstance(self.overflow, Overflow):
             raise FxsimError(
                 f"Fixed modes must be a Round and an Overflow, not {show(self.round)} and {show(self.overflow)}"

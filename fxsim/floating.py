@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import arguments
+from .arguments import integer
 from .cells import check_merge
 from .errors import FxsimError
-from .importers.source import Source, SourceLayer
+from .importers.source import MOVING, Source, SourceLayer
 
 Array = NDArray[np.float64]
 
@@ -57,7 +59,7 @@ def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
         return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
     if layer.kind != "bidirectional":
         result = _layer(layer, x)
-        if layer.kind == "flatten":
+        if layer.kind in MOVING:
             return {}, result
         name = "wx" if layer.kind == "dense" else "y"
         return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
@@ -89,7 +91,7 @@ def _cell_trace(layer: SourceLayer, x: Array) -> dict[str, Array]:
 
 
 def _input(source: Source, x: ArrayLike) -> Array:
-    flow = np.asarray(x, dtype=np.float64)
+    flow = arguments.array(x, "input").astype(np.float64, copy=False)
     if flow.ndim != 1 + len(source.shape) or flow.shape[1:] != source.shape:
         raise FxsimError(f"input must have shape (batch, {', '.join(map(str, source.shape))}), not {flow.shape}")
     return flow
@@ -105,6 +107,9 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
     options = layer.options
     if layer.kind == "flatten":
         return x.reshape(len(x), -1)
+    if layer.kind == "reshape":
+        steps = integer(options["steps"], f"layer {layer.name!r}: option 'steps'", 1)
+        return x.reshape(len(x), steps, -1)
     if layer.kind == "dense":
         dense: Array = x @ layer.weights["kernel"] + layer.weights["bias"]
         return dense
@@ -220,6 +225,12 @@ def _softmax(x: Array) -> Array:
     return total
 
 
+def _log_softmax(x: Array) -> Array:
+    below = x - x.max(axis=-1, keepdims=True)
+    result: Array = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    return result
+
+
 _PLAIN: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
     "relu": lambda x: np.maximum(x, 0.0),
@@ -230,6 +241,7 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
     "softsign": lambda x: x / (1.0 + np.abs(x)),
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0.0))),
     "softmax": _softmax,
+    "log_softmax": _log_softmax,
 }
 
 

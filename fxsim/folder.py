@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders that one process writes at a time, and small files read with care."""
+"""Folders that one process writes at a time, files written whole or not at all, and small files read with care."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +64,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise FxsimError(f"{path}: must hold an object, not {type(data).__name__}")
     return data
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses.
+
+    A device, pipe or socket of that name is refused, for a rename would destroy it.
+    """
+    target = Path(path)
+    try:
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise FxsimError(f"{target}: is not a regular file, so it is left alone")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FxsimError(f"{target}: cannot write ({error.strerror})") from None

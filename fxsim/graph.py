@@ -8,22 +8,21 @@ import io
 import json
 import math
 import os
-import tempfile
 import zipfile
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
-from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arguments import flag, index, settle, sizes
 from .errors import FxsimError, show
 from .fixed import Fixed, Overflow, Round
-from .folder import MOST_TEXT
+from .folder import MOST_TEXT, write_whole
 from .forks import cached_property
 from .npy import check_npy
 from .program import LONGEST_NAME, OPS, Const, Program, Table
@@ -45,7 +44,8 @@ Shape = tuple[int, ...]
 class Layer:
     """A program run over the steps of a sequence.
 
-    ``program`` None: Flatten, which joins the steps into one vector. A program without states runs on every step by
+    ``program`` None: the values stay in their order. Without ``steps`` that is Flatten, which joins the steps into one
+    vector; with it Reshape, which deals a vector into so many steps. A program without states runs on every step by
     itself. One with states runs along the sequence from its initial states and gives every step's result if
     ``return_sequences``, else the last one's. ``backward`` runs from the last step to the first, and its results are
     put behind those of ``program`` (Bidirectional, concat).
@@ -56,6 +56,13 @@ class Layer:
     program: Program | None
     return_sequences: bool = True
     backward: Program | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, "steps")
+        object.__setattr__(
+            self, "return_sequences", flag(self.return_sequences, f"layer {self.name!r}: return_sequences")
+        )
 
     def __repr__(self) -> str:
         ops = sum(len(program.ops) for program in self.programs.values())
@@ -80,7 +87,14 @@ class Layer:
         if self.program is None:
             if self.backward is not None:
                 raise FxsimError(f"layer {self.name!r}: a layer without a program has no backward program")
-            return (int(np.prod(shape)),), type
+            whole = math.prod(shape)
+            if self.steps is None:
+                return (whole,), type
+            if index(self.steps) is None or not 1 <= self.steps <= whole or whole % self.steps or len(shape) == 2:
+                raise FxsimError(f"layer {self.name!r}: steps must divide a vector of {whole}, not {show(self.steps)}")
+            return (self.steps, whole // self.steps), type
+        if self.steps is not None:
+            raise FxsimError(f"layer {self.name!r}: steps must be left out where there is a program")
         for program in filter(None, (self.program, self.backward)):
             if program.input.elements != shape[-1]:
                 raise FxsimError(
@@ -119,8 +133,7 @@ class Graph:
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        if len(self.shape) not in (1, 2) or any(type(n) is not int or not 1 <= n <= 1 << 20 for n in self.shape):
-            raise FxsimError(f"input shape must be (steps, features) or (features,), not {show(self.shape)}")
+        object.__setattr__(self, "shape", sizes(self.shape, "input shape", 1 << 20))
         if self.inputs > MOST_INPUTS:
             raise FxsimError(f"an input must have at most {MOST_INPUTS} elements, not {self.inputs}")
         if not self.layers:
@@ -149,6 +162,17 @@ class Graph:
             result, format = layer.result(shape, type)
             yield layer, shape, type, result, format
             shape, type = result, format
+
+    @cached_property
+    def entry(self) -> Shape:
+        """Shape in which the input's values come in: behind a Reshape in front of all layers that compute, if any."""
+        shape = self.shape
+        for layer, _, _, result, _ in self.flow():
+            if layer.program is not None:
+                break
+            if layer.steps is not None:
+                shape = result
+        return shape
 
     @cached_property
     def output_shape(self) -> Shape:
@@ -283,30 +307,8 @@ class Graph:
         return graph
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; raises ``FxsimError`` when the folder refuses.
-
-    A device, pipe or socket of that name is refused, for a rename would destroy it.
-    """
-    target = Path(path)
-    try:
-        if target.exists() and not (target.is_file() or target.is_dir()):
-            raise FxsimError(f"{target}: is not a regular file, so it is left alone")
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise FxsimError(f"{target}: cannot write ({error.strerror})") from None
-
-
+#: Fields that came later: a file has them only where they have another value than the usual one.
+_LATER: dict[str, frozenset[str]] = {"Layer": frozenset({"steps"})}
 _CLASSES: dict[str, Any] = {c.__name__: c for c in (Graph, Layer, Program, Const, Table, Fixed, *OPS.values())}
 _ENUMS: dict[str, Any] = {c.__name__: c for c in (Round, Overflow)}
 
@@ -327,8 +329,13 @@ def _encode(value: Any, arrays: dict[str, bytes]) -> Any:
     if isinstance(value, Enum):
         return {"$": type(value).__name__, "name": value.name}
     if is_dataclass(value):
-        content = {f.name: _encode(getattr(value, f.name), arrays) for f in fields(value) if f.init}
-        return {"$": type(value).__name__, **content}
+        kind = type(value).__name__
+        names = [f.name for f in fields(value) if f.init]
+        later = {f.name: f.default for f in fields(value) if f.name in _LATER.get(kind, ())}
+        content = {
+            name: getattr(value, name) for name in names if name not in later or getattr(value, name) != later[name]
+        }
+        return {"$": kind, **{name: _encode(item, arrays) for name, item in content.items()}}
     if isinstance(value, tuple):
         return [_encode(item, arrays) for item in value]
     return value
@@ -368,7 +375,7 @@ def _decode(value: Any, members: _Members) -> Any:
         raise FxsimError(f"unknown kind {show(kind)}")
     known = {f.name for f in fields(_CLASSES[kind]) if f.init}
     given = {name: _decode(item, members) for name, item in value.items() if name != "$"}
-    if set(given) != known:
+    if set(given) | _LATER.get(kind, frozenset()) != known:
         raise FxsimError(f"{kind} must have the fields {', '.join(sorted(known))}, not {show(sorted(given))}")
     hints = _hints(_CLASSES[kind])
     for name, item in given.items():

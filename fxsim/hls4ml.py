@@ -31,7 +31,7 @@ from .hls4ml_layers import (
     number,
     part,
 )
-from .importers.source import Source, SourceLayer
+from .importers.source import MOVING, Source, SourceLayer
 
 _KINDS = {
     "lstm": "LSTM",
@@ -40,6 +40,7 @@ _KINDS = {
     "bidirectional": "Bidirectional",
     "dense": "Dense",
     "flatten": "Reshape",
+    "reshape": "Reshape",
 }
 _FUNCTIONS = {
     "softmax": "Softmax",
@@ -108,6 +109,8 @@ def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
         found.append((layer, shape))
         if layer.kind == "flatten":
             shape = (int(np.prod(shape)),)
+        elif layer.kind == "reshape":
+            shape = (_int(layer, "steps"), shape[0] // _int(layer, "steps"))
         elif layer.kind == "dense":
             shape = (*shape[:-1], _int(layer, "units"))
         elif layer.kind != "activation":
@@ -122,6 +125,10 @@ def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
 def _kind(layer: SourceLayer, shape: Shape) -> str:
     """hls4ml's class of a layer."""
     if layer.kind == "activation":
+        if layer.options["function"] == "log_softmax":
+            raise FxsimError(
+                f"layer {layer.name!r}: log_softmax is a function of preset exact, which hls4ml does not have"
+            )
         if layer.origin == "ReLU":
             return "ParametrizedActivation"
         return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
@@ -155,7 +162,7 @@ class _Walk:
         """The layer resolved, or none where hls4ml removes it."""
         settings = self.config.layer(layer.name)
         auto = settings.precision("result") is None
-        if layer.kind == "flatten":
+        if layer.kind in MOVING:
             one = Resolved(layer, {})
             self.declared = settings.precision("result") or self.declared
         elif layer.kind == "activation":
@@ -166,7 +173,7 @@ class _Walk:
             one = self._dense(layer, settings)
         else:
             one = self._recurrent(layer, settings)
-        if layer.kind != "flatten":
+        if layer.kind not in MOVING:
             self.type = self.declared = one.types["result"]
         self.auto, self.kind = auto, kind
         return [one]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .arguments import integer
 from .errors import FxsimError, show
 from .fixed import Fixed, Round
 
@@ -194,10 +195,7 @@ class Settings:
         return value
 
     def _number(self, key: str, default: int, least: int, most: int) -> int:
-        value = self._values.get(key, default)
-        if type(value) is not int or not least <= value <= most:
-            raise FxsimError(f"{self.where}: {key} must be an integer from {least} to {most}, not {show(value)}")
-        return value
+        return integer(self._values.get(key, default), f"{self.where}: {key}", least, most)
 
 
 class Config:
@@ -314,9 +312,7 @@ class Config:
 
 def table_sizes(size: int) -> dict[str, dict[str, int]]:
     """The section LayerType that gives all function tables ``size`` entries; raises ``FxsimError`` for another size."""
-    low, high = _TABLE_SIZES
-    if type(size) is not int or not low <= size <= high:
-        raise FxsimError(f"table_size must be an integer from {low} to {high} in preset hls4ml, not {show(size)}")
+    size = integer(size, "table_size", *_TABLE_SIZES, note=" in preset hls4ml")
     return {kind: {"TableSize": size} for kind, keys in CLASSES.items() if "TableSize" in keys.read}
 
 

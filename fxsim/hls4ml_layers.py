@@ -84,6 +84,10 @@ def _layer(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
     layer = one.layer
     if layer.kind == "flatten":
         return [Layer(layer.name, "flatten", None)]
+    if layer.kind == "reshape":
+        steps = layer.options["steps"]
+        assert isinstance(steps, int)
+        return [Layer(layer.name, "reshape", None, steps=steps)]
     if layer.kind == "dense":
         program = cells.dense(_kernel(one, layer, "kernel", "weight", "bias"), x, one.types["result"])
         return [Layer(layer.name, "dense", program)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .arguments import index, settle
 from .errors import FxsimError, show
 from .fixed import Fixed
 from .integers import Const, Table
@@ -19,6 +20,11 @@ class Op:
     name: str
     type: Fixed
     kind: ClassVar[str] = ""
+    #: The fields that are integers.
+    counts: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        settle(self, *self.counts)
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -36,6 +42,7 @@ class Input(Op):
 
     elements: int
     kind: ClassVar[str] = "input"
+    counts: ClassVar[tuple[str, ...]] = ("elements",)
 
     def size(self, *sizes: int) -> int:
         """``elements``."""
@@ -50,6 +57,7 @@ class State(Op):
     update: str
     init: Const | None = None
     kind: ClassVar[str] = "state"
+    counts: ClassVar[tuple[str, ...]] = ("elements",)
 
     def size(self, *sizes: int) -> int:
         """``elements``."""
@@ -87,6 +95,7 @@ class Dot(Op):
     bias: Const | None = None
     stride: int = 1
     kind: ClassVar[str] = "dot"
+    counts: ClassVar[tuple[str, ...]] = ("stride",)
 
     @property
     def args(self) -> tuple[str, ...]:
@@ -100,7 +109,7 @@ class Dot(Op):
             raise FxsimError(f"op {self.name!r}: weights must be ([steps,] {sizes[0]}, outputs), not {shape}")
         if self.bias is not None and self.bias.shape != (shape[-1],):
             raise FxsimError(f"op {self.name!r}: bias must be ({shape[-1]},), not {self.bias.shape}")
-        if type(self.stride) is not int or not 1 <= self.stride <= sizes[0]:
+        if index(self.stride) is None or not 1 <= self.stride <= sizes[0]:
             raise FxsimError(f"op {self.name!r}: stride must be from 1 to {sizes[0]}, not {show(self.stride)}")
         return shape[-1]
 
@@ -248,11 +257,14 @@ class Slice(_Unary):
     start: int
     stop: int
     kind: ClassVar[str] = "slice"
+    counts: ClassVar[tuple[str, ...]] = ("start", "stop")
 
     def size(self, *sizes: int) -> int:
         """``stop - start``."""
-        if not 0 <= self.start < self.stop <= sizes[0]:
-            raise FxsimError(f"op {self.name!r}: slice {self.start}:{self.stop} is not inside 0:{sizes[0]}")
+        ends = index(self.start), index(self.stop)
+        if None in ends or not 0 <= self.start < self.stop <= sizes[0]:
+            where = f"{show(self.start)}:{show(self.stop)}"
+            raise FxsimError(f"op {self.name!r}: slice {where} is not inside 0:{sizes[0]}")
         return self.stop - self.start
 
 
@@ -274,7 +286,7 @@ class Concat(Op):
 
 
 def _positive(op: Op, size: int) -> int:
-    if type(size) is not int or not 1 <= size <= 1 << 24:
+    if index(size) is None or not 1 <= size <= 1 << 24:
         raise FxsimError(f"op {op.name!r}: size must be from 1 to 2**24, not {show(size)}")
     return size
 

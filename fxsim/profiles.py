@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from . import floating
+from . import arguments, floating
 from .errors import FxsimError
 from .fixed import Fixed, IntArray, round_shift, smallest, to_float
 from .graph import Graph
@@ -182,7 +181,7 @@ def profile(
     """
     from .simulation import simulate  # late: it brings a compiler
 
-    values = np.asarray(x)
+    values = arguments.array(x, "input")
     if not values.ndim or not len(values):
         raise FxsimError("profile needs at least one sequence")
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}

@@ -17,7 +17,7 @@ from .fixed import Fixed
 from .folder import read_text
 from .graph import Graph
 from .hls4ml_config import table_sizes
-from .importers.source import Source
+from .importers.source import MOVING, Source
 
 PRESETS = ("exact", "hls4ml")
 #: Precision where none is given.
@@ -90,7 +90,7 @@ def _parsed(precision: Fixed | str) -> Fixed:
 
 def check_layers(source: Source, names: Iterable[str]) -> None:
     """Refuse names of layers that are not there, or that have no format."""
-    legal = [layer.name for layer in source.layers if layer.kind != "flatten"]
+    legal = [layer.name for layer in source.layers if layer.kind not in MOVING]
     for name in names:
         if name not in legal:
             raise FxsimError(f"layer must be one of {', '.join(legal)}, not {show(name)}")

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import FxsimError
 from .files import make_folder
-from .folder import only_one, read_json
-from .graph import write_whole
+from .folder import only_one, read_json, write_whole
 from .importers.source import Source, SourceLayer
 
 #: The file, in the scan's folder.

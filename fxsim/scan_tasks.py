@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import floating, metrics
+from . import arguments, floating, metrics
 from .errors import FxsimError, show
 from .exact_formats import Formats
 from .fixed import Fixed
@@ -137,9 +137,7 @@ def make_task(
 
     ``regression`` as for :func:`scan`.
     """
-    values = np.asarray(x)
-    if values.dtype.kind not in "fiub":
-        raise FxsimError(f"input must be numbers, not {values.dtype}")
+    values = arguments.array(x, "input")
     if not values.size:
         raise FxsimError("a scan needs at least one sequence")
     bad = np.argwhere(~np.isfinite(values))
@@ -147,14 +145,15 @@ def make_task(
         where = tuple(map(int, bad[0]))
         raise FxsimError(f"input value at {where} is {values[where]}; every value must be finite")
     want = floating.predict(source, values)
+    size = None if table_size is None else arguments.integer(table_size, "table_size", 1)
     if labels is None:
         if regression is not None:
             raise FxsimError("regression must be left out without labels y")
-        return Task(source, values, None, want, precision, table_size)
-    y = np.asarray(labels)
+        return Task(source, values, None, want, precision, size)
+    y = arguments.array(labels, "labels y")
     if metrics.are_real(y, want) if regression is None else regression:
-        return Task(source, values, None, want, precision, table_size, metrics.targets(y, want))
-    return Task(source, values, metrics.classes(y, want), want, precision, table_size)
+        return Task(source, values, None, want, precision, size, metrics.targets(y, want))
+    return Task(source, values, metrics.classes(y, want), want, precision, size)
 
 
 def make_jobs(
@@ -177,7 +176,10 @@ def make_jobs(
     groups = [tuple(group.split(",")) for group in layers] or [()]
     for group in groups:
         check_layers(source, group)
-    bits = [Fixed.parse(precision).integer] if integers is None else list(dict.fromkeys(integers))
+    bits = [Fixed.parse(precision).integer]
+    if integers is not None:
+        bits = list(dict.fromkeys(arguments.integer(bit, "integer bits") for bit in integers))
+    widths = [arguments.integer(width, "width") for width in widths]
     jobs = []
     for integer in bits:
         for width in dict.fromkeys(widths):

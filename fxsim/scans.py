@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import arguments
 from .errors import FxsimError
 from .graph import Graph
 from .importers.source import Source
@@ -292,8 +293,7 @@ def _measure(
 
 def held(rows: Sequence[ScanRow], ratio: float) -> list[ScanRow]:
     """As :meth:`Scan.held`."""
-    if not 0 < ratio <= 2:
-        raise FxsimError(f"the ratio to hold must be above 0 and at most 2, not {ratio}")
+    ratio = arguments.real(ratio, "the ratio to hold", 0, 2, above=True)
     if not rows[0].ratio:
         raise FxsimError("a ratio can be held only with labels y, of more than one class, or with float's R² above 0")
     found: dict[tuple[str, str], ScanRow] = {}

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import blocks
+from . import arguments, blocks
+from .arguments import integer
 from .engine import Host, host
 from .errors import FxsimError, OverflowWarning, show
 from .fixed import IntArray, cast_floats, to_float
@@ -82,9 +83,7 @@ def quantize_inputs(graph: Graph, x: ArrayLike, raw: bool = False) -> IntArray:
 
 def _check_inputs(graph: Graph, x: ArrayLike, raw: bool) -> NDArray[Any]:
     """The batch as an array of the right shape; raw integers also of the right range."""
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise FxsimError(f"input must be numbers of shape {_batches(graph)}, not {array.dtype}")
+    array = arguments.array(x, "input", f"numbers of shape {_batches(graph)}")
     if array.shape[1:] != graph.shape or array.ndim != 1 + len(graph.shape):
         raise FxsimError(f"input must have shape {_batches(graph)}, not {array.shape}")
     if raw:
@@ -265,9 +264,7 @@ def _follow(ends: Iterable[int], batch: int, progress: Progress | None) -> None:
 def _threads(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if type(threads) is not int or threads < 1:
-        raise FxsimError(f"threads must be a positive integer, not {threads!r}")
-    return threads
+    return integer(threads, "threads", 1)
 
 
 def _traced(graph: Graph, trace: bool | Iterable[str]) -> frozenset[str]:
@@ -297,7 +294,7 @@ def _check_state(graph: Graph, state: Mapping[str, ArrayLike], batch: int) -> di
     for name, value in state.items():
         if name not in known:
             raise FxsimError(f"state must be one of {', '.join(known) or 'none'}, not {name!r}")
-        op, array = known[name], np.asarray(value)
+        op, array = known[name], arguments.array(value, f"state {name!r}", "integers")
         if not fits(op.type.min, op.type.max, 64):
             raise FxsimError(f"state {name!r}: its format {op.type} does not fit 64-bit integers")
         if array.shape != (batch, op.elements) or array.dtype.kind not in "iu":

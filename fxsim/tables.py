@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import integer
 from .errors import FxsimError
 from .fixed import Fixed, Round, cast_float, cast_floats
 from .program import Const, Table
@@ -178,8 +179,7 @@ def legacy_inverse_table(size: int, type: Fixed) -> Table:
 
 
 def _check_size(size: int) -> None:
-    if isinstance(size, bool) or not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
-        raise FxsimError(f"table size must be an integer from {SIZES[0]} to {SIZES[1]}, not {size!r}")
+    integer(size, "table size", *SIZES)
 
 
 def _single(function: str, x: Single) -> Single:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import integer
 from .errors import FxsimError
 from .fixed import IntArray
 from .graph import Graph
@@ -24,8 +25,7 @@ def random_inputs(graph: Graph, sequences: int, seed: int = 0) -> IntArray:
 
     The same for the same arguments. Raises ``FxsimError`` for a number of sequences that is not positive.
     """
-    if type(sequences) is not int or sequences < 1:
-        raise FxsimError(f"sequences must be a positive integer, not {sequences!r}")
+    sequences, seed = integer(sequences, "sequences", 1), integer(seed, "seed", 0)
     low, high = graph.input.min, graph.input.max
     if graph.input.width > 64:
         raise FxsimError(f"input format must have at most 64 bits, not {graph.input}")
@@ -55,7 +55,7 @@ def golden(
     names = [f"{tap['layer']}.{tap['op']}" for tap in taps]
     run = simulate(graph, raw, raw=True, trace=names or False, overflows=False)
     arrays: dict[str, NDArray[Any]] = {
-        "inputs": _beats(raw, beat or graph.shape[-1], "an input"),
+        "inputs": _beats(raw, beat or graph.entry[-1], "an input"),
         "outputs": _beats(run.raw, graph.output_shape[-1], "an output"),
         "digest": np.array(graph.digest),
     }

@@ -16,8 +16,8 @@ import numpy as np
 from . import api, files, plans, profiles, report, scan_page, scan_tasks, scans, summaries
 from .errors import FxsimError
 from .extras import importing
-from .folder import MANIFEST, read_json
-from .graph import SUFFIX, Graph, write_whole
+from .folder import MANIFEST, read_json, write_whole
+from .graph import SUFFIX, Graph
 from .listing import Column, Listing
 from .page import Part, Text
 from .quantization import DEFAULT
@@ -43,6 +43,7 @@ def _load(given: Namespace) -> Graph:
         config=given.config,
         preset=given.preset,
         table_size=given.table_size,
+        steps=given.steps,
     )
 
 
@@ -55,10 +56,10 @@ def _source(given: Namespace, purpose: str) -> Source:
     if not _is_graph(given):
         if given.float is not None:
             raise FxsimError(f"--float goes with a {SUFFIX} graph as MODEL; {given.model} is a float model itself")
-        return api.read_source(given.model, given.weights)
+        return api.read_source(given.model, given.weights, steps=given.steps)
     if given.float is None:
         raise FxsimError(f"{given.model}: is a quantised graph; for {purpose}, give the trained model with --float")
-    return api.read_source(given.float, given.weights)
+    return api.read_source(given.float, given.weights, steps=given.steps)
 
 
 def info(given: Namespace, out: Output) -> None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import FxsimError
-from .folder import read_text
-from .graph import write_whole
+from .folder import read_text, write_whole
 from .page import Facts, Folded, Part, Section, Table, Text, Verdict, replace_section
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from fxsim.program import Dot
 
 from .constants import LOGIC, digit_counts
 from .delays import Family
+from .folded import Engine
 from .parts import Parts, bits, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
-from .schedule import Engine, LayerSchedule, widths
+from .schedule import LayerSchedule
 
 #: The narrowest product that synthesis gives a DSP block.
 LEAST_PRODUCT = 9
@@ -24,7 +25,7 @@ LEAST_PRODUCT = 9
 def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     """The engine of a matrix product of a layer."""
     engine, known = plan.engines[op.name], plan.bounds[op.name]
-    wide, _ = widths(plan, op)
+    wide, _ = plan.widths(op)
     shift = plan.program[op.arg].type.frac + op.weights.type.frac - op.type.frac
     total = known.narrow(op.type).width
     parallel = engine.rows // engine.passes

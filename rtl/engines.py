@@ -9,9 +9,9 @@ from fxsim.errors import FxsimError
 from fxsim.program import Dot, Op, State
 
 from .constants import LOGIC, digit_counts, most_digits
+from .folded import Engine, FoldedProgram
 from .folds import BLOCK_ROM, engine_fold, engine_multipliers, engine_shape, is_ordered, rows_of
 from .pipeline import Pipeline, Place
-from .schedule import Engine, LayerSchedule, widths
 
 #: Rows that so many rows become in a level of compressors: each bit of the result is a function of at most six bits.
 _ROWS = {6: 3, 5: 3, 4: 3, 3: 2, 2: 2, 1: 1}
@@ -28,9 +28,9 @@ def compressor_levels(count: int) -> int:
 class Engines:
     """Makes the engines of a layer; the scheduler says when they start."""
 
-    def __init__(self, plan: LayerSchedule, pipeline: Pipeline) -> None:
-        self.plan, self.program, self.fold, self.family = plan, plan.program, plan.fold, plan.family
-        self.pipeline, self.known = pipeline, plan.bounds
+    def __init__(self, layer: FoldedProgram, pipeline: Pipeline) -> None:
+        self.layer, self.program, self.fold, self.family = layer, layer.program, layer.fold, layer.family
+        self.pipeline, self.known = pipeline, layer.bounds
 
     def into(self, engine: Engine) -> float:
         """Delay from an engine's operand to its first register."""
@@ -42,13 +42,13 @@ class Engines:
             return self.family.choice(engine.depth)
         counts = digit_counts(op.weights.data)
         shifted = int(counts.max(where=counts <= engine.digits, initial=1))
-        factors = widths(self.plan, op)
+        factors = self.layer.widths(op)
         added = self.family.adder(sum(factors)) * (shifted - 1).bit_length()
         return max(added, self.multiplier(op)[0] if engine.multipliers else 0.0)
 
     def multiplier(self, op: Op) -> tuple[float, int]:
         """Delay into the first register of a product, and how many it has."""
-        return self.pipeline.multiplier(widths(self.plan, op), self.fold.multiplier == LOGIC)
+        return self.pipeline.multiplier(self.layer.widths(op), self.fold.multiplier == LOGIC)
 
     def engine(self, op: Dot) -> Engine:
         """The engine of a product, as if it started in cycle 0."""
@@ -75,7 +75,7 @@ class Engines:
             whole = memory + self.multiplier(op)[0]
             engine = replace(engine, fetch=1 if pipeline.fits(whole) else 2)
             pipeline.reach(whole if engine.fetch == 1 else memory)
-            still = isinstance(self.program[op.arg], State) and self.plan.ways == 1
+            still = isinstance(self.program[op.arg], State) and self.layer.ways == 1
             engine = replace(engine, direct=still and engine.depth == 1)
         # From the product's register: its cast, adder levels, the accumulator.
         low, high = known.product
@@ -84,7 +84,7 @@ class Engines:
         add = family.adder(known.narrow(op.type).width)
         terms = width + (0 if engine.accumulates or op.bias is None else 1)
         delays = [add] * (terms - 1).bit_length()
-        sums = [name for name, part in self.plan.absorbed.items() if part.dot == op.name]
+        sums = [name for name, part in self.layer.absorbed.items() if part.dot == op.name]
         if sums:
             engine = replace(engine, compressed=True)
             wide = max(self.known[name].narrow(self.program[name].type).width for name in (op.name, *sums))

@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import floor, prod
 from typing import Any
 
+from fxsim.arguments import index, integer, real, settle
 from fxsim.errors import FxsimError, show
 from fxsim.forks import cached_property
 from fxsim.graph import Graph
@@ -53,6 +54,11 @@ class Folding:
     family: str | None = field(default=None, compare=False)
     digest: str | None = field(default=None, compare=False)
     framing: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        settle(self, *WHOLE)
+        if self.clock_mhz is not None:
+            object.__setattr__(self, "clock_mhz", check_clock(self.clock_mhz))
 
     def ways(self, steps: int) -> int:
         """Sequences that take turns in a layer of so many steps."""
@@ -190,7 +196,7 @@ def by_reuse(
     """
     base = base or Folding({})
     known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier, base.unroll).folds
-    check_clock(clock_mhz)
+    clock_mhz = check_clock(clock_mhz)
     check_interleave(lower(graph, base.unroll), base.interleave)
     folds = {}
     for layer in computing(graph, base.unroll):
@@ -230,16 +236,16 @@ def _by_reuse(graph: Graph, reuse: int | Mapping[str, int], multiplier: str = "a
         wanted = {layer.name: reuse.get(layer.name, _least(layer)) for layer in layers}
     else:
         most = max(products(layer.program) for layer in layers if layer.program)
-        if type(reuse) is not int or not 1 <= reuse <= most:
-            raise FxsimError(f"reuse must be an integer from 1 to {most} (one multiplier), not {show(reuse)}")
-        wanted = {layer.name: reuse for layer in layers}
+        wanted = dict.fromkeys(
+            (layer.name for layer in layers), integer(reuse, "reuse", 1, most, note=" (one multiplier)")
+        )
     chosen = {}
     for layer in layers:
         assert layer.program is not None
         value = wanted[layer.name]
         most = products(layer.program)
-        if type(value) is not int or value < 1 or (isinstance(reuse, Mapping) and value > most):
-            raise FxsimError(f"reuse of layer {layer.name!r} must be an integer from 1 to {most}, not {show(value)}")
+        if isinstance(reuse, Mapping):
+            value = integer(value, f"reuse of layer {layer.name!r}", 1, most)
         try:
             chosen[layer.name] = fold_for_reuse(layer.program, min(value, max(most, _least(layer))), multiplier)
         except FxsimError as error:
@@ -259,10 +265,9 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
             raise FxsimError(f"folding names layer {show(name)}; the hardware layers are {', '.join(names)}")
 
 
-def check_clock(clock_mhz: float) -> None:
-    """Raise ``FxsimError`` for a clock that no family has."""
-    if not isinstance(clock_mhz, int | float) or isinstance(clock_mhz, bool) or not 1 <= clock_mhz <= 2000:
-        raise FxsimError(f"clock must be from 1 to 2000 MHz, not {show(clock_mhz)}")
+def check_clock(clock_mhz: float) -> float:
+    """The clock in MHz; raises ``FxsimError`` for one that no family has."""
+    return real(clock_mhz, "clock", 1, 2000, unit=" MHz")
 
 
 def check_framing(framing: object) -> str:
@@ -354,12 +359,12 @@ def make_plan(graph: Graph, folding: Folding, clock_mhz: float | None = None, fa
     if folding.digest not in (None, graph.digest):
         digests = f"digest {folding.digest:.12}, not {graph.digest:.12}"
         raise FxsimError(f"the folding was planned for another graph ({digests}): plan again")
-    check_clock(clock_mhz)
+    clock_mhz = check_clock(clock_mhz)
     layers = lower(graph, folding.unroll)
     _check_names(folding.folds, [layer for layer in layers if layer.program is not None])
     check_interleave(layers, folding.interleave)
     source = _source(graph, layers[0], folding)
-    check_widths(graph, layers, graph.shape[-1] if folding.beat is None else folding.beat, folding.interleave)
+    check_widths(graph, layers, graph.entry[-1] if folding.beat is None else folding.beat, folding.interleave)
     schedules: list[LayerSchedule | None] = []
     for layer in layers:
         if layer.program is None:
@@ -402,10 +407,10 @@ def agreed(name: str, given: Any, planned: Any, usual: Any) -> Any:
 
 def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
     """How the input comes in; raises ``FxsimError`` naming the beats that there are."""
-    elements, whole = graph.shape[-1], prod(graph.shape)
+    elements, whole = graph.entry[-1], prod(graph.shape)
     beat = elements if folding.beat is None else folding.beat
     legal = beats(graph)
-    if type(beat) is not int or beat not in legal:
+    if index(beat) not in legal:
         raise FxsimError(f"input beat must have {', '.join(map(str, legal))} elements, not {show(beat)}")
     vector = whole // first.steps
     if beat > vector:
@@ -415,9 +420,7 @@ def _source(graph: Graph, first: HardLayer, folding: Folding) -> Source:
 
 def check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
     """Raise ``FxsimError`` where so many sequences cannot take turns."""
-    if type(ways) is not int or not 1 <= ways <= MOST_WAYS:
-        raise FxsimError(f"interleave must be an integer from 1 to {MOST_WAYS}, not {show(ways)}")
-    if ways == 1:
+    if integer(ways, "interleave", 1, MOST_WAYS) == 1:
         return
     if layers[0].steps == 1:
         raise FxsimError(f"interleave must be 1 for a network without sequences, not {ways}")

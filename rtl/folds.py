@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
+from fxsim.arguments import settle
 from fxsim.errors import FxsimError
 from fxsim.fixed import Overflow
 from fxsim.program import (
@@ -55,6 +56,9 @@ class Fold:
     cycles: int = 1
     multiplier: str = "auto"
     input: int | None = None
+
+    def __post_init__(self) -> None:
+        settle(self, "beats", "cycles", "input")
 
     @property
     def reuse(self) -> int:

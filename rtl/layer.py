@@ -18,6 +18,7 @@ from .folds import REDUCTIONS, engine_fold
 from .lane import exact
 from .lookup import Tables
 from .matvec import MatVec
+from .reads import RESULT, Read
 from .reduction import Reductions
 from .schedule import LayerSchedule
 from .states import States
@@ -134,10 +135,10 @@ class _Body(States):
 
     # -- ops -----------------------------------------------------------------------------------------------------------
     def add(self, op: Op) -> None:
-        segment = self.plan.segment[op.name]
+        segment, reads = self.plan.segment[op.name], self.plan.reads
         if isinstance(op, Slice) and op.name in self.plan.collected:
-            cycle = self.cycle(op.name, segment)
-            part = self.flow(op.name, cycle, self.values(op.name, segment, cycle))
+            read = reads[op.name, op.arg]
+            part = self.flow(op.name, read.cycle, self.values(read)[op.start : op.stop])
             self.store(self.kept[op.name], part, segment, None)
         if isinstance(op, Input | State | Constant | Slice):
             return
@@ -148,11 +149,11 @@ class _Body(States):
             results = self.engines[dot].result[start : start + self.program.sizes[op.name]]
             flow = self.flow(op.name, self.plan.slots[op.name].cycle, list(results))
         elif isinstance(op, Concat):
-            cycle = max(self.cycle(arg, segment) for arg in op.args)
-            flow = self.flow(op.name, cycle, [v for arg in op.args for v in self.values(arg, segment, cycle)])
+            parts = [reads[op.name, arg] for arg in op.args]
+            flow = self.flow(op.name, parts[0].cycle, [value for read in parts for value in self.values(read)])
         elif isinstance(op, REDUCTIONS):
             slot = self.plan.slots[op.name]
-            results = self.reductions.build(op, self.values(op.args[0], segment, slot.start))
+            results = self.reductions.build(op, self.values(reads[op.name, op.args[0]]))
             flow = self.flow(op.name, slot.cycle, results)
         else:
             flow = self.lane(op, segment)
@@ -173,19 +174,12 @@ class _Body(States):
         fold, parked = engine_fold(self.program, op, self.fold), op.name in plan.parked
         unit = MatVec(op, plan.bounds[op.name], engine, fold, plan.units, arg.type, plan.bounds[op.arg], parked, sums)
         m.submodules[self.names.take(op.name, "dot")] = self.engines[op.name] = unit
-        for part in absorbed.values():
-            values = self.values(part.other, segment, engine.product_cycle)
+        for name, part in absorbed.items():
+            values = self.values(plan.reads[name, part.other])
             m.d.comb += [unit.other[part.start + k].eq(value) for k, value in enumerate(values)]
         phase, start = self.phases[segment], self.local(segment, engine.start)
-        x: list[Value]
-        if op.arg in self.opened:
-            x = list(self.opened[op.arg])
-        elif op.arg in self.kept:
-            x = self.kept[op.arg]
-        elif plan.chained and engine.busy > 1 and engine.start > 0:
-            x = self.standing(op.arg, engine.start)
-        else:
-            x = self.values(op.arg, segment, engine.start)
+        read = plan.reads[op.name, op.arg]
+        x = self.standing(read) if read.kept else self.values(read)
         m.d.comb += [a.eq(b) for a, b in zip(unit.x, x, strict=True)]
         m.d.comb += [unit.start.eq(phase.first(start)), unit.last.eq(phase.ends(start))]
         if parked:
@@ -198,7 +192,7 @@ class _Body(States):
         size = self.program.sizes[op.name]
         count = size // self.fold.beats if size == plan.units else size
         read = self.program[op.args[0]].args if slot.through else op.args
-        operands = [self.operand(op, arg, segment) for arg in read]
+        operands = [self.operand(plan.reads[op.name, arg]) for arg in read]
         kind = shape(plan.bounds[op.name].narrow(op.type))
         results: list[Value] = []
         for u in range(count):
@@ -219,14 +213,13 @@ class _Body(States):
             results.append(result)
         return self.flow(op.name, slot.cycle, results)
 
-    def operand(self, op: Op, arg: str, segment: int) -> list[Value]:
-        """An operand of a lane op; that of a held one stays until the next step, if it is not held itself."""
-        start = self.plan.slots[op.name].start
-        apart = op.name in self.plan.held and start == self.plan.slots[op.name].cycle
-        if not apart or arg in self.plan.held or isinstance(self.program[arg], Constant):
-            return self.values(arg, segment, start)
-        before = self.values(arg, segment, start - 1)
-        return [self.later(v, f"{op.name}_{arg}_held{u}", segment, start - 1) for u, v in enumerate(before)]
+    def operand(self, read: Read) -> list[Value]:
+        """An operand of a lane op; a held one may keep it until the next step."""
+        values = self.values(read)
+        if not read.kept:
+            return values
+        name = f"{read.reader}_{read.operand}_held"
+        return [self.later(v, f"{name}{u}", read.segment, read.cycle) for u, v in enumerate(values)]
 
     # -- what leaves --------------------------------------------------------------------------------------------------
     def emit(self) -> None:
@@ -234,7 +227,7 @@ class _Body(States):
         m, program, name = self.m, self.program, self.program.output
         segment = self.plan.segment[name]
         cycle = self.plan.result
-        flow = self.flow(name, cycle, self.values(name, segment, cycle))
+        flow = self.flow(name, cycle, self.values(self.plan.reads[RESULT, name]))
         phase, time = self.phases[segment], self.local(segment, flow.cycle)
         ends, broken = phase.ends(time), phase.broken(time)
         type = program.type

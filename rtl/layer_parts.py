@@ -12,7 +12,6 @@ from fxsim.program import (
     Concat,
     Constant,
     Dot,
-    Input,
     Lookup,
     Max,
     Min,
@@ -20,7 +19,6 @@ from fxsim.program import (
     OneHot,
     Op,
     Select,
-    Slice,
     State,
     Sub,
     Table,
@@ -31,7 +29,8 @@ from .constants import LOGIC
 from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
 from .folds import LANE, REDUCTIONS, is_shift
 from .parts import Parts, bits, casts, multiplexer, read_only
-from .schedule import LayerSchedule, widths
+from .reads import Way
+from .schedule import LayerSchedule
 
 #: Fewest registers in a row that become a shift register.
 SHIFT = 3
@@ -47,10 +46,6 @@ class _Layer:
         self.plan, self.program, self.beats = plan, plan.program, plan.fold.beats
         self.sequences, self.depth, self.registered = sequences, depth, registered
         self.parts = Parts()
-        #: Cycles after its own in which a passing value is looked at.
-        self.looks: defaultdict[str, set[int]] = defaultdict(set)
-        self.users: defaultdict[str, set[str]] = defaultdict(set)
-        self.chosen: set[tuple[str, int, int]] = set()
 
     def count(self) -> Parts:
         plan, program = self.plan, self.program
@@ -62,15 +57,9 @@ class _Layer:
                 self.lane(op)
             elif isinstance(op, REDUCTIONS):
                 self.reduction(op)
-            elif isinstance(op, Concat):
-                cycle = max(self.cycle(arg, plan.segment[op.name]) for arg in op.args)
-                for arg in op.args:
-                    self.look(arg, plan.segment[op.name], cycle, op.name)
-            elif isinstance(op, Dot) and op.arg not in plan.opened and not self.held(op.arg, plan.segment[op.name]):
-                # Of what is held, an engine sees all elements, and chooses among them itself.
-                self.look(op.arg, plan.segment[op.name], plan.engines[op.name].start, op.name)
         self.stores()
-        self.delays()
+        self.passing()
+        self.chosen()
         self.frame()
         return self.parts
 
@@ -84,50 +73,34 @@ class _Layer:
         size = self.program.sizes[name]
         return size // self.beats if size == self.plan.units or isinstance(self.program[name], Dot) else size
 
-    # -- who looks at what, when ---------------------------------------------------------------------------------------
-    def held(self, name: str, segment: int) -> bool:
-        """Whether a value stands in registers of its own for the whole step."""
+    # -- what is read, when --------------------------------------------------------------------------------------------
+    def stands(self, name: str) -> int:
+        """The cycle from which on a passing value stands."""
         plan, op = self.plan, self.program[name]
-        if isinstance(op, State):
-            return not plan.flows_state
-        if isinstance(op, Input):
-            return not plan.flows_input
-        return plan.segment[name] < segment
-
-    def cycle(self, name: str, segment: int) -> int:
-        """The cycle from which on a value stands."""
-        plan, op = self.plan, self.program[name]
-        if isinstance(op, Slice):
-            return self.cycle(op.arg, segment)
-        if isinstance(op, Constant) or self.held(name, segment):
-            return plan.segments[segment]
         if isinstance(op, Concat):
-            return max(self.cycle(arg, segment) for arg in op.args)
+            return plan.reads[name, op.args[0]].cycle
         if isinstance(op, Dot):
             return plan.engines[name].ready
+        if isinstance(op, State):
+            return plan.enters.get(name, 0)
         return plan.slots[name].cycle if name in plan.slots else 0
 
-    def look(self, name: str, segment: int, cycle: int, user: str) -> None:
-        """Note that a lane looks at a value in ``cycle``: it is chosen out of a whole vector, or passes by."""
-        op = self.program[name]
-        source = op.arg if isinstance(op, Slice) and self.plan.segment[name] == segment else name
-        if isinstance(op, Constant) or self.held(source, segment):
-            if self.beats > 1 and self.program.sizes[name] > 1:
-                self.chosen.add((name, segment, cycle))
-        elif isinstance(self.program[source], Slice):
-            self.look(source, segment, cycle, user)
-        else:
-            self.looks[name].add(cycle - self.cycle(name, segment))
-            self.users[name].add(user)
-
-    def delays(self) -> None:
+    def passing(self) -> None:
         """Registers of values on their way; three and more in a row are a shift register."""
-        for name, cycles in self.looks.items():
+        looks: defaultdict[str, set[int]] = defaultdict(set)
+        users: defaultdict[str, set[str]] = defaultdict(set)
+        for read in self.plan.reads.values():
+            if read.kept:
+                self.parts["ff"] += self.elements(read.operand) * self.width(read.operand)
+            if read.origin.way in (Way.PASSING, Way.RELAYED):
+                looks[read.operand].add(read.cycle - self.stands(read.origin.op))
+                users[read.operand].add(read.reader or self.program.input.name)
+        for name, cycles in looks.items():
             size = self.elements(name) * self.width(name)
             # A DSP block has a register behind its product and two in front of each factor.
             before = 1 if self.multiplies(name) and max(cycles) else 0
             within = before
-            if len(cycles) == 1 and all(self.multiplies(user) for user in self.users[name]):
+            if len(cycles) == 1 and all(self.multiplies(user) for user in users[name]):
                 within += min(2, max(cycles) - before)
                 cycles = {max(cycles) - within + before}
             self.parts["inside"] += size * within
@@ -137,7 +110,11 @@ class _Layer:
                 else:
                     self.parts["ff"] += size * (cycle - before)
                 before = cycle
-        for name, _, _ in self.chosen:
+
+    def chosen(self) -> None:
+        """This beat's part of vectors that stand: multiplexers, and a register behind each."""
+        reads = self.plan.reads.values()
+        for name, _, _ in {(read.operand, read.segment, read.cycle) for read in reads if read.origin.way is Way.CHOSEN}:
             size = self.elements(name) * self.width(name)
             if isinstance(self.program[name], Constant):
                 self.parts.include(read_only(min(self.beats, 63), size, 1, "rom"))
@@ -149,21 +126,14 @@ class _Layer:
     def lane(self, op: Op) -> None:
         """Element-wise ops: their arithmetic, its registers and their cast."""
         plan, known, slot = self.plan, self.plan.bounds[op.name], self.plan.slots[op.name]
-        segment, count = plan.segment[op.name], self.elements(op.name)
-        apart = op.name in plan.held and slot.start == slot.cycle
-        for arg in op.args:
-            if apart and arg not in plan.held and not isinstance(self.program[arg], Constant):
-                self.look(arg, segment, slot.start - 1, op.name)
-                self.parts["ff"] += self.elements(arg) * self.width(arg)
-            else:
-                self.look(arg, segment, slot.start, op.name)
+        count = self.elements(op.name)
         if isinstance(op, Lookup):
             return  # with the tables
         exact = smallest(*known.exact, known.exact_frac).width
         if isinstance(op, Mul):
             if not is_shift(self.program, op):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
-                self.parts.include(multipliers(plan.family, *widths(plan, op), count, stages, logic, exact))
+                self.parts.include(multipliers(plan.family, *plan.widths(op), count, stages, logic, exact))
             else:
                 self.parts["ff"] += exact * count * (slot.cycle - slot.start)
         else:
@@ -183,7 +153,7 @@ class _Layer:
             return False
         if is_shift(self.program, op):
             return False
-        slot, both = self.plan.slots[name], widths(self.plan, op)
+        slot, both = self.plan.slots[name], self.plan.widths(op)
         return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1
 
     def blocked(self, name: str, frac: int) -> bool:
@@ -220,8 +190,7 @@ class _Layer:
 
     def reduction(self, op: Op) -> None:
         """Trees with a register behind every level."""
-        (arg,), slot = op.args, self.plan.slots[op.name]
-        self.look(arg, self.plan.segment[op.name], slot.start, op.name)
+        (arg,) = op.args
         size, width = self.program.sizes[arg], self.width(arg)
         total, kind = self.width(op.name), "adder" if isinstance(op, Total) else "compare"
         if isinstance(op, OneHot):
@@ -256,8 +225,7 @@ class _Layer:
             self.parts["ff"] += size
             if read and self.beats > 1:
                 waiting.add(state.update)
-        output, result = program.output, plan.result
-        self.look(output, plan.segment[output], result, program.input.name)
+        output = program.output
         if self.beats > 1:
             waiting.add(output)
         for name in waiting:

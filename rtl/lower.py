@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fxsim.arguments import index
 from fxsim.errors import FxsimError, show
 from fxsim.fixed import Fixed
 from fxsim.fixed import cast as cast_integer
@@ -65,6 +66,16 @@ def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
             raise FxsimError(
                 f"layer {layer.name!r} is bidirectional, which fxsim simulates but does not build in hardware yet"
             )
+        if layer.steps is not None:
+            if not any(one.program for one in graph.layers[:k]):
+                # The input's values come in as steps from the first.
+                result.clear()
+                k += 1
+                continue
+            raise FxsimError(
+                f"layer {layer.name!r} deals a vector into steps, which fxsim builds in hardware only in front of all "
+                "layers that compute; it simulates it anywhere"
+            )
         if unroll > 1 and len(shape) == 2:
             if layer.program is not None:
                 result.append(_unrolled(layer, shape[0]))
@@ -109,8 +120,8 @@ def _named_ops(layer: HardLayer) -> HardLayer:
 
 
 def _check_unroll(graph: Graph, unroll: int) -> None:
-    steps = graph.shape[0] if len(graph.shape) == 2 else 1
-    if type(unroll) is not int or unroll not in (1, steps):
+    steps = graph.entry[0] if len(graph.entry) == 2 else 1
+    if index(unroll) not in (1, steps):
         legal = f"1 or {steps}, the steps of a sequence" if steps > 1 else "1 for a network without sequences"
         raise FxsimError(f"unroll must be {legal}, not {show(unroll)}")
     if unroll > 1 and len(graph.output_shape) == 2:

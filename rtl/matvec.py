@@ -19,9 +19,9 @@ from .compress import fewer, row
 from .constants import LOGIC, digits
 from .control import Delay, Phase, Registers
 from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
+from .folded import Engine
 from .folds import Fold
 from .parts import in_blocks
-from .schedule import Engine
 from .stream import elements
 from .widths import WIDEST
 

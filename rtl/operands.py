@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Const, Module, Signal, Value
 
-from fxsim.program import Constant, Dot, Program, Slice
+from fxsim.program import Constant, Dot, Program
 
 from .control import Flow, Phase, Registers, Relay
 from .fixed import shape
+from .reads import Read, Way
 from .schedule import LayerSchedule
 
 
@@ -22,6 +23,7 @@ class Operands:
         self.registers = Registers()
         self.flows: dict[str, Flow] = {}
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
+        self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.phases: list[Phase] = []
         self._chosen: dict[tuple[str, int, int], list[Value]] = {}
 
@@ -35,44 +37,28 @@ class Operands:
         """A cycle counted from the start of a segment."""
         return cycle - self.plan.segments[segment]
 
-    def cycle(self, name: str, segment: int) -> int:
-        op = self.program[name]
-        if isinstance(op, Slice):
-            return self.cycle(op.arg, segment)
-        if name in self.flows and self.plan.segment[name] == segment:
-            return self.flows[name].cycle
-        return self.plan.segments[segment]
+    def values(self, read: Read) -> list[Value]:
+        """The signals of an operand as its reader sees them, in ``read.cycle`` of beat 0."""
+        found = read.origin
+        if isinstance(op := self.program[found.op], Constant):
+            constants: list[Value] = [Const(int(v), shape(op.type)) for v in op.values.data[found.start : found.stop]]
+            return self.choose(read, constants) if found.way is Way.CHOSEN else constants
+        if found.way is Way.CHOSEN:
+            return self.choose(read, self.kept[found.op][found.start : found.stop])
+        if found.way is Way.STANDING:
+            return self.kept[found.op][found.start : found.stop]
+        if found.way is Way.OPENED:
+            return list(self.opened[found.op])
+        passing, start, stop = self.flows[found.op].at(read.cycle), found.start, found.stop
+        if self.fold.beats > 1 and isinstance(op, Dot):
+            # A beat of a product holds this beat's units of every gate.
+            lanes, units = self.plan.lanes, self.plan.units
+            start, stop = start // units * lanes, stop // units * lanes
+        return passing[start:stop]
 
-    def values(self, name: str, segment: int, cycle: int) -> list[Value]:
-        """The signals of an operand as they stand in ``cycle`` of beat 0."""
-        op, size = self.program[name], self.program.sizes[name]
-        if isinstance(op, Constant):
-            constants: list[Value] = [Const(int(v), shape(op.type)) for v in op.values.data]
-            return constants if size == 1 else self.choose(name, constants, segment, cycle)
-        if name in self.plan.parked:
-            return self.choose(name, self.kept[name], segment, cycle)
-        if isinstance(op, Slice) and op.arg in self.plan.parked:
-            return self.choose(name, self.kept[op.arg][op.start : op.stop], segment, cycle)
-        if isinstance(op, Slice) and self.plan.segment[name] == segment:
-            whole = self.program[op.arg]
-            if isinstance(whole, Dot):
-                # A beat of a product holds this beat's units of every gate.
-                lanes = self.plan.lanes if self.fold.beats > 1 else 1
-                units = self.plan.units if self.fold.beats > 1 else 1
-                flow = self.flows[op.arg].at(cycle)
-                return flow[op.start // units * lanes : op.stop // units * lanes]
-            if op.arg in self.kept:
-                return self.choose(name, self.kept[op.arg][op.start : op.stop], segment, cycle)
-            return self.values(op.arg, segment, cycle)[op.start : op.stop]
-        if name in self.flows and self.plan.segment[name] == segment:
-            return self.flows[name].at(cycle)
-        return self.choose(name, self.kept[name], segment, cycle)
-
-    def choose(self, name: str, whole: list[Value], segment: int, cycle: int) -> list[Value]:
+    def choose(self, read: Read, whole: list[Value]) -> list[Value]:
         """This beat's elements of a whole vector, chosen in the cycle before."""
-        if self.fold.beats == 1:
-            return whole
-        key = (name, segment, cycle)
+        name, segment, cycle = key = read.operand, read.segment, read.cycle
         if key not in self._chosen:
             lanes = len(whole) // self.fold.beats
             index = self.phases[segment].index(self.local(segment, cycle) - 1)
@@ -84,14 +70,13 @@ class Operands:
             self._chosen[key] = chosen
         return self._chosen[key]
 
-    def standing(self, name: str, cycle: int) -> list[Value]:
-        """An operand that stands from ``cycle`` on until the next token's."""
-        if isinstance(self.program[name], Constant):
-            return self.values(name, 0, cycle)
-        key = f"{name}_from{cycle}"
+    def standing(self, read: Read) -> list[Value]:
+        """An operand that stands until the next token's, from the cycle on after that in which it is looked at."""
+        if isinstance(self.program[read.origin.op], Constant):
+            return self.values(read)
+        key = f"{read.operand}_from{read.cycle + 1}"
         if key not in self.kept:
-            before = self.values(name, 0, cycle - 1)
-            self.kept[key] = self.registers.captured(before, self.phases[0].strobe(cycle - 1), key)
+            self.kept[key] = self.registers.captured(self.values(read), self.phases[0].strobe(read.cycle), key)
         return self.kept[key]
 
     def later(self, value: Value, name: str, segment: int, when: int | None) -> Value:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from fxsim.fixed import Round, smallest
@@ -26,70 +27,84 @@ from fxsim.program import (
 )
 
 from .constants import LOGIC
-from .engines import Engines
-from .folds import is_shift, known_bounds
+from .folded import Engine, FoldedProgram
+from .folds import is_shift
 from .lookthrough import looked_through
 from .pipeline import Pipeline, Place, Slot
-from .schedule import Engine, LayerSchedule, widths
+from .reads import Origin, Way, origin
 
 #: Cycles from a parked result to its part of a beat: the register that it waits in, and that of the choice.
 _PARKING = 2
 
 
 class Places:
-    """The places of a layer's ops, as far as its schedule says them."""
+    """The places of a layer's ops, as far as they are known: filled by the scheduler, op by op.
 
-    def __init__(self, plan: LayerSchedule) -> None:
-        self.plan, self.fold, self.family = plan, plan.fold, plan.family
-        self.program: Program = plan.program
-        self.pipeline = Pipeline(plan.family, plan.clock_mhz)
-        self.known = plan.bounds = known_bounds(plan.program)
-        self.engines = Engines(plan, self.pipeline)
+    ``engines``, ``slots``, ``segment``, ``segments``, ``collected`` and ``enters`` are those of a
+    :class:`~rtl.schedule.LayerSchedule`. ``opened``: states that products read out of their update's ops.
+    """
 
-    def is_held(self, name: str) -> bool:
-        """Whether an op stands still in registers (or is constant) while the step is worked on."""
+    def __init__(self, layer: FoldedProgram, opened: Container[str]) -> None:
+        self.layer, self.fold, self.family = layer, layer.fold, layer.family
+        self.program: Program = layer.program
+        self.opened = opened
+        self.pipeline = Pipeline(layer.family, layer.clock_mhz)
+        self.known = layer.bounds
+        self.engines: dict[str, Engine] = {}
+        self.slots: dict[str, Slot] = {}
+        self.segment: dict[str, int] = {}
+        self.segments = [0]
+        self.collected: set[str] = set()
+        self.enters: dict[str, int] = {}
+
+    def origin(self, name: str, segment: int) -> Origin:
+        """Where a reader in ``segment`` finds an operand."""
+        return origin(self.layer, self.segment, self.collected, name, segment)
+
+    def stands_still(self, name: str) -> bool:
+        """Whether an op stands in registers (or is constant) while the step is worked on."""
         op = self.program[name]
         if isinstance(op, Slice):
-            return self.is_held(op.arg)
+            return self.stands_still(op.arg)
         if isinstance(op, Input):
-            return not self.plan.flows_input
+            return not self.layer.flows_input
         if isinstance(op, State):
-            return not self.plan.flows_state
+            return not self.layer.flows_state
         return isinstance(op, Constant)
 
     def usable(self, engine: Engine) -> int:
         """The cycle of beat 0 in which a product's results stand for their users; later beats find theirs in time."""
-        if engine.op not in self.plan.parked:
+        if engine.op not in self.layer.parked:
             return engine.ready
-        return max(ready - first * self.fold.cycles for ready, first, _ in self.plan.turns(engine)) + _PARKING
+        return max(ready - first * self.fold.cycles for ready, first, _ in self.layer.turns(engine)) + _PARKING
 
     def when(self, name: str, segment: int) -> Place:
         """When a value first stands for a user in ``segment`` (beat 0)."""
-        plan, op = self.plan, self.program[name]
-        if isinstance(op, Constant) and (self.program.sizes[name] == 1 or self.fold.beats == 1):
+        found = self.origin(name, segment)
+        op = self.program[found.op]
+        if found.way is Way.CONSTANT:
             return Place(0, 0.0)
-        if isinstance(op, Slice):
-            return self.when(op.arg, segment)
-        if name in plan.parked:
-            return Place(max(self.usable(plan.engines[name]), plan.segments[segment] + 1), 0.0)
-        if self.is_held(name) or plan.segment[name] < segment:
+        if found.op in self.layer.parked:
+            return Place(max(self.usable(self.engines[found.op]), self.segments[segment] + 1), 0.0)
+        if found.way in (Way.CHOSEN, Way.STANDING):
             # Chosen by the beat's number, one register later.
-            return Place(max(plan.segments[segment], plan.enters.get(name, 0)) + (self.fold.beats > 1), 0.0)
+            begin = max(self.segments[segment], self.enters.get(found.op, 0))
+            return Place(begin + (found.way is Way.CHOSEN), 0.0)
         if isinstance(op, Input):
             return Place(0, 0.0)
         if isinstance(op, State):
             # Chosen from the memory's word and the initial value.
-            return Place(plan.enters.get(name, 0), self.family.select)
+            return Place(self.enters.get(found.op, 0), self.family.select)
         if isinstance(op, Concat):
             return max(self.when(arg, segment) for arg in op.args)
         if isinstance(op, Dot):
-            engine = plan.engines[name]
+            engine = self.engines[found.op]
             return Place(engine.ready, engine.offset)
-        return plan.slots[name].stands
+        return self.slots[found.op].stands
 
     def behind(self, op: Op) -> Place:
         """When all operands stand."""
-        return max(self.when(arg, self.plan.segment[op.name]) for arg in op.args)
+        return max(self.when(arg, self.segment[op.name]) for arg in op.args)
 
     def lookup(self, op: Lookup, at: Place) -> Slot:
         """A table read: scale, round and clamp the index, then the memory."""
@@ -105,7 +120,7 @@ class Places:
         """A table read by the operands of the sum that it looks up; None if the sum's rounding must be seen."""
         total = self.program[op.arg]
         shifts = looked_through(op, total, self.known[op.arg])
-        if shifts is None or not all(arg in self.plan.slots for arg in total.args):
+        if shifts is None or not all(arg in self.slots for arg in total.args):
             return None
         low, high = self.known[op.arg].exact
         index = self.family.adder(smallest(low, high, 0).width) + self.family.constant + self.family.clamp
@@ -121,10 +136,10 @@ class Places:
             slot = self.lookup(op, at)
             through = self.lookup_through(op)
             return through if through is not None and through.stands < slot.stands else slot
-        width = max(widths(self.plan, op))
+        width = max(self.layer.widths(op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         if isinstance(op, Mul) and not is_shift(self.program, op):
-            return pipeline.product(at, widths(self.plan, op), cast, self.fold.multiplier == LOGIC, name)
+            return pipeline.product(at, self.layer.widths(op), cast, self.fold.multiplier == LOGIC, name)
         delay = 0.0
         if isinstance(op, Add | Sub):
             delay = family.adder(width)
@@ -141,7 +156,7 @@ class Places:
         level = self.family.comparison(width) if not isinstance(op, Total) else self.family.adder(width)
         level += self.family.cast(op.type.frac, op.type, *self.known[op.name].exact)
         levels = reduction_levels(size)
-        at = self.when(op.args[0], self.plan.segment[op.name])
+        at = self.when(op.args[0], self.segment[op.name])
         start = self.pipeline.from_place(at, level, f"a level of op {op.name!r}").cycle
         if isinstance(op, Total) and self.program[op.args[0]].type.frac != op.type.frac:
             levels += 1

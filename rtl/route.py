@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fxsim.arguments import integer
 from fxsim.errors import FxsimError, show
 from fxsim.extras import EXTRAS, install
-from fxsim.folder import MANIFEST, read_json
-from fxsim.graph import write_whole
+from fxsim.folder import MANIFEST, read_json, write_whole
 
+from .folding import check_clock
 from .synthesis import synthesize
 from .tools import call, output
 
@@ -58,7 +59,9 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
     facts = read_json(folder / MANIFEST)
     if facts.get("family") != FAMILY:
         raise FxsimError(f"only a design planned for {FAMILY} can be routed, not one for {show(facts.get('family'))}")
-    planned, clock = facts.get("longest_path_ns"), facts.get("clock_mhz") if clock_mhz is None else clock_mhz
+    seed = integer(seed, "seed", 0)
+    planned = facts.get("longest_path_ns")
+    clock = facts.get("clock_mhz") if clock_mhz is None else check_clock(clock_mhz)
     if not isinstance(planned, int | float) or not isinstance(clock, int | float) or not clock > 0:
         raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
     command = find_command()

@@ -14,7 +14,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from fxsim.errors import FxsimError, show
+from fxsim.arguments import integer
+from fxsim.errors import FxsimError
 from fxsim.fixed import IntArray
 from fxsim.graph import Graph
 from fxsim.program import Program
@@ -80,7 +81,7 @@ class _Search:
     def __init__(
         self, graph: Graph, clock_mhz: float, family_name: str, multiplier: str, resource: str, base: Folding
     ) -> None:
-        check_clock(clock_mhz)
+        clock_mhz = check_clock(clock_mhz)
         check_interleave(lower(graph, base.unroll), base.interleave)
         self.graph, self.clock_mhz, self.family, self.resource = graph, clock_mhz, family(family_name), resource
         self.base = base
@@ -183,8 +184,7 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     The cost is that of multipliers, or of LUTs where all multipliers are made of these; cycles are those to the last
     result of a sequence.
     """
-    if type(count) is not int or count < 2:
-        raise FxsimError(f"count must be an integer of at least 2, not {show(count)}")
+    count = integer(count, "count", 2)
     search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name), Folding({}))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.
@@ -226,8 +226,7 @@ def by_budget(
     if len(given) != 1:
         raise FxsimError("give one of multipliers, dsp, lut, latency and interval")
     ((name, wanted),) = given.items()
-    if type(wanted) is not int or wanted < 1:
-        raise FxsimError(f"the budget must be a positive integer, not {show(wanted)}")
+    wanted = integer(wanted, "the budget", 1)
     resource = name if name in RESOURCES else _resource(multiplier, family_name)
     search = _Search(graph, clock_mhz, family_name, multiplier, resource, base or Folding({}))
     if name == "interval":

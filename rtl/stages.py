@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 from fxsim.program import Lookup, Op
 
+from .folded import Engine
 from .folds import REDUCTIONS
-from .schedule import Engine, LayerSchedule
+from .schedule import LayerSchedule
 
 
 @dataclass(frozen=True)

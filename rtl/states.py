@@ -23,7 +23,6 @@ class States(Operands):
         super().__init__(m, plan)
         self.take = Signal(name="take")  # high when a token enters
         self.names = Names(["buffer"])  # of the submodules
-        self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.rings: dict[str, StateRing] = {}  # states of interleaved sequences
 
     def prepare(self) -> None:

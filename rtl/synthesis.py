@@ -16,8 +16,7 @@ from typing import Any
 from fxsim.errors import FxsimError, show
 from fxsim.extras import require
 from fxsim.families import canonical
-from fxsim.folder import MANIFEST, read_json
-from fxsim.graph import write_whole
+from fxsim.folder import MANIFEST, read_json, write_whole
 from fxsim.verdicts import CELLS
 
 from .tools import call, complaint, output

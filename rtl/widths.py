@@ -24,7 +24,7 @@ def stride(type: Fixed) -> int:
 
 def beats(graph: Graph) -> list[int]:
     """Elements that an input beat may have: a part of a step, a step, or a sequence."""
-    elements = graph.shape[-1]
+    elements = graph.entry[-1]
     return sorted({*(size for size in range(1, elements + 1) if elements % size == 0), prod(graph.shape)})
 
 

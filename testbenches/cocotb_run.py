@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from testbenches.errors import CheckError, Mismatch
+from testbenches.errors import CheckError, Mismatch, count
 from testbenches.manifest import Manifest
 from testbenches.packages import require
 from testbenches.tools import MOMENT, buildable, compiling, complaint, linked, started
@@ -95,8 +95,7 @@ def run_cocotb(
     """
     if simulator not in SIMULATORS:
         raise CheckError(f"simulator must be one of {', '.join(SIMULATORS)}, not {simulator!r}")
-    if sequences < 1:
-        raise CheckError(f"sequences must be at least 1, not {sequences!r}")
+    sequences = count(sequences, "sequences")
     require(*COCOTB)
     manifest = Manifest.load(folder)
     Vectors.load(vectors, manifest)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import operator
 import reprlib
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CheckError", "Mismatch", "show"]
+__all__ = ["CheckError", "Mismatch", "count", "probability", "show"]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -16,6 +18,26 @@ _SHORT.maxstring = _SHORT.maxother = 60
 def show(value: object) -> str:
     """A short repr for a message."""
     return _SHORT.repr(value)
+
+
+def count(value: object, name: str, low: int = 1) -> int:
+    """``value`` as an int if it is an integer of any type, at least ``low``; raises :class:`CheckError`."""
+    try:
+        found = low - 1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        found = low - 1
+    if found < low:
+        raise CheckError(f"{name} must be an integer of at least {low}, not {show(value)}")
+    return found
+
+
+def probability(value: object, name: str) -> float:
+    """``value`` as a float if it is a number of any type from 0 to below 1; raises :class:`CheckError`."""
+    found: Any = value
+    # The limits hold for the number itself, which may be beyond all floats.
+    if isinstance(found, bool) or not isinstance(found, Real) or not 0 <= value < 1:  # type: ignore[operator]
+        raise CheckError(f"{name} must be a probability from 0 to below 1, not {show(value)}")
+    return float(found)
 
 
 class CheckError(ValueError):

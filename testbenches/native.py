@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from testbenches.buffers import Counts, counts
-from testbenches.errors import CheckError
+from testbenches.errors import CheckError, count, probability
 from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
 from testbenches.timing import steady_interval
 from testbenches.tools import Progress, buildable, call, compiling, complaint, ending, started
@@ -135,11 +135,10 @@ class Harness:
             An FST file to write and the number of the sequence to show there, in a harness that was built for it.
         """
         manifest = self.manifest
-        total = len(vectors) if sequences is None else sequences
-        chances = {"idle": idle, "backpressure": backpressure, "faults": faults, "resets": resets}
-        for name, value in chances.items():
-            if not 0 <= value < 1:
-                raise CheckError(f"{name} must be a probability from 0 to below 1, not {value!r}")
+        total = len(vectors) if sequences is None else count(sequences, "sequences")
+        given = {"idle": idle, "backpressure": backpressure, "faults": faults, "resets": resets}
+        chances = {name: probability(value, name) for name, value in given.items()}
+        seed = count(seed, "seed", 0)
         if (faults or resets) and manifest.output.beats_per_sequence > 1:
             raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
         if faults and manifest.counted:
@@ -153,7 +152,7 @@ class Harness:
         _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
         _write(work / "expected.bin", vectors.outputs[:held], manifest.output)
         # stalls stretch the time between two handshakes
-        patience = manifest.timeout / ((1 - idle) * (1 - backpressure))
+        patience = manifest.timeout / ((1 - chances["idle"]) * (1 - chances["backpressure"]))
         command = [
             str(self.executable),
             f"inputs={work / 'inputs.bin'}",

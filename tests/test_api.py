@@ -79,9 +79,13 @@ class TestLoad:
     @pytest.mark.parametrize(
         ("model", "options", "message"),
         [
-            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights, formats and tables; give no weights, precision, "),
-            ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights, formats and tables"),
-            ("a.fx", {"table_size": 64}, r"^a\.fx: .*; give no weights, precision, config, preset or table_size$"),
+            ("a.fx", {"weights": "w.h5"}, r"^a\.fx: has its weights, formats, tables and steps; give no weights, "),
+            ("a.fx", {"preset": "exact"}, r"^a\.fx: has its weights, formats, tables and steps"),
+            (
+                "a.fx",
+                {"table_size": 64},
+                r"^a\.fx: .*; give no weights, precision, config, preset, table_size or steps$",
+            ),
             (MODEL, {"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
             (object(), {"weights": "w.h5"}, r"^weights must be given for an architecture \.json only$"),
             (3, {}, "needs a Keras model"),

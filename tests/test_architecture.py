@@ -46,7 +46,7 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 #: The order of the layers of fxsim: a module may import only from those before it.
 ORDER = (
     ("errors", "forks", "processes", "interrupts"),
-    ("extras",),
+    ("arguments", "extras"),
     ("families",),
     ("fixed", "folder", "npy", "engine"),
     ("exported",),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from networks import network
 
 from fxsim.__main__ import main
 from fxsim.api import load, read_source
+from fxsim.cli import parser
 from fxsim.demo.run import DATA, MODEL
 from fxsim.fixed import Fixed
 from fxsim.floating import predict as predict_float
@@ -87,10 +89,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (where / "file").write_text("a file\n")
     (where / "foreign").mkdir()
     (where / "foreign" / "thesis.tex").write_text("years of work\n")
-    with zipfile.ZipFile(MODEL) as old, zipfile.ZipFile(where / "unsupported.keras", "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            new.writestr(name, data.replace(b'"class_name": "LSTM"', b'"class_name": "ConvLSTM1D"'))
+    for name, one, other in (
+        ("unsupported.keras", b'"class_name": "LSTM"', b'"class_name": "ConvLSTM1D"'),
+        ("open.keras", b"[null, 8, 8]", b"[null, null, 8]"),
+    ):
+        with zipfile.ZipFile(MODEL) as old, zipfile.ZipFile(where / name, "w") as new:
+            for member in old.namelist():
+                new.writestr(member, old.read(member).replace(one, other))
     network("lstm", steps=3, features=2, units=4).save(where / "tiny.fx")
     load(MODEL).save(where / "digits.fx")
     return where
@@ -114,6 +119,13 @@ class TestRefuses:
         ("info {}/noise.fx", "noise.fx: not a readable .fx file"),
         ("info {}/unsupported.keras", "ConvLSTM1D"),
         ("info {}/list.json", "weights"),
+        ("info {}/open.keras", "the length of a sequence is left open; give it as steps= (--steps)"),
+        ("scan {}/open.keras {}/data.npz -o s --width 8", "give it as steps= (--steps)"),
+        ("info {}/open.keras --steps 0", "steps must be an integer from 1 to 1048576, not 0"),
+        ("info {}/open.keras --steps many", "argument --steps: invalid int value: 'many'"),
+        ("info {model} --steps 5", "steps must be 8, as in the model, not 5"),
+        ("predict {}/open.keras {}/x.npy -o y.npy --steps 5", "input must have shape (batch, 5, 8), not (20, 8, 8)"),
+        ("info {}/tiny.fx --steps 3", "has its weights, formats, tables and steps"),
         # Numerics
         ("info {model} --precision ap_fixed<99>", "precision must look like ap_fixed<W,I"),
         ("info {model} --precision 16", "precision must look like ap_fixed<W,I"),
@@ -122,8 +134,8 @@ class TestRefuses:
         ("info {model} --config {}/cut.json", "cut.json: not JSON"),
         ("info {model} --config {}/list.json", "list.json: a config must be a dictionary"),
         ("info {model} --config {}/list.json --precision ap_fixed<8,4>", "precision must be left out with a config"),
-        ("info {}/tiny.fx --precision ap_fixed<8,4>", "has its weights, formats and tables"),
-        ("info {}/tiny.fx --table-size 64", "has its weights, formats and tables"),
+        ("info {}/tiny.fx --precision ap_fixed<8,4>", "has its weights, formats, tables and steps"),
+        ("info {}/tiny.fx --table-size 64", "has its weights, formats, tables and steps"),
         ("info {model} --config {}/list.json --table-size 64", "table_size must be left out with a config"),
         ("info {model} --table-size 1e3", "argument --table-size: invalid int value: '1e3'"),
         ("info {model} --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
@@ -409,6 +421,30 @@ class TestWorks:
         for name, model in (("a", MODEL), ("b", folder / "digits.fx")):
             assert fx("predict", model, folder / "x.npy", "-o", f"{name}.npy")[0] == 0
         assert np.array_equal(np.load("a.npy"), np.load("b.npy"))
+
+    def test_steps_of_a_model_that_leaves_them_open(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
+        model, options = folder / "open.keras", ("--steps", 8)
+        for verb in (
+            ("info",),
+            ("predict", folder / "x.npy", "-o", "y.npy"),
+            ("profile", folder / "x.npy", "-o", "p"),
+            ("scan", folder / "data.npz", "-o", "s", "--width", "8"),
+            ("plan", "--multipliers", 100),
+            ("export", "-o", "ip", "--reuse", 64, "--data", folder / "data.npz"),
+        ):
+            status, _, error = fx(verb[0], model, *verb[1:], *options)
+            assert (status, error.startswith("fxsim:")) == (0, False), verb
+        assert np.array_equal(np.load(tmp_path / "y.npy"), load(MODEL).predict(np.load(folder / "x.npy")))
+        assert Graph.load(tmp_path / "ip" / "graph.fx").shape == (8, 8)
+
+    def test_every_verb_that_reads_a_model_takes_steps(self) -> None:
+        (verbs,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+        takes = {
+            name: {option for action in one._actions for option in (action.dest, *action.option_strings)}
+            for name, one in verbs.choices.items()
+        }
+        assert all("--steps" in options for options in takes.values() if "model" in options)
+        assert sum("model" in options for options in takes.values()) >= 6
 
     def test_a_precision_is_given_once(self, fx: Fx, folder: Path, tmp_path: Path) -> None:
         """Whatever a verb does with a model and its numerics, it does with the .fx graph that they give."""

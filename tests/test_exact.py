@@ -12,7 +12,7 @@ from shared import SHARED, needs_shared
 from fxsim import exact, hls4ml, reference, words
 from fxsim.cells import ARITHMETIC, HALF_TABLED, TABLED
 from fxsim.errors import FxsimError
-from fxsim.exact_activations import constant, softmax, threshold
+from fxsim.exact_activations import constant, log_softmax, softmax, threshold
 from fxsim.exact_formats import Formats, bias_const, lean, weight_const
 from fxsim.exact_tables import FUNCTIONS, best_table, bound, function, largest_error, table_report
 from fxsim.fixed import Fixed, Overflow, Round, cast_float, round_shift, to_float
@@ -100,8 +100,8 @@ def build(name: str) -> Source:
     if kind == "stack":
         layers = cell(rest[0], rng, return_sequences=True), cell(rest[0], rng, "two", 4, return_sequences=True)
         return network(*layers, SourceLayer("flat", "flatten", {}, {}), dense(rng, 20, 3))
-    if kind == "bi":
-        one = bidirectional("gru", rng, rest[0], return_sequences=bool(rest[1:]))
+    if kind.startswith("bi_"):
+        one = bidirectional(kind.removeprefix("bi_"), rng, rest[0], return_sequences=bool(rest[1:]))
         if rest[1:]:
             return network(one)
         return network(one, dense(rng, 11 if rest[0] == "concat" else 4, 2))
@@ -121,12 +121,13 @@ def build(name: str) -> Source:
 NETWORKS = [
     "lstm", "gru", "gru_before", "simple_rnn", "chain", "stack/lstm", "stack/gru",
     "last/lstm", "last/gru", "last/simple_rnn",
-    *(f"bi/{mode}" for mode in ("concat", "sum", "ave", "mul")), "bi/concat/last", "bi/ave/last",
+    *(f"bi_gru/{mode}" for mode in ("concat", "sum", "ave", "mul")), "bi_gru/concat/last", "bi_gru/ave/last",
+    "bi_simple_rnn/concat", "bi_simple_rnn/mul", "bi_simple_rnn/concat/last", "bi_lstm/sum",
     *(f"lstm/{f}/hard_sigmoid" for f in ("relu", "softsign", "linear", "hard_tanh")),
     "lstm/sigmoid/sigmoid", "lstm/tanh/relu", "lstm/elu/sigmoid", "lstm/selu/tanh", "lstm/softplus/softsign",
     "gru/relu/sigmoid", "gru/tanh/hard_sigmoid", "gru/sigmoid/tanh", "gru_before/softplus/relu",
     "simple_rnn/relu", "simple_rnn/hard_sigmoid",
-    *(f"{where}/{f}" for where in ("dense", "act", "first") for f in (*FUNCTIONS_OF_LAYERS, "softmax")),
+    *(f"{where}/{f}" for where in ("dense", "act", "first") for f in (*FUNCTIONS_OF_LAYERS, "softmax", "log_softmax")),
 ]  # fmt: skip
 #: Functions with a step, with long tails, and a cell whose state has no bound: not near to float in any precision.
 STEEP = ("thresholded_relu", "softsign", "softplus/relu")
@@ -508,6 +509,30 @@ def test_softmax(elements):
     assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1))
 
 
+@pytest.mark.parametrize("elements", [1, 2, 3, 5, 10, 100])
+def test_log_softmax(elements):
+    rng = rng_of(f"log_softmax{elements}")
+    input, result = Fixed(16, 11), Fixed(18, 12, True, Round.RND, Overflow.SAT)
+    program = lean(log_softmax(input, elements, result, 1024), 18)
+    x = np.concatenate([rng.normal(0, s, (40, elements)) for s in (0.01, 0.3, 3.0, 8.0)])
+    raw = np.clip(np.rint(x * 2.0**11), input.min, input.max).astype(int)
+    got = np.array([reference.scan(program, [row.tolist()], {})[0][0]["y"] for row in raw]) * result.lsb
+    below = (raw - raw.max(axis=1, keepdims=True)) / 2.0**11
+    want = below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+    # The largest element's exp is exactly 1, so that the sum is at least 1 and off by the others' errors: its logarithm
+    # by no more. The constants of the halvings have 17 bits behind the point.
+    exp, log = (largest_error(program[name].table, program[program[name].arg].type) for name in ("e", "log"))
+    halvings = sum(op.name.startswith("over_") for op in program.ops)
+    bound = (elements - 1) * exp + log + halvings * 2.0**-18 + result.lsb / 2
+    clipped = np.clip(want, result.min * result.lsb, result.max * result.lsb)
+    assert np.abs(got - clipped).max() <= bound
+    assert np.array_equal(got.argmax(axis=1), raw.argmax(axis=1))
+    # Of equal elements every exp is 1 and exact.
+    (trace,), _ = reference.scan(program, [[700] * elements], {})
+    equal = np.array(trace["y"]) * result.lsb
+    assert np.abs(equal + np.log(elements)).max() <= log + halvings * 2.0**-18 + result.lsb / 2
+
+
 def test_softmax_keeps_the_order_of_the_two_largest():
     input, result = Fixed(16, 11), Fixed(16, 15, True, Round.RND, Overflow.SAT)
     program = softmax(input, 3, result, 1024)
@@ -617,19 +642,19 @@ def test_refuses_options(name, options, message):
 
 
 def test_refuses_other_layers():
-    legal = "lstm, gru, simple_rnn, bidirectional, dense, activation, flatten"
+    legal = "lstm, gru, simple_rnn, bidirectional, dense, activation, flatten, reshape"
     with refused(f"layer 'conv': kind must be one of {legal}, not 'conv1d'"):
         exact.quantize(network(SourceLayer("conv", "conv1d", {}, {})), "ap_fixed<16,6>")
     with refused("layer 'act': option 'alpha' is missing"):
         exact.quantize(network(SourceLayer("act", "activation", {"function": "elu"}, {})), "ap_fixed<16,6>")
     with refused("layer 'act': option 'alpha' must be a finite number, not nan"):
         exact.quantize(network(activation("elu", alpha=float("nan"))), "ap_fixed<16,6>")
-    source = build("bi/concat")
+    source = build("bi_gru/concat")
     with refused("layer 'bi': option 'forward' must be a recurrent layer"):
         exact.quantize(changed(source, 0, forward=1), "ap_fixed<16,6>")
     with refused("layer 'bi': option 'return_sequences' must be that of its forward layer"):
         exact.quantize(changed(source, 0, return_sequences=True), "ap_fixed<16,6>")
-    with refused("merge must be one of sum, ave, mul, not 'max'"):
+    with refused("layer 'bi': merge_mode must be one of concat, sum, ave, mul, not 'max'"):
         exact.quantize(changed(source, 0, merge_mode="max"), "ap_fixed<16,6>")
 
 
@@ -646,7 +671,7 @@ def test_refuses_other_layers():
         ("first/thresholded_relu", {"theta": 1.0}),
         ("first/hard_sigmoid", {"slope": 0.25}),
         ("first/hard_sigmoid", {"shift": 0.25}),
-        ("bi/sum", {"merge_mode": "ave"}),
+        ("bi_gru/sum", {"merge_mode": "ave"}),
     ],
 )
 def test_every_option_counts(name, options):

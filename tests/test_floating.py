@@ -9,7 +9,7 @@ import pytest
 from shared import SHARED, needs_shared
 
 from fxsim.errors import FxsimError
-from fxsim.floating import predict
+from fxsim.floating import predict, trace
 from fxsim.importers import read_model
 from fxsim.importers.source import Source, SourceLayer
 
@@ -157,7 +157,7 @@ def test_functions_far_out_warn_of_nothing():
             X,
             (
                 "layer 'one': activation must be one of linear, relu, sigmoid, tanh, hard_tanh, softplus, softsign, "
-                "selu, softmax, hard_sigmoid, elu, leaky_relu, thresholded_relu, not 'swish'"
+                "selu, softmax, log_softmax, hard_sigmoid, elu, leaky_relu, thresholded_relu, not 'swish'"
             ),
         ),
         (
@@ -177,3 +177,20 @@ def test_refuses_a_merge():
     source = one("bidirectional", {"merge_mode": "max", "return_sequences": False, **sides})
     with pytest.raises(FxsimError, match=r"^merge_mode must be one of concat, sum, ave, mul, not 'max'$"):
         predict(source, X)
+
+
+def test_log_softmax_is_the_logarithm_of_softmax():
+    x = np.random.default_rng(0).normal(0, 5, (20, 3, 4))
+    layers = [SourceLayer("a", "activation", {"function": name}, {}) for name in ("softmax", "log_softmax")]
+    soft, log = (predict(Source("net", "input", (3, 4), (layer,)), x) for layer in layers)
+    assert np.abs(np.exp(log) - soft).max() < 1e-15
+    # Where softmax underflows its logarithm does not.
+    far = np.array([[[0.0, -2000.0, -1e6, 0.0]] * 3])
+    assert predict(Source("net", "input", (3, 4), (layers[1],)), far)[0, 0, 2] == pytest.approx(-1e6 - np.log(2))
+
+
+def test_reshape():
+    layer = SourceLayer("r", "reshape", {"steps": 3}, {})
+    x = np.arange(24.0).reshape(2, 12)
+    assert np.array_equal(predict(Source("net", "input", (12,), (layer,)), x), x.reshape(2, 3, 4))
+    assert trace(Source("net", "input", (12,), (layer,)), x) == {}

@@ -541,3 +541,9 @@ def test_weights_wrap_or_saturate_by_their_own_modes():
     for over, want in ((Overflow.WRAP, -28), (Overflow.SAT, 31)):
         config = named(d={"Precision": {"weight": f"ap_fixed<6,4,AP_RND,AP_{over.name}>"}})
         assert dots(quantize(source(layer), config), "d")[0].weights.data[0, 0] == want
+
+
+def test_a_function_that_hls4ml_does_not_have() -> None:
+    source = Source("net", "x", (3,), (activation("out", "log_softmax"),))
+    with pytest.raises(FxsimError, match=r"^layer 'out': log_softmax is a function of preset exact, which"):
+        quantize(source, {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1}})

@@ -214,7 +214,7 @@ def test_softmax_forms(size):
     ("fold", "message"),
     [
         (Fold(3, 1), r"layer 'lstm': beats must be one of 1, 2, 4, not 3"),
-        (Fold(2, 0), r"layer 'lstm': cycles must be a positive integer, not 0"),
+        (Fold(2, 0), r"layer 'lstm': cycles must be an integer from 1 to 16777216, not 0"),
     ],
 )
 def test_illegal_foldings_are_refused(fold, message):

@@ -14,21 +14,24 @@ if TYPE_CHECKING:
 __all__ = ["from_keras", "from_pytorch", "read_model"]
 
 
-def read_model(path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> Source:
+def read_model(
+    path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None, steps: int | None = None
+) -> Source:
     """Read a Keras 2 or 3 model file.
 
     `path` is a .keras archive, a .h5 or .hdf5 file, or an architecture .json; the last needs `weights`, an HDF5 file
-    with its weights, which the others refuse. Raises ModelError if the file is damaged or holds something that fxsim
-    does not import. Nothing in the file is executed.
+    with its weights, which the others refuse. `steps` is the length of a sequence, for a model whose time axis is None.
+    Raises ModelError if the file is damaged or holds something that fxsim does not import; its `obstacles` are all that
+    is in the way. Nothing in the file is executed.
     """
     from fxsim.importers.keras import source_from_contents
     from fxsim.importers.keras_files import open_model
 
     with open_model(path, weights) as contents:
-        return source_from_contents(contents)
+        return source_from_contents(contents, steps)
 
 
-def from_keras(model: Any) -> Source:
+def from_keras(model: Any, steps: int | None = None) -> Source:
     """Take a live Keras 2, tf.keras or Keras 3 model, giving what `read_model` gives for its saved file.
 
     Raises ModelError if `model` is no built Keras model or holds something that fxsim does not import.
@@ -36,7 +39,7 @@ def from_keras(model: Any) -> Source:
     from fxsim.importers.keras import source_from_contents
     from fxsim.importers.keras_files import live_contents
 
-    return source_from_contents(live_contents(model))
+    return source_from_contents(live_contents(model), steps)
 
 
 def from_pytorch(

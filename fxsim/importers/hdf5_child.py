@@ -26,9 +26,9 @@ Node = dict[str, Any]
 
 #: The attributes that are read; training leaves others, of any size.
 _ATTRIBUTES = re.compile(r"model_config|keras_version|name|(layer|weight)_names[0-9]*")
-#: Where optimizers keep their state, twice the size of the weights.
-_OPTIMIZER = ("optimizer_weights", "optimizer")
-_MAX_DEPTH = 16
+#: Where training keeps its state beside the layers: optimizers (twice the size of the weights), metrics, losses.
+_TRAINING = ("optimizer_weights", "optimizer", "metrics", "compiled_metrics", "compiled_loss", "loss_tracker")
+_MAX_DEPTH = 32
 _MAX_OBJECTS = 1 << 16
 _MAX_TEXTS = 1 << 16
 _MAX_CHARACTERS = 1 << 27
@@ -78,10 +78,10 @@ class Reader:
         self._characters = 0
 
     def tree(self, file: Any) -> Node:
-        """Give the whole file, the state of optimizers apart."""
+        """Give the whole file, the state of training apart."""
         # A weights file of Keras 2 has the layers themselves here, whatever they are called.
         layers = any(name in file.attrs for name in ("layer_names", "layer_names0"))
-        return self._group(file, () if layers else _OPTIMIZER, _MAX_DEPTH)
+        return self._group(file, () if layers else _TRAINING, _MAX_DEPTH)
 
     def _group(self, group: Any, left_out: tuple[str, ...], depth: int) -> Node:
         texts = {name: self._texts(group, name) for name in group.attrs if _ATTRIBUTES.fullmatch(name)}

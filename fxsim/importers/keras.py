@@ -3,355 +3,231 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fxsim.arguments import integer
 from fxsim.errors import ModelError, show
-from fxsim.importers.keras_chain import Entry, chain
+from fxsim.importers.keras_chain import MODELS, Chain, Entry, chain
 from fxsim.importers.keras_files import Contents
-from fxsim.importers.keras_options import ACTIVATIONS, LAYERS, MAX_AXIS, Options
-from fxsim.importers.keras_weights import Expected, LayerWeights, read_all
+from fxsim.importers.keras_layers import PER_STEP, Planned, plan, wrapped
+from fxsim.importers.keras_options import LAYERS, MAX_AXIS, REASONS, Options
+from fxsim.importers.keras_weights import LayerWeights, read_all
 from fxsim.importers.source import Source, SourceLayer
 
 __all__ = ["source_from_contents"]
 
 Shape = tuple[int, ...]
-Weights = Mapping[str, NDArray[np.float64]]
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A layer before its weights are read: what it needs, and what it then becomes."""
+def source_from_contents(contents: Contents, steps: int | None = None) -> Source:
+    """Judge every layer of the config in order, then read the weights. Raises ModelError with all that is in the way.
 
-    shape: Shape
-    expected: tuple[Expected, ...] = ()
-    build: Callable[[Weights], list[SourceLayer]] = field(default=lambda weights: [])
-    idle: str = ""  #: name of a layer that Keras 3 keeps in a model though it does nothing at inference
-
-
-def source_from_contents(contents: Contents) -> Source:
-    """Judge every layer of the config in order, then read the weights. Raises ModelError."""
+    `steps`: the length of a sequence, where the model leaves it open.
+    """
+    if steps is not None:
+        steps = integer(steps, "steps", 1, MAX_AXIS)
     model = chain(contents.config)
-    shape = _input_shape(model.input_where, model.input_shape)
-    planned: list[Planned] = []
-    needs: list[LayerWeights] = []
-    start = shape
-    for entry in model.layers:
-        plan = _plan(entry, shape, contents.generation)
-        planned.append(plan)
-        needs.append(LayerWeights(entry.class_name, entry.name, plan.expected))
-        shape = plan.shape
+    walk = _Walk(contents.generation)
+    name, start = walk.input(model, steps)
+    needs = walk.chain(model, start)
+    walk.finish()
     arrays = read_all(contents.weights, needs)
+    names = _Names({name, *model.names()})
     layers: list[SourceLayer] = []
     idle: list[tuple[int, str]] = []
-    for plan, values in zip(planned, arrays, strict=True):
-        if plan.idle:
-            idle.append((len(layers), plan.idle))
-        layers += plan.build({want.key: value for want, value in zip(plan.expected, values, strict=True)})
+    for (entry, planned), values in zip(walk.planned, arrays, strict=True):
+        if planned.idle:
+            idle.append((len(layers), names.of(entry, planned.idle)))
+        weights = {want.key: value for want, value in zip(planned.expected, values, strict=True)}
+        for layer in planned.build(weights):
+            layers.append(replace(layer, name=names.of(entry, layer.name)))
     if not layers:
         raise ModelError("the model has no layer that computes anything")
-    names = {model.input_name}
-    for name in [*(layer.name for layer in layers), *(name for _, name in idle)]:
-        if name in names:
-            raise ModelError(f"two layers are named {show(name)}; names must be unique, those of activations too")
-        names.add(name)
-    return Source(model.name, model.input_name, start, tuple(layers), tuple(idle))
-
-
-def _input_shape(where: str, batch_shape: object) -> Shape:
-    """Give (steps, features) or (features,) out of a shape with the batch in front."""
-    if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 3:
-        raise ModelError(
-            f"{where}: input shape must be [batch, steps, features] or [batch, features], not {show(batch_shape)}"
-        )
-    batch, *sizes = batch_shape
-    if len(sizes) == 2 and sizes[0] is None:
-        raise ModelError(f"{where}: sequence length is variable; give a fixed number of steps")
-    for size in [*sizes, 1 if batch is None else batch]:
-        if type(size) is not int or not 1 <= size <= MAX_AXIS:
-            raise ModelError(f"{where}: input shape must have sizes from 1 to {MAX_AXIS}, not {show(batch_shape)}")
-    return tuple(sizes)
-
-
-def _plan(entry: Entry, shape: Shape, generation: int) -> Planned:
-    options = Options(entry.class_name, entry.name, entry.config)
-    repeated = entry.config.get("batch_input_shape")
-    if repeated is not None and not _agrees(repeated, shape):
-        raise options.refuse("batch_input_shape", repeated, str([None, *shape]))
-    return _PLANNERS[entry.class_name](options, shape, generation)
-
-
-def _agrees(batch_shape: object, shape: Shape) -> bool:
-    if not isinstance(batch_shape, list) or len(batch_shape) != len(shape) + 1:
-        return False
-    return all(have is None or have == want for have, want in zip(batch_shape[1:], shape, strict=True))
-
-
-# --- Activations
-
-
-def _function(options: Options, key: str, generation: int) -> dict[str, object]:
-    """Give an activation option as {function, parameters}; it is a name, or a whole activation layer."""
-    value = options.get(key)
-    if value is None:
-        value = "linear"
-    if isinstance(value, dict):
-        inner = _wrapped(options, key, tuple(_ACTIVATION_LAYERS))
-        return _ACTIVATION_LAYERS[inner.class_name](inner, 1)
-    legal = [name for name in ACTIVATIONS if generation == 3 or name != "hard_tanh"]
-    if not isinstance(value, str) or value not in legal:
-        raise options.refuse(key, value, "one of " + ", ".join(map(repr, legal)))
-    parameters: dict[str, object] = {**ACTIVATIONS[value]}
-    if value == "hard_sigmoid" and generation == 3:
-        parameters["slope"] = 1 / 6
-    return {"function": value, **parameters}
-
-
-def _relu(options: Options, rank: int) -> dict[str, object]:
-    # Older configs of Keras 2 have none of the three options.
-    slope = options.number("negative_slope") if "negative_slope" in options else 0.0
-    return {"function": "leaky_relu", "alpha": slope} if slope else {"function": "relu"}
-
-
-def _leaky_relu(options: Options, rank: int) -> dict[str, object]:
-    # Keras 2 calls it alpha, Keras 3 negative_slope.
-    keys = [key for key in ("alpha", "negative_slope") if key in options]
-    if len(keys) == 2:
-        raise ModelError(f"{options.where}: options 'alpha' and 'negative_slope' are the same; one must be given")
-    return {"function": "leaky_relu", "alpha": options.number(keys[0] if keys else "negative_slope")}
-
-
-def _softmax(options: Options, rank: int) -> dict[str, object]:
-    axis = options.get("axis")
-    if isinstance(axis, list) and len(axis) == 1:
-        axis = axis[0]
-    if type(axis) is not int or axis not in (-1, rank):
-        raise options.refuse("axis", axis, f"-1 (the last axis, {rank})")
-    return {"function": "softmax"}
-
-
-#: Layers that are an activation function; `rank` is that of their input without the batch.
-_ACTIVATION_LAYERS: dict[str, Callable[[Options, int], dict[str, object]]] = {
-    "ReLU": _relu,
-    "LeakyReLU": _leaky_relu,
-    "ThresholdedReLU": lambda options, rank: {"function": "thresholded_relu", "theta": options.number("theta")},
-    "ELU": lambda options, rank: {"function": "elu", "alpha": options.number("alpha")},
-    "Softmax": _softmax,
-}
-
-
-def _activation(options: Options, shape: Shape, generation: int) -> Planned:
-    if options.class_name == "Activation":
-        function = _function(options, "activation", generation)
-    else:
-        function = _ACTIVATION_LAYERS[options.class_name](options, len(shape))
-    # hls4ml reads Keras 3's ReLU layer as one with a threshold.
-    origin = "ReLU" if options.class_name == "ReLU" and generation == 3 else ""
-    layer = SourceLayer(options.name, "activation", function, {}, origin)
-    return Planned(shape, build=lambda weights: [layer])
-
-
-# --- Layers with weights
-
-
-def _zeros(*shape: int) -> NDArray[np.float64]:
-    zeros = np.zeros(shape)
-    zeros.setflags(write=False)
-    return zeros
-
-
-def _dense(options: Options, shape: Shape, generation: int) -> Planned:
-    units, use_bias = options.size("units"), options.flag("use_bias")
-    function = _function(options, "activation", generation)
-    expected = [Expected("kernel", ((shape[-1], units),), 0)]
-    if use_bias:
-        expected.append(Expected("bias", ((units,),), 1))
-
-    def build(weights: Weights) -> list[SourceLayer]:
-        values = {"kernel": weights["kernel"], "bias": weights["bias"] if use_bias else _zeros(units)}
-        layers = [SourceLayer(options.name, "dense", {"units": units, "use_bias": use_bias}, values)]
-        if function["function"] != "linear":
-            layers.append(SourceLayer(f"{options.name}_{function['function']}", "activation", function, {}))
-        return layers
-
-    return Planned((*shape[:-1], units), tuple(expected), build)
-
-
-#: Functions inside a recurrent layer: applied to each element, and without a parameter but hard_sigmoid's slope.
-_RECURRENT_FUNCTIONS = (
-    "linear", "relu", "sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softplus", "softsign", "elu", "selu",
-)  # fmt: skip
-
-_GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
-_KINDS = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "simple_rnn"}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A recurrent layer before its weights are read."""
-
-    options: Mapping[str, Any]
-    expected: tuple[Expected, ...]
-    build: Callable[[str, Weights], SourceLayer]
-
-
-def _cell(options: Options, shape: Shape, generation: int, *, backwards: bool = False) -> Cell:
-    if len(shape) != 2:
-        raise ModelError(f"{options.where}: its input must be (steps, features), not {shape}")
-    direction = options.flag("go_backwards") if "go_backwards" in options else False
-    if direction is not backwards:
-        raise options.refuse("go_backwards", direction, repr(backwards))
-    units, use_bias = options.size("units"), options.flag("use_bias")
-    read: dict[str, Any] = {"units": units, "use_bias": use_bias, "return_sequences": options.flag("return_sequences")}
-    for key in ("activation",) if options.class_name == "SimpleRNN" else ("activation", "recurrent_activation"):
-        function = _function(options, key, generation)
-        name = function["function"]
-        if not isinstance(options.get(key), str) or name not in _RECURRENT_FUNCTIONS:
-            raise options.refuse(key, options.get(key), "one of " + ", ".join(map(repr, _RECURRENT_FUNCTIONS)))
-        read[key] = name
-        if name == "hard_sigmoid":
-            read["hard_sigmoid_slope"] = function["slope"]
-
-    wide = _GATES[options.class_name] * units
-    bias: tuple[Shape, ...] = ((wide,),)
-    reset_after: bool | None = None
-    if options.class_name == "GRU":
-        # Configs older than the option have no key; then the shape of the bias tells, and without a bias the default
-        # of the Keras of that time does.
-        if "reset_after" in options:
-            reset_after = options.flag("reset_after")
-            bias = ((2, wide),) if reset_after else ((wide,),)
-        elif use_bias:
-            bias = ((wide,), (2, wide))
-        else:
-            reset_after = False
-    expected = [
-        Expected("kernel", ((shape[1], wide),), 0, "cell"),
-        Expected("recurrent_kernel", ((units, wide),), 1, "cell"),
-    ]
-    if use_bias:
-        expected.append(Expected("bias", bias, 2, "cell"))
-
-    def build(name: str, weights: Weights) -> SourceLayer:
-        options_read = dict(read)
-        values = dict(weights)
-        stored = values.pop("bias", _zeros(wide))
-        values["bias"] = stored if stored.ndim == 1 else stored[0]
-        if options.class_name == "GRU":
-            options_read["reset_after"] = stored.ndim == 2 if reset_after is None else reset_after
-            values["recurrent_bias"] = _zeros(wide) if stored.ndim == 1 else stored[1]
-        return SourceLayer(name, _KINDS[options.class_name], options_read, values)
-
-    return Cell(read, tuple(expected), build)
-
-
-def _recurrent_shape(shape: Shape, units: int, return_sequences: bool) -> Shape:
-    return (shape[0], units) if return_sequences else (units,)
-
-
-def _recurrent(options: Options, shape: Shape, generation: int) -> Planned:
-    cell = _cell(options, shape, generation)
-    out = _recurrent_shape(shape, cell.options["units"], cell.options["return_sequences"])
-    return Planned(out, cell.expected, lambda weights: [cell.build(options.name, weights)])
-
-
-# --- Wrappers
-
-
-def _wrapped(options: Options, key: str, legal: tuple[str, ...]) -> Options:
-    """Give the layer inside a wrapper, one of the `legal` classes."""
-    value = options.get(key)
-    where = f"{options.where}: option {show(key)}"
-    entry = Entry.of(value, where)
-    if entry.class_name not in legal:
-        raise ModelError(f"{where} is a {show(entry.class_name)}; it must be one of {', '.join(legal)}")
-    return Options(entry.class_name, entry.name, entry.config)
-
-
-def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
-    merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
-    inner = {"forward": _wrapped(options, "layer", ("LSTM", "GRU"))}
-    cells = {"forward": _cell(inner["forward"], shape, generation)}
-    if "backward_layer" in options:
-        inner["backward"] = _wrapped(options, "backward_layer", ("LSTM", "GRU"))
-        cells["backward"] = _cell(inner["backward"], shape, generation, backwards=True)
-    else:
-        # Keras 2 writes it only if the user gave one; else it is the forward layer's twin.
-        inner["backward"], cells["backward"] = inner["forward"], cells["forward"]
-    forward, backward = cells["forward"].options, cells["backward"].options
-    # Two directions may differ in class, functions and units; put together element by element, not in units.
-    for key in ("return_sequences",) if merge == "concat" else ("return_sequences", "units"):
-        if forward[key] != backward[key]:
-            legal = f"that of the forward layer, {forward[key]!r}"
-            if key == "units":
-                legal += ", unless merge_mode is 'concat'"
-            raise inner["backward"].refuse(key, backward[key], legal)
-    expected = tuple(
-        Expected(f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}")
-        for side, cell in cells.items()
-        for want in cell.expected
-    )
-
-    def build(weights: Weights) -> list[SourceLayer]:
-        sides: dict[str, object] = {}
-        for side, cell in cells.items():
-            # Keras names the two by a prefix when it makes the wrapper, so a config may have it or not.
-            name = f"{side}_{inner[side].name.removeprefix('forward_').removeprefix('backward_')}"
-            own = {key.partition("/")[2]: value for key, value in weights.items() if key.startswith(f"{side}/")}
-            sides[side] = cell.build(name, own)
-        read = {"merge_mode": merge, "return_sequences": forward["return_sequences"], **sides}
-        return [SourceLayer(options.name, "bidirectional", read, {})]
-
-    units = forward["units"] + (backward["units"] if merge == "concat" else 0)
-    return Planned(_recurrent_shape(shape, units, forward["return_sequences"]), expected, build)
-
-
-_PER_STEP = ("Dense", "Activation", *_ACTIVATION_LAYERS)
-_NOTHING = ("Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "ActivityRegularization")
-
-
-def _time_distributed(options: Options, shape: Shape, generation: int) -> Planned:
-    if len(shape) != 2:
-        raise ModelError(f"{options.where}: its input must be (steps, features), not {shape}")
-    inner = _wrapped(options, "layer", (*_PER_STEP, *_NOTHING))
-    plan = _PLANNERS[inner.class_name](inner, shape[1:], generation)
-    expected = tuple(Expected(want.key, want.shapes, want.index, "layer") for want in plan.expected)
-    return Planned((shape[0], *plan.shape), expected, plan.build)
-
-
-# --- Layers that move or leave values
-
-
-def _flatten(options: Options, shape: Shape, generation: int) -> Planned:
-    size = math.prod(shape)
-    if options.class_name == "Reshape":
-        target = options.get("target_shape")
-        if not isinstance(target, list) or target not in ([-1], [size]) or type(target[0]) is not int:
-            raise options.refuse("target_shape", target, f"one flat axis, [{size}] or [-1]")
-    layer = SourceLayer(options.name, "flatten", {}, {})
-    return Planned((size,), build=lambda weights: [layer])
-
-
-#: What hls4ml reads as a linear activation in a model of Keras 3.
-_DROPOUT = ("Dropout", "SpatialDropout1D", "GaussianDropout")
-
-
-def _nothing(options: Options, shape: Shape, generation: int) -> Planned:
-    return Planned(shape, idle=options.name if options.class_name in _DROPOUT and generation == 3 else "")
-
-
-_PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), _recurrent),
-    **dict.fromkeys(("Activation", *_ACTIVATION_LAYERS), _activation),
-    **dict.fromkeys(("Flatten", "Reshape"), _flatten),
-    **dict.fromkeys(_NOTHING, _nothing),
-    "Dense": _dense,
-    "Bidirectional": _bidirectional,
-    "TimeDistributed": _time_distributed,
-}
-assert {*_PLANNERS, "InputLayer"} == set(LAYERS)
+    return Source(model.name, name, start, tuple(layers), tuple(idle))
+
+
+def _declared(model: Chain) -> tuple[str, str, object]:
+    """The input's name, who says its shape, and the shape with the batch in front, not yet checked.
+
+    A Sequential model may have it in its InputLayer, its first layer, beside its layers or in a model inside.
+    """
+    first = model.entries[0]
+    where = f"layer {show(first.label)}"
+    if model.input is not None:
+        keys = [key for key in ("batch_shape", "batch_input_shape") if key in first.config]
+        if len(keys) != 1:
+            raise ModelError(f"{where} (InputLayer): option 'batch_shape' must be given once")
+        return first.name, where, first.config[keys[0]]
+    # Keras makes the same name when it adds the missing InputLayer.
+    name = f"{first.name}_input"
+    shape = first.config.get("batch_input_shape", model.built)
+    if shape is None and first.inner is not None and first.inner.entries:
+        return name, *_declared(first.inner)[1:]
+    if shape is None:
+        raise ModelError(f"{where}: the model was saved without its input's shape; build it first")
+    return name, where, shape
+
+
+@dataclass
+class _Names:
+    """Gives each layer of the source a name of its own; `taken` are those that stand in the model."""
+
+    taken: set[str]
+    given: set[str] = field(default_factory=set)
+
+    def of(self, entry: Entry, name: str) -> str:
+        """The name, or where another layer has it, one that is made of it."""
+        path = f"{entry.label}/{name}"
+        tries: Iterable[str] = (name, path, *(f"{name}_{number}" for number in range(1, len(self.given) + 3)))
+        if name == entry.label and name not in self.given:
+            tries = (name,)
+        found = next(one for one in tries if one not in self.given and (one == entry.label or one not in self.taken))
+        self.given.add(found)
+        return found
+
+
+@dataclass
+class _Walk:
+    """The walk over a model's layers, those of models inside it among them.
+
+    `planned` are the layers in order; `obstacles` what is in the way, `unknown` the layers of each class that is not
+    imported, with its place there. `sure`: whether the shape that has come out so far is that of the model.
+    """
+
+    generation: int
+    planned: list[tuple[Entry, Planned]] = field(default_factory=list)
+    obstacles: list[str] = field(default_factory=list)
+    unknown: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    sure: bool = True
+
+    def input(self, model: Chain, steps: int | None) -> tuple[str, Shape]:
+        """The input's name and shape, (steps, features) or (features,)."""
+        try:
+            name, where, declared = _declared(model)
+        except ModelError as error:
+            self.obstacles += error.obstacles
+            self.sure = False
+            return "", (1, 1)
+        return name, self._input(where, declared, steps)
+
+    def _input(self, where: str, batch_shape: object, steps: int | None) -> Shape:
+        """The shape, out of one with the batch in front."""
+        if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 3:
+            legal = "[batch, steps, features] or [batch, features]"
+            return self._no_input(f"{where}: input shape must be {legal}, not {show(batch_shape)}")
+        batch, *sizes = batch_shape
+        if len(sizes) == 2 and sizes[0] is None:
+            if steps is None:
+                text = f"{where}: the length of a sequence is left open; give it as steps= (--steps)"
+                return self._no_input(text, (1, *sizes[1:]))
+            sizes[0] = steps
+        for size in [*sizes, 1 if batch is None else batch]:
+            if type(size) is not int or not 1 <= size <= MAX_AXIS:
+                legal = f"sizes from 1 to {MAX_AXIS}"
+                return self._no_input(f"{where}: input shape must have {legal}, not {show(batch_shape)}")
+        if steps is not None and (len(sizes) == 1 or sizes[0] != steps):
+            have = f"must be {sizes[0]}, as in the model" if len(sizes) == 2 else "are for a model of sequences"
+            return self._no_input(f"{where}: steps {have}, not {steps}", tuple(sizes))
+        return tuple(sizes)
+
+    def _no_input(self, text: str, shape: Shape = (1, 1)) -> Shape:
+        self.obstacles.append(text)
+        self.sure = False
+        return shape if all(type(size) is int and size > 0 for size in shape) else (1, 1)
+
+    def chain(self, model: Chain, shape: Shape) -> list[LayerWeights]:
+        """The weights that a model's layers must have; `shape` is that of its input."""
+        return self._layers(model, shape)[0]
+
+    def finish(self) -> None:
+        """Raise ModelError if anything is in the way."""
+        for class_name, (place, labels) in self.unknown.items():
+            names = ", ".join(map(show, labels[:4])) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+            what = REASONS.get(class_name, "which fxsim does not import")
+            kind = class_name[:60]
+            one = len(labels) == 1
+            self.obstacles[place] = (
+                f"layer {names} is a {kind}, {what}" if one else f"layers {names} are {kind}, {what}"
+            )
+        if self.obstacles:
+            raise ModelError(*self.obstacles)
+
+    def _layers(self, model: Chain, shape: Shape, inside: Options | None = None) -> tuple[list[LayerWeights], Shape]:
+        """The weights and the result's shape; `inside` is the TimeDistributed around the model."""
+        if model.obstacles:
+            self.obstacles += model.obstacles
+            self.sure = False
+        needs = []
+        for entry in model.layers:
+            # One step is flat already.
+            if entry.class_name == "InputLayer" or (inside is not None and entry.class_name == "Flatten"):
+                continue
+            if inside is not None and entry.class_name in LAYERS and entry.class_name not in PER_STEP:
+                inside.problem(f"{show(entry.name)} in its model is a {entry.class_name}, which is not for one step")
+                continue
+            need, shape = self._entry(entry, shape, inside)
+            needs.append(need)
+        return needs, shape
+
+    def _entry(self, entry: Entry, shape: Shape, inside: Options | None) -> tuple[LayerWeights, Shape]:
+        """The weights and the result's shape of one layer."""
+        weights = LayerWeights(entry.class_name, entry.name, (), entry.label, entry.trainable)
+        if entry.inner is not None:
+            self._check_inner(entry, entry.inner, shape)
+            inner, shape = self._layers(entry.inner, shape, inside)
+            return replace(weights, inner=tuple(inner)), shape
+        if entry.class_name not in LAYERS:
+            if entry.class_name not in self.unknown:
+                self.unknown[entry.class_name] = (len(self.obstacles), [])
+                self.obstacles.append("")  # its sentence follows when all of them are known
+            self.unknown[entry.class_name][1].append(entry.label)
+            self.sure = False
+            return weights, shape
+        options = Options(entry.class_name, entry.label, entry.config)
+        if entry.class_name == "TimeDistributed":
+            return self._time_distributed(entry, options, weights, shape)
+        planned = plan(options, shape, self.generation)
+        self._note(options)
+        self.planned.append((entry, planned))
+        return replace(weights, expected=planned.expected), planned.shape
+
+    def _time_distributed(
+        self, entry: Entry, options: Options, weights: LayerWeights, shape: Shape
+    ) -> tuple[LayerWeights, Shape]:
+        """A layer, or a model, on every step."""
+        if len(shape) != 2:
+            options.misfit(f"its input must be (steps, features), not {shape}")
+        wanted = "a Dense, an activation or a model of these"
+        inner = wrapped(options, "layer", (*PER_STEP, *MODELS), wanted)
+        if inner is None:
+            self._note(options)
+            return weights, shape
+        if inner.inner is not None:
+            needs, result = self._layers(inner.inner, shape[-1:], options)
+            self._note(options)
+            model = LayerWeights(inner.class_name, inner.name, (), inner.label, inner.trainable, tuple(needs))
+            return replace(weights, wrapped=model), (*shape[:-1], *result)
+        inside = Options(inner.class_name, inner.name, inner.config, options)
+        planned = plan(inside, shape[-1:], self.generation)
+        self._note(options)
+        self.planned.append((entry, planned))
+        expected = tuple(replace(want, group="layer") for want in planned.expected)
+        return replace(weights, expected=expected), (*shape[:-1], *planned.shape)
+
+    def _check_inner(self, entry: Entry, model: Chain, shape: Shape) -> None:
+        """A model inside has its own input, of the shape that comes."""
+        given = model.input
+        have = None if given is None else given.config.get("batch_shape", given.config.get("batch_input_shape"))
+        if self.sure and isinstance(have, list):
+            fits = len(have) == len(shape) + 1 and all(h in (None, s) for h, s in zip(have[1:], shape, strict=True))
+            if not fits:
+                self.obstacles.append(
+                    f"model {show(entry.label)}: its input is {show(have)}, what comes is {[None, *shape]}"
+                )
+                self.sure = False
+
+    def _note(self, options: Options) -> None:
+        notes = options.notes
+        self.obstacles += notes.problems + (notes.misfits if self.sure else [])
+        self.sure = self.sure and not notes.doubt

@@ -24,6 +24,7 @@ from fxsim.errors import ModelError, show
 from fxsim.folder import MOST_TEXT
 from fxsim.importers.hdf5 import Group, open_tree, text
 from fxsim.importers.hdf5_child import reason
+from fxsim.importers.keras_chain import MODELS
 from fxsim.importers.keras_options import as_dict
 from fxsim.importers.keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded
 
@@ -75,11 +76,28 @@ def live_contents(model: Any) -> Contents:
         raise ModelError(f"from_keras needs a Keras model, not {show(type(model).__name__)}")
     try:
         architecture = model.to_json()
-        arrays = {str(layer.name): [np.asarray(a) for a in layer.get_weights()] for layer in model.layers}
+        arrays: dict[str, list[Any]] = {}
+        _collect(model, "", arrays)
     except Exception as error:  # The model's own code runs here, a user's layer may raise anything.
         raise ModelError(f"the Keras model does not give its config and weights: {reason(error)}") from error
     config = _parse(architecture, "the model's config")
     return Contents(config, _generation(config, None), Live(arrays))
+
+
+def _collect(model: Any, path: str, arrays: dict[str, list[Any]]) -> None:
+    """The weights of a live model's layers by their names, those of models inside it as outer/inner.
+
+    Wrappers are looked into, for Keras 2 gives their frozen weights behind the others.
+    """
+    for layer in model.layers:
+        label = f"{path}{layer.name}"
+        inner = getattr(layer, "layer", layer)
+        if type(inner).__name__ in MODELS:
+            _collect(inner, f"{path}{inner.name}/", arrays)
+            continue
+        sides = ("forward_layer", "backward_layer")
+        cells = [getattr(layer, side) for side in sides] if all(hasattr(layer, side) for side in sides) else [layer]
+        arrays.setdefault(label, []).extend(np.asarray(a) for cell in cells for a in cell.get_weights())
 
 
 def _at(path: Path) -> str:
@@ -108,7 +126,9 @@ def _named(file: Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise ModelError(f"{_at(file)}: {error}") from error
+        # The weights' file, which is named first, is inside the model's.
+        where = ": ".join(filter(None, (_at(file), error.where)))
+        raise ModelError(*error.obstacles, where=where) from error
 
 
 def _starts_with(file: Path, magic: bytes) -> bool:
@@ -153,7 +173,8 @@ def _open_h5(file: Path) -> Iterator[Contents]:
             raise ModelError("has no model_config, only weights at most: give the architecture .json and weights=")
         config = _parse(stored, "model_config")
         version = text(h5, "keras_version")
-        yield Contents(config, _generation(config, version), _store(h5, named=True))
+        generation = _generation(config, version)
+        yield Contents(config, generation, _store(h5, generation, named=True))
 
 
 @contextmanager
@@ -189,10 +210,11 @@ def _open_json(file: Path, weights: Path) -> Iterator[Contents]:
         with _named(weights), guarded():
             _must_be_hdf5(weights)
             h5 = stack.enter_context(open_tree(stack.enter_context(weights.open("rb"))))
-            store = _store(h5, named=False)
             # Keras 3 leaves its version out of to_json(), but not its module.
             version = None if "module" in config else text(h5, "keras_version")
-        yield Contents(config, _generation(config, version), store)
+            generation = _generation(config, version)
+            store = _store(h5, generation, named=False)
+        yield Contents(config, generation, store)
 
 
 def _must_be_hdf5(file: Path) -> None:
@@ -200,12 +222,12 @@ def _must_be_hdf5(file: Path) -> None:
         raise ModelError("is neither an HDF5 file nor a .keras archive")
 
 
-def _store(h5: Group, *, named: bool) -> WeightStore:
+def _store(h5: Group, generation: int, *, named: bool) -> WeightStore:
     """Tell the layout of the weights in an HDF5 file."""
     if isinstance(group := h5.items.get("model_weights"), Group):
-        return H5Legacy(group)
+        return H5Legacy(group, generation)
     if "layer_names" in h5.texts or "layer_names0" in h5.texts:
-        return H5Legacy(h5)
+        return H5Legacy(h5, generation)
     if any(root in h5.items for root in H5Vars.ROOTS):
         return H5Vars(h5, named=named)
     raise ModelError("has no weights that Keras 2 or 3 would write")

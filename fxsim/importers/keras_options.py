@@ -11,7 +11,18 @@ from typing import Any
 
 from fxsim.errors import ModelError, show
 
-__all__ = ["ACTIVATIONS", "LAYERS", "MAX_AXIS", "Options", "as_dict", "as_list", "snake_case", "words"]
+__all__ = [
+    "ACTIVATIONS",
+    "CELLS",
+    "LAYERS",
+    "MAX_AXIS",
+    "REASONS",
+    "Options",
+    "as_dict",
+    "as_list",
+    "snake_case",
+    "words",
+]
 
 #: Longest axis of a tensor. Far above any network for an FPGA; it keeps sums of sizes in a hostile file harmless.
 MAX_AXIS = 1 << 20
@@ -50,33 +61,51 @@ class LayerSpec:
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
 
 
-# `batch_input_shape` is what Keras 2 gives the first layer of a Sequential model; `dtype` is checked for every layer.
-_COMMON_USED = words("name dtype batch_input_shape")
-_COMMON_IGNORED = words("trainable activity_regularizer build_config")
+# The shape of the input stands in the first layer of a Sequential model of Keras 2, and Keras leaves it there when it
+# puts the layer elsewhere: only the first layer's is read. `dtype` is checked for every layer.
+_COMMON_USED = words("name dtype batch_input_shape batch_shape input_shape")
+# What a trained network no longer needs to compute.
+_COMMON_IGNORED = words("trainable activity_regularizer build_config autocast")
 _KERNEL = words("kernel_initializer kernel_regularizer kernel_constraint")
 _RECURRENT_KERNEL = words("recurrent_initializer recurrent_regularizer recurrent_constraint")
 _BIAS = words("bias_initializer bias_regularizer bias_constraint")
 
-# `zero_output_for_mask` acts with a mask only and Masking is refused; `unit_forget_bias` is in the initial bias only.
-_RNN_IGNORED = (
-    _KERNEL
-    | _RECURRENT_KERNEL
-    | _BIAS
-    | words("dropout recurrent_dropout seed implementation unroll zero_output_for_mask unit_forget_bias use_cudnn")
+# `unit_forget_bias` is in the initial bias only; dropout acts in training only.
+_CELL_IGNORED = (
+    _KERNEL | _RECURRENT_KERNEL | _BIAS | words("dropout recurrent_dropout seed implementation unit_forget_bias")
 )
-_RNN_ONLY: dict[str, tuple[object, ...]] = {"return_state": (False,), "stateful": (False,), "time_major": (False,)}
-_RNN_USED = words("units activation use_bias return_sequences go_backwards")
-_GATED_USED = _RNN_USED | {"recurrent_activation"}
+# How the same is computed; `zero_output_for_mask` acts with a mask only, and Masking is refused.
+_LOOP_IGNORED = words("unroll use_cudnn zero_output_for_mask")
+_LOOP_USED = words("return_sequences go_backwards")
+_LOOP_ONLY: dict[str, tuple[object, ...]] = {
+    "return_state": (False,),
+    "stateful": (False,),
+    "time_major": (False,),
+    "num_constants": (None, 0),
+    "input_dim": (None,),
+}
+_CELL_USED = words("units activation use_bias")
+_GATED_USED = _CELL_USED | {"recurrent_activation"}
+_DROPOUT = LayerSpec(ignored=words("rate noise_shape seed data_format"))
+
+
+def _looped(used: frozenset[str]) -> LayerSpec:
+    """A recurrent layer that has a cell's options as its own."""
+    return LayerSpec(used | _LOOP_USED, _CELL_IGNORED | _LOOP_IGNORED, _LOOP_ONLY)
+
 
 #: Every layer class that is imported.
 LAYERS: dict[str, LayerSpec] = {
     "InputLayer": LayerSpec(
-        words("batch_shape"),
+        ignored=words("batch_size"),
         only={"sparse": (False, None), "ragged": (False, None), "optional": (False,), "type_spec": (None,)},
     ),
-    "LSTM": LayerSpec(_GATED_USED, _RNN_IGNORED, _RNN_ONLY),
-    "GRU": LayerSpec(_GATED_USED | {"reset_after"}, _RNN_IGNORED, _RNN_ONLY),
-    "SimpleRNN": LayerSpec(_RNN_USED, _RNN_IGNORED, _RNN_ONLY),
+    "LSTM": _looped(_GATED_USED),
+    "GRU": _looped(_GATED_USED | {"reset_after"}),
+    "SimpleRNN": _looped(_CELL_USED),
+    "CuDNNLSTM": _looped(words("units")),
+    "CuDNNGRU": _looped(words("units")),
+    "RNN": LayerSpec(words("cell") | _LOOP_USED, _LOOP_IGNORED, _LOOP_ONLY),
     "Bidirectional": LayerSpec(words("merge_mode layer backward_layer"), only={"num_constants": (None, 0)}),
     "TimeDistributed": LayerSpec(words("layer")),
     "Dense": LayerSpec(
@@ -92,11 +121,27 @@ LAYERS: dict[str, LayerSpec] = {
     "Softmax": LayerSpec(words("axis")),
     "Flatten": LayerSpec(only={"data_format": ("channels_last", None)}),
     "Reshape": LayerSpec(words("target_shape")),
-    "Dropout": LayerSpec(ignored=words("rate noise_shape seed")),
-    "SpatialDropout1D": LayerSpec(ignored=words("rate noise_shape seed data_format")),
+    "Dropout": _DROPOUT,
+    "SpatialDropout1D": _DROPOUT,
+    "AlphaDropout": _DROPOUT,
     "GaussianNoise": LayerSpec(ignored=words("stddev seed")),
-    "GaussianDropout": LayerSpec(ignored=words("rate seed")),
+    "GaussianDropout": _DROPOUT,
     "ActivityRegularization": LayerSpec(ignored=words("l1 l2")),
+    "Identity": LayerSpec(),
+    # Keras 3 puts it between layers of different policies.
+    "Cast": LayerSpec(),
+}
+#: The cells of an RNN, by the layer that is the same.
+CELLS: dict[str, LayerSpec] = {
+    "LSTMCell": LayerSpec(_GATED_USED, _CELL_IGNORED),
+    "GRUCell": LayerSpec(_GATED_USED | {"reset_after"}, _CELL_IGNORED),
+    "SimpleRNNCell": LayerSpec(_CELL_USED, _CELL_IGNORED),
+    "StackedRNNCells": LayerSpec(words("cells")),
+}
+#: Why classes are not imported whose absence needs a word.
+REASONS = {
+    "Lambda": "whose function is Python code, which fxsim does not run",
+    "Masking": "which leaves out steps; fxsim computes every step of a sequence",
 }
 
 #: Activation functions and their parameters, by their name in a config. hard_sigmoid's slope depends on the version.
@@ -113,69 +158,108 @@ ACTIVATIONS: dict[str, dict[str, float]] = {
     "elu": {"alpha": 1.0},
     "selu": {},
     "leaky_relu": {"alpha": 0.2},
+    "log_softmax": {},
 }
 
-_FLOATS = ("float32", "float64")
+#: Policies whose weights are stored as numbers that numpy has; to compute in 16 bits only rounds more than fxsim's
+#: floats do. A layer without weights may have the other one.
+_POLICIES = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
+_WITHOUT_WEIGHTS = (*_POLICIES, "bfloat16")
+_WEIGHTED = words("units layer cell cells")
+
+
+@dataclass
+class Notes:
+    """What is wrong with a layer and those inside it, a sentence each.
+
+    `misfits` are about the shape of its input. `doubt`: its result may have another shape than the one that is read.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    doubt: bool = False
 
 
 class Options:
-    """One layer's config, every key of it checked against the table of its class."""
+    """One layer's config, every key of it checked against the table of its class.
 
-    def __init__(self, class_name: str, name: str, config: dict[str, Any]) -> None:
+    What is not legal is noted and read as some legal value, so that all that is wrong with a layer is found. A layer
+    inside another one shares its notes.
+    """
+
+    def __init__(self, class_name: str, name: str, config: dict[str, Any], inside: Options | None = None) -> None:
         self.class_name = class_name
         self.name = name
         self.where = f"layer {show(name)} ({class_name})"
+        self.notes: Notes = Notes() if inside is None else inside.notes
+        self.trainable = config.get("trainable", True) is not False
         self._config = config
-        spec = LAYERS[class_name]
+        spec = {**LAYERS, **CELLS}[class_name]
         for key, value in config.items():
             if key in spec.only:
                 if not any(_same(value, legal) for legal in spec.only[key]):
-                    raise self.refuse(key, value, " or ".join(map(repr, spec.only[key])))
+                    self.refuse(key, value, " or ".join(map(repr, spec.only[key])))
             elif key not in spec.used | spec.ignored | _COMMON_USED | _COMMON_IGNORED:
-                raise ModelError(f"{self.where}: option {show(key)} is not known to fxsim, which reads or refuses all")
+                self.problem(f"option {show(key)} is not known to fxsim, which reads or refuses all")
         policy = _policy(config.get("dtype"))
-        if policy is not None and not (isinstance(policy, str) and policy in _FLOATS):
-            raise self.refuse("dtype", policy, " or ".join(map(repr, _FLOATS)))
+        legal = _POLICIES if spec.used & _WEIGHTED else _WITHOUT_WEIGHTS
+        if policy is not None and not (isinstance(policy, str) and policy in legal):
+            self.refuse("dtype", policy, "one of " + ", ".join(map(repr, legal)))
 
-    def refuse(self, key: str, value: object, legal: str) -> ModelError:
-        """Make the error for an option whose value is not legal."""
-        return ModelError(f"{self.where}: option {show(key)} must be {legal}, not {show(value)}")
+    def problem(self, text: str, *, doubt: bool = False) -> None:
+        """Note what is wrong with this layer."""
+        self.notes.problems.append(f"{self.where}: {text}")
+        self.notes.doubt = self.notes.doubt or doubt
+
+    def misfit(self, text: str) -> None:
+        """Note that the layer does not fit the shape of its input."""
+        self.notes.misfits.append(f"{self.where}: {text}")
+        self.notes.doubt = True
+
+    def refuse(self, key: str, value: object, legal: str, *, doubt: bool = False) -> None:
+        """Note that an option's value is not legal."""
+        self.problem(f"option {show(key)} must be {legal}, not {show(value)}", doubt=doubt)
 
     def __contains__(self, key: str) -> bool:
         return key in self._config
 
-    def get(self, key: str) -> Any:
-        """Give the option as it stands in the file; it must be there."""
+    def get(self, key: str, default: object = None) -> Any:
+        """Give the option as it stands in the file; it must be there, or is noted and read as `default`."""
         if key not in self._config:
-            raise ModelError(f"{self.where}: option {show(key)} is missing")
+            self.problem(f"option {show(key)} is missing", doubt=True)
+            return default
         return self._config[key]
 
     def size(self, key: str) -> int:
         """Give a count such as units."""
-        value = self.get(key)
+        value = self.get(key, 1)
         if type(value) is not int or not 1 <= value <= MAX_AXIS:
-            raise self.refuse(key, value, f"an integer from 1 to {MAX_AXIS}")
+            self.refuse(key, value, f"an integer from 1 to {MAX_AXIS}", doubt=True)
+            return 1
         return value
 
     def flag(self, key: str) -> bool:
         """Give True or False."""
-        value = self.get(key)
+        value = self.get(key, False)
         if type(value) is not bool:
-            raise self.refuse(key, value, "True or False")
+            self.refuse(key, value, "True or False", doubt=True)
+            return False
         return value
 
     def number(self, key: str) -> float:
         """Give a finite number."""
-        value = self.get(key)
+        value = self.get(key, 0.0)
         if type(value) not in (int, float) or abs(value) > 1e30 or not math.isfinite(value):
-            raise self.refuse(key, value, "a finite number")
+            self.refuse(key, value, "a finite number")
+            return 0.0
         return float(value)
 
     def choice(self, key: str, legal: tuple[str, ...]) -> str:
         """Give a string out of `legal`."""
-        value = self.get(key)
+        value = self.get(key, legal[0])
         if not isinstance(value, str) or value not in legal:
-            raise self.refuse(key, value, "one of " + ", ".join(map(repr, legal)))
+            self.refuse(key, value, "one of " + ", ".join(map(repr, legal)))
+            return legal[0]
         return value
 
 
@@ -188,8 +272,12 @@ def _same(value: object, legal: object) -> bool:
 
 def _policy(dtype: object) -> object:
     """Give the name of a dtype policy, stored bare or as a serialised object; any other shape of it as it is."""
-    if isinstance(dtype, dict) and dtype.get("class_name") in ("DTypePolicy", "Policy", "FloatDTypePolicy"):
+    if isinstance(dtype, dict) and dtype.get("class_name") in ("DTypePolicy", "Policy", "PolicyV1", "FloatDTypePolicy"):
         config = dtype.get("config")
-        if isinstance(config, dict) and config.keys() == {"name"}:
-            return config["name"]
+        if isinstance(config, dict) and config.keys() <= {"name", "loss_scale"}:
+            return config.get("name")
+    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicyMap":
+        config = dtype.get("config")
+        if isinstance(config, dict) and config.keys() == {"default_policy", "policy_map"} and not config["policy_map"]:
+            return _policy(config["default_policy"])
     return dtype

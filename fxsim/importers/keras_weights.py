@@ -32,6 +32,8 @@ __all__ = [
 
 #: Weights of a whole model; a file may declare any number for free.
 MAX_WEIGHTS = MAX_VALUES
+#: Groups inside groups, more than models inside models can have.
+_DEEPEST = 30
 #: Names of numpy's types of floating point up to 8 bytes, of either order of bytes.
 _FLOAT = re.compile(r"float(16|32|64)|[<>=]f[248]")
 
@@ -41,21 +43,66 @@ class Expected:
     """One weight a layer must have.
 
     `group` and `index` are its place in a Keras 3 weights file, below the layer; `key` its name in the Keras 2 one.
+    `trainable`: that of the part of a wrapper which has it.
     """
 
     key: str
     shapes: tuple[tuple[int, ...], ...]
     index: int
     group: str = ""
+    trainable: bool = True
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """A layer of the model, and the weights it must have in the order of Keras's get_weights()."""
+    """A layer of the model, and the weights it must have in the order of Keras's get_weights().
+
+    `label` is its name in the whole model. A model inside the model has `inner` layers, a wrapper around one has it as
+    `wrapped`; neither has weights of its own.
+    """
 
     class_name: str
     name: str
-    expected: tuple[Expected, ...]
+    expected: tuple[Expected, ...] = ()
+    label: str = ""
+    trainable: bool = True
+    inner: tuple[LayerWeights, ...] | None = None
+    wrapped: LayerWeights | None = None
+
+    @property
+    def leaves(self) -> list[LayerWeights]:
+        """The layers that have weights of their own, or none, in order."""
+        if self.wrapped is not None:
+            return self.wrapped.leaves
+        return [self] if self.inner is None else [leaf for layer in self.inner for leaf in layer.leaves]
+
+    def listed(self, generation: int) -> tuple[list[Place], list[Place]]:
+        """The trainable weights and the frozen ones, each in the order in which a .h5 file has them, one by one.
+
+        That is the layers' order; but a frozen model of Keras 2 still has what its layers would train first.
+        """
+        natural = [Place(leaf, number) for leaf in self.leaves for number in range(len(leaf.expected))]
+        if self.inner is None and self.wrapped is None:
+            free = [place for place in natural if self.trainable and place.want.trainable]
+            return free, [place for place in natural if place not in free]
+        parts = [layer.listed(generation) for layer in self.inner or (self.wrapped,) if layer is not None]
+        first, last = ([place for part in parts for place in part[which]] for which in (0, 1))
+        if self.trainable:
+            return first, last
+        return [], natural if generation == 3 or self.inner is None else first + last
+
+
+@dataclass(frozen=True)
+class Place:
+    """One weight of a layer."""
+
+    layer: LayerWeights
+    number: int
+
+    @property
+    def want(self) -> Expected:
+        """What it must be."""
+        return self.layer.expected[self.number]
 
 
 @dataclass(frozen=True)
@@ -72,7 +119,7 @@ class WeightStore(Protocol):
     """Finds the arrays of all layers; raises if one is missing or one is left over."""
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
-        """Give one list a layer, in the order of its `expected`."""
+        """Give one list a leaf of `layers`, in the order of its `expected`."""
         ...
 
 
@@ -92,24 +139,26 @@ def guarded() -> Iterator[None]:
 
 
 def read_all(store: WeightStore, layers: Sequence[LayerWeights]) -> list[list[NDArray[np.float64]]]:
-    """Read every layer's weights, after all of their shapes and types are seen to be right."""
-    total = sum(max(map(math.prod, weight.shapes)) for layer in layers for weight in layer.expected)
+    """Read the weights of every leaf of `layers`, after all of their shapes and types are seen to be right."""
+    leaves = [leaf for layer in layers for leaf in layer.leaves]
+    total = sum(max(map(math.prod, weight.shapes)) for leaf in leaves for weight in leaf.expected)
     if total > MAX_WEIGHTS:
         raise ModelError(f"the model has {total} weights; fxsim imports at most {MAX_WEIGHTS}")
     with guarded():
         found = store.match(layers)
-    pairs = [
-        (layer, list(zip(layer.expected, arrays, strict=True))) for layer, arrays in zip(layers, found, strict=True)
-    ]
-    for layer, weights in pairs:
+    pairs = [(leaf, list(zip(leaf.expected, arrays, strict=True))) for leaf, arrays in zip(leaves, found, strict=True)]
+    obstacles = []
+    for leaf, weights in pairs:
         for want, stored in weights:
-            where = f"layer {show(layer.name)}: weight {show(want.key)}"
+            where = f"layer {show(leaf.label)}: weight {show(want.key)}"
             if stored.shape not in want.shapes:
                 legal = " or ".join(map(str, want.shapes))
-                raise ModelError(f"{where} has shape {show(stored.shape)}, expected {legal}")
-            if not _FLOAT.fullmatch(stored.type):
-                raise ModelError(f"{where} has type {show(stored.type)}, expected float32 or float64")
-    return [[_read(layer.name, want.key, stored) for want, stored in weights] for layer, weights in pairs]
+                obstacles.append(f"{where} has shape {show(stored.shape)}, expected {legal}")
+            elif not _FLOAT.fullmatch(stored.type):
+                obstacles.append(f"{where} has type {show(stored.type)}, expected float32 or float64")
+    if obstacles:
+        raise ModelError(*obstacles)
+    return [[_read(leaf.label, want.key, stored) for want, stored in weights] for leaf, weights in pairs]
 
 
 def _read(layer: str, key: str, stored: Stored) -> NDArray[np.float64]:
@@ -126,12 +175,21 @@ def _read(layer: str, key: str, stored: Stored) -> NDArray[np.float64]:
     return array
 
 
-def _in_order(layer: LayerWeights, arrays: Sequence[Stored]) -> list[Stored]:
-    """Check a list that stands in get_weights() order; names are checked where there are names."""
-    want = [weight.key.rpartition("/")[2] for weight in layer.expected]
+def _in_order(layer: LayerWeights, places: Sequence[Place], arrays: Sequence[Stored]) -> list[Stored]:
+    """Check a list of a layer's weights; names are checked where there are names."""
+    want = [place.want.key.rpartition("/")[2] for place in places]
     have = [stored.key.rpartition("/")[2].partition(":")[0] for stored in arrays]
     if len(want) != len(have) or any(name not in ("", key) for key, name in zip(want, have, strict=True)):
-        raise ModelError(f"layer {show(layer.name)} has the weights {_names(have)}, expected {_names(want)}")
+        raise ModelError(f"layer {show(layer.label)} has the weights {_names(have)}, expected {_names(want)}")
+    # A layer may have been renamed since, but weights that have another one's name were stored in another order.
+    others = {leaf.name for leaf in layer.leaves}
+    for place, stored in zip(places, arrays, strict=True):
+        parts = stored.key.split("/")[:-1]
+        if place.layer.name not in parts and (wrong := others.intersection(parts)):
+            raise ModelError(
+                f"layer {show(layer.label)}: the weights {show(stored.key)} stand where those of "
+                f"{show(place.layer.name)} must be, not of {show(min(wrong))}"
+            )
     return list(arrays)
 
 
@@ -139,18 +197,26 @@ def _names(keys: Iterable[str]) -> str:
     return "[" + ", ".join(show(key) for key in keys) + "]"
 
 
+def _places(layer: LayerWeights) -> list[Place]:
+    return [Place(layer, number) for number in range(len(layer.expected))]
+
+
 class Live:
-    """The weights of a model in memory: layer name to get_weights()."""
+    """The weights of a model in memory: get_weights() of each layer, by its name in the whole model."""
 
     def __init__(self, arrays: Mapping[str, Sequence[NDArray[Any]]]) -> None:
         self._arrays = arrays
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
-        known = {layer.name for layer in layers}
+        leaves = [leaf for layer in layers for leaf in layer.leaves]
+        known = {leaf.label for leaf in leaves}
         for name, arrays in self._arrays.items():
             if len(arrays) and name not in known:
                 raise ModelError(f"there are weights of a layer {show(name)} that the model does not have")
-        return [_in_order(layer, [_held(array) for array in self._arrays.get(layer.name, ())]) for layer in layers]
+        return [
+            _in_order(leaf, _places(leaf), [_held(array) for array in self._arrays.get(leaf.label, ())])
+            for leaf in leaves
+        ]
 
 
 def _held(array: NDArray[Any]) -> Stored:
@@ -171,11 +237,13 @@ def _stored(dataset: Dataset, key: str) -> Stored:
 class H5Legacy:
     """Weights as Keras 2 writes them, Keras 3 too when it writes .h5.
 
-    A group a layer by the layer's name; its attribute weight_names lists paths below it in get_weights() order.
+    A group a layer by the layer's name; its attribute weight_names lists paths below it in get_weights() order. A model
+    inside the model has one group for all its layers.
     """
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, generation: int) -> None:
         self._group = group
+        self._generation = generation
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
         listed = text_list(self._group, "layer_names")
@@ -190,32 +258,38 @@ class H5Legacy:
             group = self._group.walk(name)
             if name != "optimizer_weights" and isinstance(group, Group) and text_list(group, "weight_names"):
                 raise ModelError(f"weights file: it has weights of {show(name)}, a layer that the model does not have")
-        return [_in_order(layer, self._of_layer(layer)) for layer in layers]
+        found: dict[Place, Stored] = {}
+        for layer in layers:
+            first, last = layer.listed(self._generation)
+            places = [*first, *last]
+            found |= zip(places, _in_order(layer, places, self._of_layer(layer, bool(places))), strict=True)
+        return [[found[place] for place in _places(leaf)] for layer in layers for leaf in layer.leaves]
 
-    def _of_layer(self, layer: LayerWeights) -> list[Stored]:
+    def _of_layer(self, layer: LayerWeights, needed: bool) -> list[Stored]:
         group = self._group.walk(layer.name)
-        if group is None and not layer.expected:
+        if group is None and not needed:
             return []
         if not isinstance(group, Group):
-            raise ModelError(f"weights file: the weights of layer {show(layer.name)} are missing")
+            raise ModelError(f"weights file: the weights of layer {show(layer.label)} are missing")
         keys = text_list(group, "weight_names") or []
         if len(set(keys)) != len(keys):
-            raise ModelError(f"weights file: layer {show(layer.name)} lists a weight twice in {_names(keys)}")
+            raise ModelError(f"weights file: layer {show(layer.label)} lists a weight twice in {_names(keys)}")
         arrays = []
         for key in keys:
             dataset = group.walk(key)
             if not isinstance(dataset, Dataset):
-                raise ModelError(f"weights file: layer {show(layer.name)}: weight {show(key)} is missing")
+                raise ModelError(f"weights file: layer {show(layer.label)}: weight {show(key)} is missing")
             arrays.append(_stored(dataset, key))
         return arrays
 
 
 class H5Vars:
-    """Weights as Keras 3 writes them in model.weights.h5 and *.weights.h5, tf.keras 2.12 to 2.15 in .keras archives.
+    """Weights as Keras 3 writes them in model.weights.h5 and *.weights.h5, tf.keras from 2.12 on in the same.
 
     A group a layer, named by its class: layers/lstm, layers/lstm_1, ... in the order of the layers. Inside, arrays are
-    vars/0, vars/1, ..., below the names of attributes for nested layers: cell/vars/0, forward_layer/cell/vars/0.
-    `named` says that the names of layers in the file are the model's own, so that they must agree.
+    vars/0, vars/1, ..., below the names of attributes for nested layers: cell/vars/0, forward_layer/cell/vars/0; a
+    model has layers again. `named` says that the names of layers in the file are the model's own, so that they must
+    agree.
     """
 
     #: tf.keras calls the container of a functional model by the second name, and there leaves numbers out.
@@ -226,13 +300,17 @@ class H5Vars:
         self._named = named
 
     def match(self, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
-        roots = [root for root in self.ROOTS if root in self._file.items]
-        root = self._file.child(roots[0]) if roots else None
+        return self._model(self._file, "", layers)
+
+    def _model(self, model: Group, where: str, layers: Sequence[LayerWeights]) -> list[list[Stored]]:
+        """The weights of a model's layers; `where` is its path in the file, with a slash at the end."""
+        roots = [root for root in self.ROOTS if root in model.items]
+        root = model.child(roots[0]) if roots else None
         if not isinstance(root, Group):
-            raise ModelError("weights file: group 'layers' is missing")
-        for other in self._file:
-            if other != roots[0] and any(True for _ in _datasets(self._file, other)):
-                raise ModelError(f"weights file: {show(other)} has weights of no layer of the model")
+            raise ModelError(f"weights file: group {show(f'{where}layers')} is missing")
+        for other in model:
+            if other != roots[0] and any(True for _ in _datasets(model, other)):
+                raise ModelError(f"weights file: {show(where + other)} has weights of no layer of the model")
 
         # Groups with arrays, by class and in the order of their numbers, are the layers with weights of that class.
         groups: dict[str, list[tuple[int, str, dict[str, Dataset]]]] = {}
@@ -246,26 +324,36 @@ class H5Vars:
 
         result: list[list[Stored]] = []
         for layer in layers:
-            if not layer.expected:
-                result.append([])
+            if not any(leaf.expected for leaf in layer.leaves):
+                result += [[] for _ in layer.leaves]
                 continue
             found = groups.get(snake_case(layer.class_name), [])
             if not found:
-                raise ModelError(f"weights file: the weights of layer {show(layer.name)} are missing")
+                raise ModelError(f"weights file: the weights of layer {show(layer.label)} are missing")
             _, name, arrays = found.pop(0)
-            result.append(self._of_layer(layer, root, name, arrays))
+            self._check_name(layer, root, name)
+            if layer.inner is None and layer.wrapped is None:
+                result.append(self._of_layer(layer, name, arrays))
+                continue
+            place, inner = (name, layer.inner) if layer.wrapped is None else (f"{name}/layer", layer.wrapped.inner)
+            group = root.walk(place)
+            if not isinstance(group, Group) or not all(f"{name}/{key}".startswith(f"{place}/") for key in arrays):
+                raise ModelError(f"weights file: the weights of layer {show(layer.label)} must be in {show(place)}")
+            result += self._model(group, f"{where}{roots[0]}/{place}/", inner or ())
         for found in groups.values():
             if found:
-                raise ModelError(f"weights file: {show(found[0][1])} has weights of no layer of the model")
+                raise ModelError(f"weights file: {show(where + found[0][1])} has weights of no layer of the model")
         return result
 
-    def _of_layer(self, layer: LayerWeights, root: Group, name: str, arrays: dict[str, Dataset]) -> list[Stored]:
-        where = f"weights file: layer {show(layer.name)} ({show(name)})"
-        if self._named:
-            holder = root.walk(f"{name}/vars")
-            stored_name = text(holder, "name") if isinstance(holder, Group) else None
-            if stored_name is not None and stored_name != layer.name:
-                raise ModelError(f"{where} has the weights of a layer named {show(stored_name)}")
+    def _check_name(self, layer: LayerWeights, root: Group, name: str) -> None:
+        holder = root.walk(f"{name}/vars")
+        stored = text(holder, "name") if isinstance(holder, Group) else None
+        if self._named and stored is not None and stored != layer.name:
+            where = f"layer {show(layer.label)} ({show(name)})"
+            raise ModelError(f"weights file: {where} has the weights of a layer named {show(stored)}")
+
+    def _of_layer(self, layer: LayerWeights, name: str, arrays: dict[str, Dataset]) -> list[Stored]:
+        where = f"weights file: layer {show(layer.label)} ({show(name)})"
         result = []
         for want in layer.expected:
             path = f"{want.group}/vars/{want.index}".lstrip("/")
@@ -285,7 +373,7 @@ def _numbered(name: str, stems: set[str]) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (name, 0)
 
 
-def _datasets(parent: Group, name: str, *, depth: int = 6) -> Iterator[tuple[str, Dataset]]:
+def _datasets(parent: Group, name: str, *, depth: int = _DEEPEST) -> Iterator[tuple[str, Dataset]]:
     """Give the path and dataset of every array below a child of a group, random states apart."""
     node = parent.child(name)
     if isinstance(node, Dataset):

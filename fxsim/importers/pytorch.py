@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fxsim import arguments
+from fxsim.arguments import sizes
 from fxsim.errors import ModelError, show
 from fxsim.importers.gates import PYTORCH, reorder
 from fxsim.importers.keras_options import ACTIVATIONS, MAX_AXIS
@@ -40,9 +42,7 @@ def source_from_state(
     state: Mapping[str, Any], shape: Sequence[int], layers: Sequence[str], name: str, input_name: str
 ) -> Source:
     """The network of these layers, as :func:`fxsim.importers.from_pytorch` says."""
-    size = tuple(shape)
-    if len(size) not in (1, 2) or any(type(n) is not int or not 1 <= n <= MAX_AXIS for n in size):
-        raise ModelError(f"shape must be (steps, features) or (features,), not {show(shape)}")
+    size = sizes(shape, "shape", MAX_AXIS, ModelError)
     walk = _Walk({key: _array(key, value) for key, value in state.items()}, size)
     for entry in layers:
         walk.entry(entry)
@@ -60,7 +60,8 @@ def source_from_state(
 
 def _array(key: str, value: Any) -> Array:
     """A tensor or array as float64, read-only."""
-    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    held = value.detach().cpu() if hasattr(value, "detach") else value
+    array = arguments.array(held, f"weights {show(key)}", error=ModelError)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise ModelError(f"weights {show(key)} have type {show(str(array.dtype))}, expected float32 or float64")
     array = array.astype(np.float64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "Source", "SourceLayer"]
+__all__ = ["KINDS", "MOVING", "Source", "SourceLayer"]
 
 #: The kinds of layers, with the options each always has; `hard_sigmoid` functions carry their slope with them.
 #:
@@ -26,11 +26,14 @@ __all__ = ["KINDS", "Source", "SourceLayer"]
 #: dense         units use_bias                                                 kernel (n, u), bias (u,)
 #: activation    function and its parameters: alpha, theta, or slope and shift  none
 #: flatten       none                                                           none
+#: reshape       steps                                                          none
 #: ============= ============================================================== ====================================
 #:
 #: lstm and simple_rnn may have a recurrent_bias too. Without a bias its weights are zeros. Recurrent layers whose gates
-#: use hard_sigmoid have `hard_sigmoid_slope`.
-KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten")
+#: use hard_sigmoid have `hard_sigmoid_slope`. reshape deals a vector into steps.
+KINDS = ("lstm", "gru", "simple_rnn", "bidirectional", "dense", "activation", "flatten", "reshape")
+#: The kinds whose layers leave every value as it is and where it is.
+MOVING = ("flatten", "reshape")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

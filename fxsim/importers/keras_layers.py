@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each class of Keras' layers is in a `Source`: the weights that it must have, and the layers that it becomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsim.errors import show
+from fxsim.importers.keras_cells import Cell, cell, stacked
+from fxsim.importers.keras_chain import Entry
+from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function, inner
+from fxsim.importers.keras_options import LAYERS, Options
+from fxsim.importers.keras_weights import Expected
+from fxsim.importers.source import SourceLayer
+
+__all__ = ["PER_STEP", "Planned", "plan", "wrapped"]
+
+Shape = tuple[int, ...]
+Weights = Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A layer before its weights are read: what it needs, and what it then becomes."""
+
+    shape: Shape
+    expected: tuple[Expected, ...] = ()
+    build: Callable[[Weights], list[SourceLayer]] = field(default=lambda weights: [])
+    idle: str = ""  #: name of a layer that Keras 3 keeps in a model though it does nothing at inference
+
+
+def plan(options: Options, shape: Shape, generation: int) -> Planned:
+    """A layer behind a result of that shape, without the batch; `options` takes what is wrong with it.
+
+    `generation` is the major version of Keras.
+    """
+    return _PLANNERS[options.class_name](options, shape, generation)
+
+
+def _activation(options: Options, shape: Shape, generation: int) -> Planned:
+    if options.class_name == "Activation":
+        read = function(options, "activation", generation)
+    else:
+        read = ACTIVATION_LAYERS[options.class_name](options, len(shape))
+    # hls4ml reads Keras 3's ReLU layer as one with a threshold.
+    origin = "ReLU" if options.class_name == "ReLU" and generation == 3 else ""
+    layer = SourceLayer(options.name, "activation", read, {}, origin)
+    return Planned(shape, build=lambda weights: [layer])
+
+
+def _dense(options: Options, shape: Shape, generation: int) -> Planned:
+    units, use_bias = options.size("units"), options.flag("use_bias")
+    read = function(options, "activation", generation)
+    expected = [Expected("kernel", ((shape[-1], units),), 0)]
+    if use_bias:
+        expected.append(Expected("bias", ((units,),), 1))
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        zeros = np.zeros(units)
+        zeros.setflags(write=False)
+        values = {"kernel": weights["kernel"], "bias": weights["bias"] if use_bias else zeros}
+        layers = [SourceLayer(options.name, "dense", {"units": units, "use_bias": use_bias}, values)]
+        if read["function"] != "linear":
+            layers.append(SourceLayer(f"{options.name}_{read['function']}", "activation", read, {}))
+        return layers
+
+    return Planned((*shape[:-1], units), tuple(expected), build)
+
+
+# --- Recurrent layers
+
+
+def _sequence(options: Options, shape: Shape) -> tuple[int, int]:
+    if len(shape) != 2:
+        options.misfit(f"its input must be (steps, features), not {shape}")
+        return 1, shape[-1]
+    return shape
+
+
+def _check_direction(options: Options, backwards: bool = False) -> None:
+    direction = options.flag("go_backwards") if "go_backwards" in options else False
+    if direction is not backwards:
+        options.refuse("go_backwards", direction, repr(backwards))
+
+
+def _result(steps: int, units: int, return_sequences: bool) -> Shape:
+    return (steps, units) if return_sequences else (units,)
+
+
+def _recurrent(options: Options, shape: Shape, generation: int) -> Planned:
+    steps, features = _sequence(options, shape)
+    _check_direction(options)
+    found, sequences = cell(options, features, generation), options.flag("return_sequences")
+    return Planned(
+        _result(steps, found.units, sequences),
+        found.expected,
+        lambda weights: [found.build(options.name, weights, sequences)],
+    )
+
+
+def _rnn(options: Options, shape: Shape, generation: int) -> Planned:
+    """An RNN with a cell, or with cells on top of each other: layers, all of whose steps but the last one's go on."""
+    steps, features = _sequence(options, shape)
+    _check_direction(options)
+    sequences = options.flag("return_sequences")
+    cells = stacked(options, features, generation)
+    if not cells:
+        return Planned(shape)
+    expected = tuple(
+        Expected(f"{number}/{want.key}", want.shapes, want.index, want.group, one.trainable)
+        for number, one in enumerate(cells)
+        for want in one.expected
+    )
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        layers = []
+        for number, one in enumerate(cells):
+            name = options.name if len(cells) == 1 else f"{options.name}/{one.name}"
+            layers.append(one.build(name, _part(weights, str(number)), sequences or one is not cells[-1]))
+        return layers
+
+    return Planned(_result(steps, cells[-1].units, sequences), expected, build)
+
+
+def _part(weights: Weights, head: str) -> Weights:
+    """The weights whose keys begin with a part's name, without it."""
+    return {key.partition("/")[2]: value for key, value in weights.items() if key.startswith(f"{head}/")}
+
+
+# --- Wrappers
+
+
+def wrapped(options: Options, key: str, legal: Sequence[str], wanted: str = "") -> Entry | None:
+    """The layer inside a wrapper, one of the `legal` classes; what is none is noted, with what is `wanted`."""
+    entry = inner(options, options.get(key, {}), f"option {show(key)}", legal, wanted)
+    options.notes.doubt = options.notes.doubt or entry is None
+    return entry
+
+
+_CELLS = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
+
+
+def _one_cell(options: Options, features: int, generation: int) -> Cell | None:
+    """The cell of one direction; an RNN must have a single one."""
+    if options.class_name != "RNN":
+        return cell(options, features, generation)
+    found = stacked(options, features, generation)
+    if len(found) > 1:
+        options.problem("it must have a single cell in a Bidirectional", doubt=True)
+    return replace(found[0], name=options.name) if found else None
+
+
+def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
+    steps, features = _sequence(options, shape)
+    merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
+    # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
+    keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
+    entries = [wrapped(options, key, (*_CELLS, "RNN")) for key in keys]
+    found = [Options(one.class_name, one.name, one.config, options) for one in entries if one is not None]
+    if len(found) < len(keys):
+        return Planned(shape)
+    cells = [_one_cell(one, features, generation) for one in found]
+    for one, backwards in zip(found, (False, True), strict=False):
+        _check_direction(one, backwards)
+    forward, backward = cells[0], cells[-1]
+    if forward is None or backward is None:
+        return Planned(shape)
+    sequences = [one.flag("return_sequences") for one in found]
+    pairs = {"units": (forward.units, backward.units), "return_sequences": (sequences[0], sequences[-1])}
+    # Two directions may differ in class, functions and units; put together element by element, not in units.
+    for key, (want, have) in pairs.items():
+        if have != want and not (key == "units" and merge == "concat"):
+            legal = f"that of the forward layer, {want!r}"
+            if key == "units":
+                legal += ", unless merge_mode is 'concat'"
+            found[-1].refuse(key, have, legal, doubt=True)
+    sides = dict(zip(("forward", "backward"), (forward, backward), strict=True))
+    expected = tuple(
+        Expected(
+            f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}".rstrip("/"), each.trainable
+        )
+        for side, each in sides.items()
+        for want in each.expected
+    )
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        built: dict[str, object] = {}
+        for side, each in sides.items():
+            # Keras names the two by a prefix when it makes the wrapper, so a config may have it or not.
+            name = f"{side}_{each.name.removeprefix('forward_').removeprefix('backward_')}"
+            built[side] = each.build(name, _part(weights, side), sequences[0])
+        read = {"merge_mode": merge, "return_sequences": sequences[0], **built}
+        return [SourceLayer(options.name, "bidirectional", read, {})]
+
+    units = forward.units + (backward.units if merge == "concat" else 0)
+    return Planned(_result(steps, units, sequences[0]), expected, build)
+
+
+# --- Layers that move or leave values
+
+
+def _flatten(options: Options, shape: Shape, generation: int) -> Planned:
+    layer = SourceLayer(options.name, "flatten", {}, {})
+    return Planned((math.prod(shape),), build=lambda weights: [layer])
+
+
+def _reshape(options: Options, shape: Shape, generation: int) -> Planned:
+    """To one flat axis, or to (steps, features), whatever the shape was: values stay in their order."""
+    target, size = options.get("target_shape", []), math.prod(shape)
+    if not isinstance(target, list) or not 1 <= len(target) <= 2 or any(type(axis) is not int for axis in target):
+        options.refuse("target_shape", target, "[steps, features] or one flat axis", doubt=True)
+        return Planned(shape)
+    known = math.prod(axis for axis in target if axis != -1)
+    if target.count(-1) == 1 and known > 0 and size % known == 0:
+        target = [size // known if axis == -1 else axis for axis in target]
+    if min(target) < 1 or math.prod(target) != size:
+        options.misfit(f"option 'target_shape' must have {size} elements, not {show(options.get('target_shape'))}")
+        return Planned(shape)
+    result = tuple(target)
+    layers: list[SourceLayer] = []
+    if len(result) == 1 or (len(shape) == 2 and result != shape):
+        layers.append(SourceLayer(options.name, "flatten", {}, {}))
+    if len(result) == 2 and result != shape:
+        name = f"{options.name}_steps" if layers else options.name
+        layers.append(SourceLayer(name, "reshape", {"steps": result[0]}, {}))
+    return Planned(result, build=lambda weights: layers)
+
+
+#: What hls4ml reads as a linear activation in a model of Keras 3.
+_DROPOUT = ("Dropout", "SpatialDropout1D", "GaussianDropout")
+_NOTHING = (*_DROPOUT, "AlphaDropout", "GaussianNoise", "ActivityRegularization", "Identity", "Cast")
+
+
+def _nothing(options: Options, shape: Shape, generation: int) -> Planned:
+    return Planned(shape, idle=options.name if options.class_name in _DROPOUT and generation == 3 else "")
+
+
+#: Layers that TimeDistributed may have inside: on one step they do what they do on a sequence.
+PER_STEP = ("Dense", "Activation", *ACTIVATION_LAYERS, *_NOTHING)
+_PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
+    **dict.fromkeys(_CELLS, _recurrent),
+    **dict.fromkeys(("Activation", *ACTIVATION_LAYERS), _activation),
+    **dict.fromkeys(_NOTHING, _nothing),
+    "RNN": _rnn,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Dense": _dense,
+    "Bidirectional": _bidirectional,
+}
+assert {*_PLANNERS, "InputLayer", "TimeDistributed"} == set(LAYERS)
