@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import fxsim
 from fxsim.floating import predict as predict_float
-from fxsim.graph import write_whole
+from fxsim.folder import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
 from fxsim.quantization import quantize

@@ -42,7 +42,7 @@ from numpy.typing import NDArray
 
 import fxsim
 from fxsim.floating import predict as predict_float
-from fxsim.graph import write_whole
+from fxsim.folder import write_whole
 from fxsim.importers.source import Source
 from fxsim.quantization import quantize
 from fxsim.scans import scan

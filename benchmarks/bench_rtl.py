@@ -31,7 +31,8 @@ import published
 import fxsim
 from fxsim import vectors
 from fxsim.errors import FxsimError
-from fxsim.graph import Graph, write_whole
+from fxsim.folder import write_whole
+from fxsim.graph import Graph
 from fxsim.quantization import quantize
 from fxsim.report import figure
 from fxsim.verdicts import CELLS

@@ -41,6 +41,8 @@ def text(name: str) -> str:
     if name in TEXTS:
         try:
             return TEXTS[name]()
+        except FxsimError:
+            raise
         except (KeyError, IndexError, ValueError, TypeError) as error:
             raise FxsimError(f"figure {show(name)}: its baseline is not as it must be ({error!r})") from None
     first, *rest = name.split(".")
@@ -59,8 +61,10 @@ def text(name: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """A whole number with blanks between its thousands; a dash where there is none."""
-    return "–" if value is None else f"{round(value):,}".replace(",", " ")
+    """A number with blanks between its thousands, a half kept (of block RAMs); a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:g}" if value % 1 == 0.5 else f"{round(value):,}".replace(",", " ")
 
 
 def few(value: float) -> str:
@@ -113,8 +117,9 @@ SAME = {
 
 def _designs() -> str:
     rows = {row["design"]: row for row in baseline("paper")["designs"]}
-    for case, design in SAME.items():
-        pairs = [(baseline("rtl")["cases"][case][key], rows[design][key]) for key in ("latency", "interval")]
+    for case, found in baseline("rtl")["cases"].items():
+        design = SAME.get(case, "")
+        pairs = [(found[key], rows[design][key]) for key in ("latency", "interval")] if design else []
         if any(one != other for one, other in pairs):
             raise FxsimError(f"rtl.json and paper.json differ on latency or interval of {design}: {pairs}")
     cells = []

@@ -42,7 +42,7 @@ from figure_texts import ROOT, baseline  # noqa: E402
 
 import fxsim  # noqa: E402
 from fxsim.errors import FxsimError  # noqa: E402
-from fxsim.graph import write_whole  # noqa: E402
+from fxsim.folder import write_whole  # noqa: E402
 from fxsim.report import png  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

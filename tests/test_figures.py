@@ -82,7 +82,7 @@ class TestPages:
         def changed(name, root=ROOT):
             found = copy.deepcopy(right(name, root))
             if name == "rtl":
-                found["cases"]["ftag_lstm_2024"]["latency"] += 1
+                found["cases"]["toptag_lstm_150"]["latency"] += 1
             return found
 
         monkeypatch.setattr(figure_texts, "baseline", changed)
