@@ -53,8 +53,9 @@ class Activation:
     """A function of one number with the integers it needs.
 
     ``table`` for tabled functions; ``slope`` and ``shift`` (scalars) for hard_sigmoid and hard_tanh, whose result is
-    clip(slope*x + shift, 0, 1) (hard_tanh: twice that minus one); ``slope`` for leaky_relu and selu (of the line above
-    zero), ``shift`` for the threshold of thresholded_relu; ``alpha`` multiplies the table of elu.
+    clip(slope*x + shift, 0, 1) (hard_tanh: twice that minus one); ``slope`` for leaky_relu (or one an element: PReLU)
+    and selu (of the line above zero), ``shift`` for the threshold of thresholded_relu; ``alpha`` multiplies the table
+    of elu.
     """
 
     function: str
@@ -78,8 +79,8 @@ class Activation:
         if function in TABLED:
             return b.add(Lookup(name=name, type=type, arg=x, table=_given(self.table)))
         if function in ("hard_sigmoid", "hard_tanh"):
-            line = add(b, f"{name}_line", mul(b, f"{name}_scaled", x, self._scalar(b, name, "slope")),
-                       self._scalar(b, name, "shift"))  # fmt: skip
+            line = add(b, f"{name}_line", mul(b, f"{name}_scaled", x, self._constant(b, name, "slope")),
+                       self._constant(b, name, "shift"))  # fmt: skip
             one = b.scalar(f"{name}_one", 1, Fixed(1, 0, False))
             low = b.add(Min(name=f"{name}_low", type=b.type(line), a=line, b=one))
             if function == "hard_sigmoid":
@@ -88,21 +89,24 @@ class Activation:
             twice = mul(b, f"{name}_twice", clip, b.scalar(f"{name}_two", 2, Fixed(2, 0, False)))
             return b.add(Sub(name=name, type=type, a=twice, b=one))
         if function == "leaky_relu":
-            below = mul(b, f"{name}_below", x, self._scalar(b, name, "slope"))
+            below = mul(b, f"{name}_below", x, self._constant(b, name, "slope"))
             return b.add(Select(name=name, type=type, condition=x, a=x, b=below))
         if function == "thresholded_relu":
-            over = sub(b, f"{name}_over", x, self._scalar(b, name, "shift"))
+            over = sub(b, f"{name}_over", x, self._constant(b, name, "shift"))
             return b.add(Select(name=name, type=type, condition=over, a=x, b=zero(b, name)))
         table = _given(self.table)
         below = b.add(Lookup(name=f"{name}_table", type=table.values.type, arg=x, table=table))
         if self.alpha is not None:
-            below = mul(b, f"{name}_below", below, self._scalar(b, name, "alpha"))
-        above = x if self.slope is None else mul(b, f"{name}_above", x, self._scalar(b, name, "slope"))
+            below = mul(b, f"{name}_below", below, self._constant(b, name, "alpha"))
+        above = x if self.slope is None else mul(b, f"{name}_above", x, self._constant(b, name, "slope"))
         return b.add(Select(name=name, type=type, condition=x, a=above, b=below))
 
-    def _scalar(self, b: Builder, name: str, which: str) -> str:
+    def _constant(self, b: Builder, name: str, which: str) -> str:
+        """The constant as an op: of one number, or of one an element."""
         value: Const = _given(getattr(self, which))
-        return b.scalar(f"{name}_{which}", int(value.data.reshape(-1)[0]), value.type)
+        return b.add(
+            Constant(name=f"{name}_{which}", type=value.type, values=Const(value.data.reshape(-1), value.type))
+        )
 
 
 def _given(value: T | None) -> T:

@@ -229,7 +229,8 @@ class _Flow:
         if name not in _FUNCTIONS:
             raise FxsimError(f"layer {layer.name!r}: activation must be one of {', '.join(_FUNCTIONS)}, not {name!r}")
         values = {key: float(value) for key, value in options.items() if isinstance(value, int | float)}
-        return Exact(name, size=self.table_size, values=values)
+        alpha = options.get("alpha")
+        return Exact(name, size=self.table_size, values=values, slopes=alpha if isinstance(alpha, tuple) else ())
 
 
 def _with_result(program: Program, type: Fixed) -> Program:
@@ -253,7 +254,10 @@ def _check(layer: SourceLayer) -> None:
         if key not in layer.options:
             raise FxsimError(f"{where}: option {key!r} is missing")
     for key in needed & {"alpha", "theta", "slope", "shift"}:
-        real(layer.options[key], f"{where}: option {key!r}")
+        value = layer.options[key]
+        several = key == "alpha" and layer.options.get("function") == "leaky_relu" and isinstance(value, tuple)
+        for number in value if several else (value,):  # type: ignore[attr-defined]
+            real(number, f"{where}: option {key!r}")
 
 
 def _int(layer: SourceLayer, key: str) -> int:

@@ -24,11 +24,13 @@ _SHARE = Fixed(_CONSTANT, _CONSTANT - 1, False, Round.RND, Overflow.SAT)
 class Exact(Activation):
     """An activation function whose tables and constants are made when it meets its operand.
 
-    ``size``: most entries of a table. ``values``: its parameters, alpha, theta, slope and shift as far as it has them.
+    ``size``: most entries of a table. ``values``: its parameters, alpha, theta, slope and shift as far as it has them;
+    ``slopes``: of leaky_relu, one an element, in place of alpha.
     """
 
     size: int = 1024
     values: Mapping[str, float] = field(default_factory=dict)
+    slopes: tuple[float, ...] = ()
 
     def apply(self, b: Builder, name: str, x: str, type: Fixed) -> str:
         """Add the ops that compute this function of ``x`` into format ``type``; the last is called ``name``."""
@@ -54,7 +56,8 @@ class Exact(Activation):
         if self.function == "thresholded_relu":
             return replace(self.plain(), shift=threshold(self.values["theta"], argument)).apply(b, name, x, type)
         if self.function == "leaky_relu":
-            return replace(self.plain(), slope=constant(self.values["alpha"])).apply(b, name, x, type)
+            slopes = self.slopes or (self.values["alpha"],)
+            return replace(self.plain(), slope=constant(*slopes)).apply(b, name, x, type)
         if self.function == "hard_sigmoid":
             slope, shift = (constant(self.values[key]) for key in ("slope", "shift"))
             return replace(self.plain(), slope=slope, shift=shift).apply(b, name, x, type)
@@ -84,17 +87,18 @@ def word(function: str, argument: Fixed, type: Fixed) -> Fixed:
     return Fixed(fits.width - over, fits.frac - over, fits.signed)
 
 
-def constant(value: float) -> Const:
-    """A factor in 17 bits and a sign."""
-    if value == 0:
-        return Const(np.zeros(1, np.int64), Fixed(1, 0, False))
-    frac = _CONSTANT - math.frexp(value)[1]
-    type = Fixed(_CONSTANT + (value < 0), frac, value < 0, Round.RND, Overflow.SAT)
-    raw = cast_float(value, type)
+def constant(*values: float) -> Const:
+    """A factor, or several of one format, in 17 bits and a sign."""
+    largest, signed = max(map(abs, values)), min(values) < 0
+    if largest == 0:
+        return Const(np.zeros(len(values), np.int64), Fixed(1, 0, False))
+    frac = _CONSTANT - math.frexp(largest)[1]
+    type = Fixed(_CONSTANT + signed, frac, signed, Round.RND, Overflow.SAT)
+    raws = [cast_float(value, type) for value in values]
     # 0.5 is one bit and needs no multiplier.
-    zeros = (raw & -raw).bit_length() - 1
-    raw, frac = raw >> zeros, frac - zeros
-    return Const(np.array([raw]), smallest(raw, raw, frac))
+    zeros = min((raw & -raw).bit_length() - 1 for raw in raws if raw)
+    raws, frac = [raw >> zeros for raw in raws], frac - zeros
+    return Const(np.array(raws), smallest(min(raws), max(raws), frac))
 
 
 def threshold(theta: float, argument: Fixed) -> Const:

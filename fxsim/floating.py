@@ -263,7 +263,8 @@ def _function(layer: SourceLayer, name: str) -> Callable[[Array], Array]:
         alpha = number("alpha", default=1.0)
         return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
     if name == "leaky_relu":
-        below = number("alpha")
+        slopes = layer.options.get("alpha")
+        below = np.array(slopes) if isinstance(slopes, tuple) else number("alpha")
         return lambda x: np.where(x > 0, x, below * x)
     if name == "thresholded_relu":
         theta = number("theta")

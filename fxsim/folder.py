@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -46,7 +47,8 @@ def read_text(path: Path) -> str:
             data = file.read(MOST_TEXT + 1)
         if len(data) > MOST_TEXT:
             raise FxsimError(f"{path}: is larger than {MOST_TEXT} bytes")
-        return data.decode("utf-8")
+        # Editors and shells of Windows put a byte order mark in front.
+        return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except OSError as error:
         raise FxsimError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

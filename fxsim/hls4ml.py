@@ -7,6 +7,7 @@ them is in :mod:`~fxsim.hls4ml_layers`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -50,7 +51,7 @@ _FUNCTIONS = {
     "thresholded_relu": "ParametrizedActivation",
 }
 #: Layers whose result's format hls4ml may take over from a linear activation behind them.
-_SAFE = ("Dense", "PointwiseConv1D", "Activation", "ParametrizedActivation", "HardActivation", "Softmax")
+_SAFE = ("Dense", "PointwiseConv1D", "Activation", "ParametrizedActivation", "PReLU", "HardActivation", "Softmax")
 #: Format of softmax's tables.
 _SOFTMAX_TABLE = "fixed<18,8,RND,SAT>"
 #: Variables of a cell, and of both directions of a Bidirectional.
@@ -69,19 +70,34 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
     kinds = {source.input_name: "Input"}
     for layer, shape in steps:
         kinds[layer.name] = _kind(layer, shape)
+        if layer.wrapper:
+            kinds |= dict.fromkeys((layer.wrapper, f"{layer.wrapper}_end"), "TimeDistributed")
     linears = _linears(source)
     kinds |= dict.fromkeys(linears.values(), "Activation")
-    read = Config(config, kinds)
+    read = Config(config, kinds, _aliases(source))
     input = read.layer(source.input_name).type("result")
     walk = _Walk(read, input, input)
     layers: list[Resolved] = []
     for index, (layer, shape) in enumerate(steps):
+        walk.marker(layer.wrapper)
         layers += walk.layer(layer, kinds[layer.name], shape, last=index + 1 == len(steps))
         linear = linears.get(layer.name)
         if linear and read.has(linear):
             behind = SourceLayer(linear, "activation", {"function": "linear"}, {})
             layers += walk.layer(behind, "Activation", (*shape[:-1], _int(layer, "units")), last=False)
+        walk.marker(f"{layer.wrapper}_end")
     return build(source.name, source.shape, input, layers, read.stream)
+
+
+def _aliases(source: Source) -> dict[str, str]:
+    """PyTorch's names of modules by those that hls4ml takes from the trace: ``head.0`` is ``head_0`` there."""
+    if source.framework != "pytorch":
+        return {}
+    names = {}
+    for layer in source.layers:
+        traced = re.sub(r"\W", "_", re.sub(r"(?<=[a-z])([A-Z])", r"_\1", layer.name).lower())
+        names["_" * traced[:1].isdigit() + traced] = layer.name
+    return names
 
 
 def _with_idle(source: Source) -> Source:
@@ -95,6 +111,8 @@ def _with_idle(source: Source) -> Source:
 def _linears(source: Source) -> dict[str, str]:
     """Names of the linear activations that hls4ml sees behind Dense layers of Keras 2, by the Dense layer's name."""
     names = {layer.name for layer in source.layers}
+    if source.framework != "keras":
+        return {}
     # A Dense with an activation of its own has that one behind it, and no linear one.
     own = {one.name for one, two in pairwise(source.layers) if two.name == f"{one.name}_{two.options.get('function')}"}
     dense = [layer.name for layer in source.layers if layer.kind == "dense" and layer.name not in own]
@@ -129,10 +147,10 @@ def _kind(layer: SourceLayer, shape: Shape) -> str:
             raise FxsimError(
                 f"layer {layer.name!r}: log_softmax is a function of preset exact, which hls4ml does not have"
             )
-        if layer.origin == "ReLU":
-            return "ParametrizedActivation"
+        if layer.origin in ("ReLU", "PReLU"):
+            return {"ReLU": "ParametrizedActivation", "PReLU": "PReLU"}[layer.origin]
         return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
-    if layer.kind == "dense" and len(shape) > 1:
+    if layer.kind == "dense" and len(shape) > 1 and not layer.wrapper:
         return "PointwiseConv1D"
     return _KINDS[layer.kind]
 
@@ -168,7 +186,7 @@ class _Walk:
         elif layer.kind == "activation":
             if self._removed(layer, settings, last):
                 return []
-            one = self._softmax(layer, settings) if kind == "Softmax" else self._activation(layer, settings)
+            one = self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
         elif layer.kind == "dense":
             one = self._dense(layer, settings)
         else:
@@ -177,6 +195,16 @@ class _Walk:
             self.type = self.declared = one.types["result"]
         self.auto, self.kind = auto, kind
         return [one]
+
+    def marker(self, name: str) -> None:
+        """Refuse a format of a TimeDistributed, in front of its layers or behind them, that is not the one there."""
+        if self.config.has(name):
+            settings = self.config.layer(name)
+            explicit = settings.precision("result")
+            if explicit not in (None, self.type):
+                raise FxsimError(
+                    f"{settings.where}: Precision result must be that of its input, {self.type}, not {explicit}"
+                )
 
     def _removed(self, layer: SourceLayer, settings: Settings, last: bool) -> bool:
         """Whether hls4ml removes an activation: a softmax to be skipped, or a linear one with its result's format."""
@@ -200,18 +228,20 @@ class _Walk:
             # Whatever the model's slope is.
             slope = SLOPE if function == "hard_sigmoid" else 0.5
             layer = replace(layer, options={"function": function, "slope": slope, "shift": SHIFT})
-        elif function == "thresholded_relu":
+        elif function == "thresholded_relu" or layer.origin == "PReLU":
             types["param"] = settings.precision("param") or self.declared
         elif function in ("elu", "leaky_relu"):
             types["param"] = settings.precision("param") or _constant_type(number(layer, "alpha"))
         return Resolved(layer, types, settings.table_size)
 
-    def _softmax(self, layer: SourceLayer, settings: Settings) -> Resolved:
+    def _softmax(self, layer: SourceLayer, settings: Settings, shape: Shape) -> Resolved:
         types = {name: settings.table(f"{name}_t", _SOFTMAX_TABLE) for name in ("exp_table", "inv_table", "inv_inp")}
         types |= {"result": settings.type("result"), "accum": settings.type("accum")}
         entries = min(settings.table_size, 1 << min(self.type.width, types["inv_table"].width))
         implementation: str = settings.choice("Implementation", "stable", IMPLEMENTATIONS)
-        return Resolved(layer, types, entries, implementation=implementation)
+        # hls4ml knows the axis of Keras' own Softmax layer, and of what runs at every step for itself.
+        whole = len(shape) > 1 and not (self.config.stream or layer.origin == "Softmax" or layer.wrapper)
+        return Resolved(layer, types, entries, implementation=implementation, whole=whole)
 
     def _dense(self, layer: SourceLayer, settings: Settings) -> Resolved:
         inputs, units = layer.weights["kernel"].shape

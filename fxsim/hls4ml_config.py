@@ -37,7 +37,8 @@ def _words(text: str) -> frozenset[str]:
 class Keys:
     """Keys of one class of layers beside the common ones.
 
-    ``read`` decide numbers. ``harmless`` are about building hardware, or hls4ml itself overwrites them. ``precision``
+    ``read`` decide numbers. ``harmless`` are about building hardware, or hls4ml itself overwrites them. ``only`` have
+    values that fxsim does not follow. ``precision``
     are the variables read from ``Precision``; ``unread`` are those that hls4ml writes into its configurations and
     then does not read (``table`` is read from the layer's key ``table_t`` instead).
     """
@@ -46,6 +47,7 @@ class Keys:
     harmless: frozenset[str] = frozenset()
     precision: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
 
 
 _CELL = "weight bias recurrent_weight recurrent_bias"
@@ -54,6 +56,7 @@ _RNN = Keys(
     _words("RecurrentReuseFactor Static"),
     _words(f"{_CELL} accum result"),
     _words("table"),
+    _words("Direction"),
 )
 _DENSE = Keys(_words("accum_t"), _words("ParallelizationFactor ConvImplementation"), _words("weight bias accum result"))
 
@@ -61,8 +64,8 @@ _DENSE = Keys(_words("accum_t"), _words("ParallelizationFactor ConvImplementatio
 CLASSES: dict[str, Keys] = {
     "Input": Keys(precision=_words("result")),
     "LSTM": _RNN,
-    "GRU": _RNN,
-    "SimpleRNN": replace(_RNN, harmless=_RNN.harmless | {"Direction"}),
+    "GRU": replace(_RNN, only=_words("Direction ApplyResetGate")),
+    "SimpleRNN": _RNN,
     "Bidirectional": Keys(
         _RNN.read,
         _words(
@@ -75,6 +78,7 @@ CLASSES: dict[str, Keys] = {
     "PointwiseConv1D": _DENSE,
     "Activation": Keys(_words("TableSize table_t"), frozenset(), _words("result"), _words("table param")),
     "ParametrizedActivation": Keys(_words("TableSize table_t"), frozenset(), _words("result param"), _words("table")),
+    "PReLU": Keys(_words("TableSize table_t"), frozenset(), _words("result param"), _words("table")),
     "HardActivation": Keys(_words("TableSize table_t"), frozenset(), _words("result"), _words("table slope shift")),
     "Softmax": Keys(
         _words("TableSize Implementation Skip exp_table_t inv_table_t inv_inp_t accum_t"),
@@ -83,6 +87,7 @@ CLASSES: dict[str, Keys] = {
         _words("table exp_table inv_table inv_inp"),
     ),
     "Reshape": Keys(precision=_words("result")),
+    "TimeDistributed": Keys(harmless=_words("TimeStepLoopParallelism"), precision=_words("result")),
 }
 
 #: Classes that hls4ml writes under LayerType and looks up under other names: they can only say 'auto'.
@@ -96,30 +101,37 @@ _MISNAMED = {
 
 _COMMON_READ = _words("Precision ReuseFactor Strategy")
 _COMMON_HARMLESS = _words("Trace")
+_COMMON_ONLY = _words("TargetCycles Compression")
+#: Keys of layers that hls4ml asks for by exactly these names. It takes all others in snake_case, too.
+_EXACT = _COMMON_READ | _COMMON_ONLY | {"ConvImplementation"}
 #: Keys whose other values would change numbers in ways that fxsim does not follow.
 _ONLY: dict[str, tuple[Any, ...]] = {
     "TargetCycles": (None,),
     "Compression": (False, 0, None),
     "BitExact": (False, None),
+    "Direction": ("forward",),
+    "ApplyResetGate": ("after",),
 }
 
 _MODEL_READ = _words("Precision ReuseFactor Strategy")
 _MODEL_HARMLESS = _words(
-    "BramFactor TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback "
-    "ChannelsLastConversion TransposeOutputs"
+    "BramFactor Trace TraceOutput ConvImplementation PipelineStyle PipelineInterval AllowDAFallback AllowV2Fallback "
+    "ChannelsLastConversion InputsChannelLast TransposeOutputs"
 )
 _MODEL_ONLY = _words("TargetCycles Compression BitExact")
 
 #: Keys of a whole hls4ml project, around its HLSConfig or beside Model. Backend and IOType are read.
 _PROJECT_HARMLESS = _words(
-    "OutputDir ProjectName ProjectDir Part Board ClockPeriod ClockUncertainty Version Stamp KerasModel KerasJson "
-    "KerasH5 PytorchModel InputData OutputPredictions InputShape WriterConfig AcceleratorConfig FIFO"
+    "OutputDir ProjectName ProjectDir OriginalProjectName StitchedProjectName Part XilinxPart Board ClockPeriod "
+    "ClockUncertainty Version Stamp KerasModel KerasJson KerasH5 PytorchModel OnnxModel TensorFlowModel InputData "
+    "OutputPredictions InputShape InputShapes OutputShapes WriterConfig TraceOutput FIFO"
 )
 _PROJECT_READ = {
     "Backend": ("Vivado", "Vitis", "VivadoAccelerator", "VitisAccelerator"),
     "IOType": ("io_parallel", "io_stream"),
 }
 _PROJECT_ONLY = _words("Flows Optimizers SkipOptimizers")
+_ACCELERATOR = "AcceleratorConfig"
 _SECTIONS = ("Model", "LayerType", "LayerName")
 
 
@@ -127,10 +139,12 @@ def parse(text: Any, where: str) -> Fixed | None:
     """The format that a precision names, or None for 'auto'.
 
     ``ap_int`` and ``ap_uint`` truncate toward zero: what their headers do with fractions, unlike ``ap_fixed``'s.
+    ``ac_fixed<W,I,S,Q,O>`` and ``ac_int<W,S>`` mean the same with the sign as an argument, as in hls4ml.
     """
     if isinstance(text, str) and text.strip().lower() == "auto":
         return None
     try:
+        text = _from_ac(text)
         type = Fixed.parse(text)
     except FxsimError as error:
         raise FxsimError(f"{where}: {error}") from None
@@ -138,6 +152,20 @@ def parse(text: Any, where: str) -> Fixed | None:
         raise FxsimError(f"{where}: precision {show(text)}: the width must be from 1 to {MAX_BITS}")
     integral = re.match(r"\s*(ap_)?u?int\b", text, re.IGNORECASE)
     return replace(type, round=Round.TRN_ZERO) if integral else type
+
+
+def _from_ac(text: Any) -> Any:
+    """``ac_fixed`` and ``ac_int`` by their names for Vivado and Vitis; what is neither stays as it is."""
+    match = re.fullmatch(r"\s*ac_(fixed|int)\s*<([^<>]*)>\s*", text) if isinstance(text, str) else None
+    if match is None:
+        return text
+    kind, fields = match[1], match[2].split(",")
+    place = 2 if kind == "fixed" else 1
+    sign = fields.pop(place).strip().lower() if len(fields) > place else "true"
+    if sign not in ("true", "false", "1", "0"):
+        raise FxsimError(f"precision {show(text)}: the sign must be true or false, not {show(sign)}")
+    fields[place:] = [field.strip().removeprefix("AC_") for field in fields[place:]]
+    return f"ap_{'u' * (sign in ('false', '0'))}{kind}<{','.join(fields)}>"
 
 
 @dataclass(frozen=True)
@@ -201,24 +229,29 @@ class Settings:
 class Config:
     """A checked configuration for a network whose layers have the classes ``kinds``, by name.
 
+    ``aliases``: names that layers may have in the configuration, too, with their own.
+
     Accepts what ``hls4ml.utils.config_from_keras_model`` gives, alone or as the ``HLSConfig`` of a project's
     dictionary. Raises ``FxsimError`` that names the layer and the key.
     """
 
-    def __init__(self, config: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], kinds: Mapping[str, str], aliases: Mapping[str, str] | None = None
+    ) -> None:
         self._project = _mapping(config, "the hls4ml configuration")
         self._hls = self._project
+        harmless = {*_PROJECT_READ, *_PROJECT_HARMLESS, _ACCELERATOR}
         if "HLSConfig" in self._project:
             self._hls = _mapping(self._project["HLSConfig"], "HLSConfig")
             _known(self._hls, _SECTIONS, _PROJECT_ONLY, frozenset(), "HLSConfig")
-            _known(self._project, ("HLSConfig",), frozenset(), {*_PROJECT_READ, *_PROJECT_HARMLESS}, "the project")
+            _known(self._project, ("HLSConfig",), frozenset(), harmless, "the project")
         else:
-            harmless = {*_PROJECT_READ, *_PROJECT_HARMLESS}
             _known(self._hls, _SECTIONS, _PROJECT_ONLY, harmless, "the hls4ml configuration")
         for key, legal in _PROJECT_READ.items():
             if key in self._project and self._project[key] not in legal:
                 raise FxsimError(f"{key} must be one of {', '.join(legal)}, not {show(self._project[key])}")
-        self._kinds = kinds
+        check_accelerator(self._project.get(_ACCELERATOR))
+        self._kinds, self._aliases = kinds, aliases or {}
         self._check_model()
         self._types = self._layers("LayerType")
         self._names = self._layers("LayerName")
@@ -255,9 +288,10 @@ class Config:
 
     def _layers(self, section: str) -> dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]]:
         """Values and precisions of each entry of a section, checked."""
-        found = {}
+        found: dict[str, tuple[Mapping[str, Any], dict[str, Fixed | None]]] = {}
         for name, value in _mapping({} if self._hls.get(section) is None else self._hls[section], section).items():
             if section == "LayerName":
+                name = name if name in self._kinds else self._aliases.get(name, name)
                 if name not in self._kinds:
                     raise FxsimError(f"LayerName must be one of {', '.join(self._kinds)}, not {show(name)}")
                 where, kind = f"layer {name!r}", self._kinds[name]
@@ -266,10 +300,11 @@ class Config:
                 if name not in legal:
                     raise FxsimError(f"LayerType must be one of {', '.join(legal)}, not {show(name)}")
                 where, kind = f"LayerType {name}", _MISNAMED.get(name, name)
-            values = _mapping(value, where)
             keys = CLASSES[kind]
             harmless = _COMMON_HARMLESS | keys.harmless
-            _known(values, _COMMON_READ | keys.read, _words("TargetCycles Compression"), harmless, where)
+            read, only = _COMMON_READ | keys.read, _COMMON_ONLY | keys.only
+            values = _spelled(_mapping(value, where), read | harmless | only, where)
+            _known(values, read, only, harmless, where)
             precision = self._entries(values.get("Precision"), keys, where)
             if where.startswith("LayerType") and name in _MISNAMED:
                 said = [key for key, type in precision.items() if type is not None]
@@ -320,10 +355,38 @@ def _strategy(value: Any, where: str) -> str:
     """A strategy as hls4ml spells it inside: ``ResourceUnrolled`` and ``resource_unrolled`` are one."""
     if value is None:
         return "latency"
-    name = re.sub(r"_{2,}", "_", re.sub(r"(?<!^)(?=[A-Z])", "_", value).lower()) if isinstance(value, str) else ""
+    name = _snake_case(value) if isinstance(value, str) else ""
     if name not in STRATEGIES:
         raise FxsimError(f"{where}: Strategy must be one of {', '.join(STRATEGIES.values())}, not {show(value)}")
     return name
+
+
+def _snake_case(name: str) -> str:
+    """A name as hls4ml writes it inside: ``TableSize`` is ``table_size``."""
+    return re.sub(r"_{2,}", "_", re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower())
+
+
+def _spelled(values: Mapping[str, Any], known: frozenset[str], where: str) -> dict[str, Any]:
+    """The keys of a layer by the names that they have here; of two spellings the last counts, as in hls4ml."""
+    names = {_snake_case(name): name for name in known - _EXACT}
+    spelled = {}
+    for key, value in values.items():
+        snake = _snake_case(key) if isinstance(key, str) else key
+        exact = next((name for name in _EXACT if key != name and snake == _snake_case(name)), None)
+        if exact:
+            raise FxsimError(f"{where}: key {show(key)} has no effect in hls4ml, which reads {exact}")
+        spelled[key if key in _EXACT else names.get(snake, key)] = value
+    return spelled
+
+
+def check_accelerator(config: Any) -> None:
+    """Refuse formats of an accelerator's wrapper that round once more: numbers pass through it unless it has floats."""
+    if config is None:
+        return
+    precision = _mapping(config, _ACCELERATOR).get("Precision") or {}
+    for key, value in _mapping(precision, f"{_ACCELERATOR}: Precision").items():
+        if value not in ("float", "double"):
+            raise FxsimError(f"{_ACCELERATOR}: Precision {key} must be float or double, not {show(value)}")
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -339,7 +402,7 @@ def _known(
     for key, entry in value.items():
         if key in only:
             legal = _ONLY.get(key, (None,))
-            if not any(entry is one for one in legal):
+            if not any(type(entry) is type(one) and entry == one for one in legal):
                 raise FxsimError(f"{where}: {key} must be {' or '.join(map(str, legal))}, not {show(entry)}")
         elif key not in read and key not in harmless:
             raise FxsimError(f"{where}: key {show(key)} must be one of {', '.join(sorted({*read, *only, *harmless}))}")

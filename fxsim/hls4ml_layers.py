@@ -14,6 +14,7 @@ the rule that is nearest to hls4ml's:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,7 +54,8 @@ class Resolved:
     """A layer and all that hls4ml has decided about it.
 
     ``types`` are formats by hls4ml's names without ``_t`` (``result``, ``accum``, ``forward_weight``, ``table``, ...).
-    ``strides`` gives the order of a product's sum by the name of its weights, 1 where there is none.
+    ``strides`` gives the order of a product's sum by the name of its weights, 1 where there is none. ``whole``: a
+    softmax over all elements of all steps together.
     """
 
     layer: SourceLayer
@@ -61,6 +63,7 @@ class Resolved:
     table_size: int = TABLE_SIZE
     strides: Mapping[str, int] = field(default_factory=dict)
     implementation: str = "stable"
+    whole: bool = False
 
     @property
     def where(self) -> str:
@@ -94,6 +97,8 @@ def _layer(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
     if layer.kind != "activation":
         return _recurrent(one, x)
     if layer.options["function"] == "softmax":
+        if one.whole and len(shape) > 1:
+            return _over_all_steps(one, shape, x, stream)
         return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x, stream))]
     program = cells.pointwise(_activation(one, x, stream), x, shape[-1], one.types["result"])
     return [Layer(layer.name, "activation", program)]
@@ -136,7 +141,13 @@ def _activation(one: Resolved, x: Fixed, stream: bool) -> Activation:
     if function == "elu":
         return replace(activation, alpha=_const(number(layer, "alpha"), one.types["param"]))
     if function == "leaky_relu":
-        return replace(activation, slope=_const(number(layer, "alpha"), one.types["param"]))
+        slopes = layer.options["alpha"]
+        # One an element is an array of weights.
+        several = isinstance(slopes, tuple)
+        return replace(
+            activation,
+            slope=_weights(slopes, one, "param") if several else _const(number(layer, "alpha"), one.types["param"]),
+        )
     if function == "thresholded_relu":
         return replace(activation, shift=_const(number(layer, "theta"), one.types["param"]))
     return activation
@@ -153,6 +164,12 @@ def _function(function: str, one: Resolved) -> Activation:
     if function == "hard_tanh":
         return Activation(function, None, _const(0.5, SHIFT_TYPE), _const(SHIFT, SHIFT_TYPE))
     return Activation(function)
+
+
+def _over_all_steps(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
+    """A softmax that normalises over the elements of all steps together."""
+    flat = Layer(f"{one.layer.name}_flat", "flatten", None)
+    return [flat, Layer(one.layer.name, "softmax", _softmax(one, math.prod(shape), x, stream))]
 
 
 def _softmax(one: Resolved, size: int, x: Fixed, stream: bool) -> Program:

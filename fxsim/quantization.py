@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from . import exact, hls4ml
+from .config_files import read_config
 from .errors import FxsimError, show
 from .exact_tables import check_size
-from .extras import importing
 from .fixed import Fixed
-from .folder import read_text
 from .graph import Graph
 from .hls4ml_config import table_sizes
 from .importers.source import MOVING, Source
@@ -22,7 +19,6 @@ from .importers.source import MOVING, Source
 PRESETS = ("exact", "hls4ml")
 #: Precision where none is given.
 DEFAULT = "ap_fixed<16,6>"
-_YAML = (".yml", ".yaml")
 
 
 def quantize(
@@ -94,39 +90,3 @@ def check_layers(source: Source, names: Iterable[str]) -> None:
     for name in names:
         if name not in legal:
             raise FxsimError(f"layer must be one of {', '.join(legal)}, not {show(name)}")
-
-
-def read_config(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """A configuration from a file: JSON (.json) or YAML (.yml, .yaml); raises ``FxsimError`` with one line."""
-    try:
-        file = Path(path)
-    except TypeError:
-        raise FxsimError(f"config must be a dictionary or the path of a file, not {show(path)}") from None
-    suffix = file.suffix.lower()
-    if suffix not in (".json", *_YAML):
-        raise FxsimError(f"{file}: a config must be a .json, .yml or .yaml file")
-    text = read_text(file)
-    value = _yaml(file, text) if suffix in _YAML else _json(file, text)
-    if not isinstance(value, dict):
-        raise FxsimError(f"{file}: a config must be a dictionary, not {type(value).__name__}")
-    return value
-
-
-def _json(file: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FxsimError(f"{file}: not JSON ({_line(error)})") from None
-
-
-def _yaml(file: Path, text: str) -> Any:
-    with importing(f"reading {file}"):
-        import yaml
-    try:
-        return yaml.safe_load(text)
-    except Exception as error:  # KeyError for !!bool maybe, IndexError for an empty !!int, and more
-        raise FxsimError(f"{file}: not YAML that a config can be ({_line(error)})") from None
-
-
-def _line(error: BaseException) -> str:
-    return f"{' '.join(str(error).split()) or type(error).__name__:.200}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
+import re
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace as Plain
@@ -56,6 +59,34 @@ def model(*nodes: Any, io: str = "io_parallel", **project: Any) -> Any:
     return made
 
 
+class TraceNode(Plain):
+    """A node of a trace, told apart by what it is and not by what it holds."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+class Module:
+    """A PyTorch module by its trace: a recurrent layer "rnn", what is taken of its results, and what then runs."""
+
+    def __init__(self, indices: Sequence[object], then: str = "call_function", **modules: object) -> None:
+        self.trace = [TraceNode(op="call_module", target="rnn", name="rnn", args=(), all_input_nodes=[], users={})]
+        for index in indices:
+            self.add("call_function", operator.getitem, f"getitem_{len(self.trace)}", index)
+        self.add(then, "act", "act")
+        self.modules = modules
+
+    def add(self, op: str, target: object, name: str, *more: object) -> None:
+        before = self.trace[-1]
+        self.trace.append(
+            TraceNode(op=op, target=target, name=name, args=(before, *more), all_input_nodes=[before], users={})
+        )
+        before.users[self.trace[-1]] = None
+
+    def named_modules(self) -> list[tuple[str, object]]:
+        return list(self.modules.items())
+
+
 def recorded(folder: Path) -> Any:
     """The model that hls4ml made of a reference case."""
     resolved = json.loads((folder / "resolved.json").read_text())
@@ -79,3 +110,27 @@ def _precision(recorded: dict[str, Any]) -> Any:
         return integers(recorded["width"], recorded["signed"])
     modes = recorded["rounding"], recorded["saturation"]
     return precision(recorded["width"], recorded["integer"], recorded["signed"], *modes)
+
+
+def replayed(record: dict[str, Any], **project: Any) -> Any:
+    """The model of which ``hls4ml_projects/make.py`` kept all nodes."""
+    nodes = []
+    for entry in record["nodes"]:
+        attributes = {key: _replayed(value) for key, value in entry["attributes"].items()}
+        before = entry["inputs"][0] if entry["inputs"] else ""
+        nodes.append(node(entry["name"], entry["class"], before, tuple(entry["shape"]), **attributes))
+        nodes[-1].outputs, nodes[-1].attributes.attributes = entry["outputs"], attributes
+    options = {"Model": {"ChannelsLastConversion": record["channels_last"]}}
+    return model(*nodes, io=record["io"], HLSConfig=options, **project)
+
+
+def _replayed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "precision" not in value:
+        return Plain(**{key: np.array(item) if key == "data" else item for key, item in value.items()})
+    kind, arguments = re.fullmatch(r"(u?fixed|u?int)<([^>]*)>", value["precision"]).groups()
+    parts = arguments.split(",")
+    if kind.endswith("int"):
+        return Plain(precision=integers(int(parts[0]), kind == "int"))
+    return Plain(precision=precision(int(parts[0]), int(parts[1]), kind == "fixed", *parts[2:4]))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random Keras networks with random hls4ml configurations, and hls4ml's compiled emulator of them.
 
-A case is made from its seed alone. What hls4ml 1.3.0 cannot compile, aborts on or computes wrongly is kept out by the
-rules below, each by its name; ``docs/hls4ml.md`` says what happens there:
+A case is made from its seed alone, of whatever the Keras has that is installed, 2 or 3. What hls4ml 1.3.0 cannot
+convert or compile, aborts on or computes wrongly is kept out by the rules below, each by its name, and by nothing else;
+``docs/hls4ml.md`` has a row for each:
 
 - *no simple cells*: SimpleRNN gives memory that was never written;
 - *reset after*: a GRU with ``reset_after=False`` is computed as one with True;
@@ -11,13 +12,21 @@ rules below, each by its name; ``docs/hls4ml.md`` says what happens there:
 - *hard_tanh*: does not compile;
 - *parallel Bidirectional*: it does not compile with ``io_stream``;
 - *no bias in a Bidirectional GRU*: hls4ml's reader of Keras 3 fails on it;
+- *biases in Keras 2*: its reader of Keras 2 fails on a recurrent layer without one;
+- *no softmax layer of Keras 2*: its layer Softmax does not compile;
+- *no activation of a Dense in a TimeDistributed*: it is lost; and Keras 3's TimeDistributed cannot be converted;
+- *no options of Keras 2's ReLU*: they are lost;
+- *slopes of all steps*: those of a PReLU over a sequence are the same at every step;
 - *more than one weight to unroll*: Resource_unrolled fails on a product of one weight, and does not compile where the
   reuse factor nearest to the one asked for is 1 (``aborts``);
-- *one format in an LSTM*: it compiles if its input, accumulator and result have one format;
+- *one format in an LSTM*, and in a Bidirectional LSTM that is not static: it compiles if its input, accumulator and
+  result have one format;
+- *one format in a TimeDistributed*: it compiles if its markers have the format of what they stand beside;
 - *reuse factors that abort*: the kernel of one product is chosen by another's reuse factor, and that of a Dense over a
   sequence stays as asked for, legal or not (``aborts``);
 - *no integers from fractions*: ``ap_int`` makes +1 of a number between -1/2 and 0, so inputs and tables have others;
 - *no ternary weights*: those of ``ap_int<2>`` are multiplied as -1, 0 or 1, so that -2 counts as 1;
+- *nothing behind directions of unequal units*: Keras itself counts the forward ones twice;
 - *words that softmax addresses*: table sizes are powers of two, and ``inv_inp_t`` is no narrower than the address.
 """
 
@@ -26,6 +35,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +46,7 @@ OVERFLOWS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 IN_CELLS = ("relu", "sigmoid", "tanh")
 FUNCTIONS = ("linear", "relu", "sigmoid", "tanh", "softplus", "softsign", "elu", "selu", "hard_sigmoid")
 SAMPLES = 40
+KERAS = int(version("keras").partition(".")[0])
 
 
 @dataclass
@@ -96,39 +107,57 @@ def case(seed: int) -> Case:
 
 
 def network(dice: Dice, io: str, covers: set[str]) -> Any:
-    """A Keras model: one to three recurrent layers, activations and Dense over the sequence, a tail of Dense layers."""
+    """A Keras model: up to three recurrent layers, activations and Dense over the sequence, a tail of Dense layers."""
     import keras
 
     steps, features = dice.size(2, 5), dice.size(1, 5)
     layers = [keras.Input((steps, features), name="inp")]
-    count = dice.one(1, 1, 1, 2, 2, 3)
-    sequence = dice.chance(0.3)
+    count = dice.one(0, 1, 1, 1, 2, 2, 3)
+    sequence, tail = count == 0 or dice.chance(0.3), True
     for index in range(count):
         keep = index + 1 < count or sequence
         layers.append(recurrent(dice, f"rnn{index}", keep, io, covers))
+        if "directions of unequal units" in covers:
+            # Keras counts the forward units twice for what is behind.
+            sequence, tail = keep, False
+            break
         if keep and dice.chance(0.25):
-            layers.append(dense(dice, f"seq{index}", covers, softmax=False))
+            layers.append(dense(dice, f"seq{index}", covers))
             covers.add("dense over a sequence")
         if dice.chance(0.2):
             layers.append(activation(dice, f"act{index}", covers))
         if dice.chance(0.1):
             layers.append(keras.layers.Dropout(0.5, name=f"drop{index}"))
+        if keep and KERAS == 2 and dice.chance(0.25):
+            inner = dice.one(
+                keras.layers.Dense(dice.size(2, 4), name=f"inner{index}"),
+                keras.layers.Activation(dice.one(*FUNCTIONS[1:], "softmax"), name=f"inner{index}"),
+            )
+            layers.append(keras.layers.TimeDistributed(inner, name=f"td{index}"))
+            covers.add("TimeDistributed")
     flat = not sequence
-    if sequence and dice.chance(0.6):
+    if sequence and tail and dice.chance(0.6):
         layers.append(keras.layers.Flatten(name="flat"))
         covers.add("flatten")
         flat = True
-    for index in range(dice.one(0, 1, 1, 2)):
-        layers.append(dense(dice, f"dense{index}", covers, softmax=flat))
+    for index in range(dice.one(0, 1, 1, 2) if tail else 0):
+        # hls4ml keeps apart what a layer gives and the attribute of that name.
+        name = dice.one("weight", "n_out") if index == 0 and dice.chance(0.1) else f"dense{index}"
+        layers.append(dense(dice, name, covers))
         if dice.chance(0.2):
-            layers.append(activation(dice, f"tail{index}", covers))
-    if dice.chance(0.25) and layers[-1].name != "flat":
+            layers.append(activation(dice, "activation" if index == 0 and dice.chance(0.3) else f"tail{index}", covers))
+    if tail and dice.chance(0.25) and KERAS == 3:
         layers.append(keras.layers.Softmax(name="softmax"))
-        covers.add("softmax")
+        covers.add("softmax" if flat else "softmax at every step")
+    if len(layers) == 1:
+        layers.append(activation(dice, "act", covers))
     model = keras.Sequential(layers, name="net")
     spread = dice.one(0.3, 0.6, 1.2)
     for layer in model.layers:
-        layer.set_weights([dice.rng.normal(0, spread, w.shape).astype(np.float32) for w in layer.get_weights()])
+        weights = [dice.rng.normal(0, spread, w.shape).astype(np.float32) for w in layer.get_weights()]
+        if type(layer).__name__ == "PReLU":
+            weights = [np.broadcast_to(w.reshape(-1, w.shape[-1])[0], w.shape) for w in weights]
+        layer.set_weights(weights)
     return model
 
 
@@ -136,28 +165,41 @@ def recurrent(dice: Dice, name: str, sequences: bool, io: str, covers: set[str])
     import keras
 
     kind = dice.one("LSTM", "GRU")
-    options: dict[str, Any] = {"use_bias": dice.chance(0.8), "return_sequences": sequences}
+    both = io == "io_parallel" and dice.chance(0.3)
+    covers.add(f"Bidirectional {kind}" if both else kind)
+    if sequences:
+        covers.add("return_sequences")
+    if not both:
+        return cell(dice, kind, sequences, covers, name=name)
+    if dice.chance(0.5):
+        return keras.layers.Bidirectional(cell(dice, kind, sequences, covers, both=True), name=name)
+    forward = cell(dice, kind, sequences, covers, both=True)
+    units = forward.units if dice.chance(0.7) else dice.size(1, 5)
+    backward = cell(dice, dice.one("LSTM", "GRU"), sequences, covers, both=True, go_backwards=True, units=units)
+    covers.add("directions of their own")
+    if units != forward.units:
+        covers.add("directions of unequal units")
+    return keras.layers.Bidirectional(forward, backward_layer=backward, name=name)
+
+
+def cell(dice: Dice, kind: str, sequences: bool, covers: set[str], both: bool = False, **options: Any) -> Any:
+    import keras
+
+    options |= {"use_bias": dice.chance(0.8) or KERAS == 2, "return_sequences": sequences}
     if dice.chance(0.3):
         options |= {"activation": dice.one(*IN_CELLS), "recurrent_activation": dice.one(*IN_CELLS)}
         covers.add("functions in cells")
     if kind == "GRU":
         options["reset_after"] = True
-    if sequences:
-        covers.add("return_sequences")
-    both = io == "io_parallel" and dice.chance(0.3)
-    if both and kind == "GRU":
-        options["use_bias"] = False
-    covers.add(f"Bidirectional {kind}" if both else kind)
-    make = {"LSTM": keras.layers.LSTM, "GRU": keras.layers.GRU}[kind]
-    if both:
-        return keras.layers.Bidirectional(make(dice.size(1, 5), **options), name=name)
-    return make(dice.size(1, 5), name=name, **options)
+        if both and KERAS == 3:
+            options["use_bias"] = False
+    return getattr(keras.layers, kind)(**{"units": dice.size(1, 5), **options})
 
 
-def dense(dice: Dice, name: str, covers: set[str], softmax: bool) -> Any:
+def dense(dice: Dice, name: str, covers: set[str]) -> Any:
     import keras
 
-    function = dice.one(*FUNCTIONS, *(("softmax",) * 3 if softmax else ()))
+    function = dice.one(*FUNCTIONS, *("softmax",) * 3)
     covers.add(function)
     units = dice.size(2, 5)
     return keras.layers.Dense(units, activation=function, use_bias=dice.chance(0.8), name=name)
@@ -166,15 +208,20 @@ def dense(dice: Dice, name: str, covers: set[str], softmax: bool) -> Any:
 def activation(dice: Dice, name: str, covers: set[str]) -> Any:
     import keras
 
-    kind = dice.one("ReLU", "LeakyReLU", "ELU", "Activation")
+    kind = dice.one("ReLU", "LeakyReLU", "ELU", "PReLU", "Activation", *(("ThresholdedReLU",) if KERAS == 2 else ()))
     covers.add(kind)
-    if kind == "ReLU":
-        return keras.layers.ReLU(name=name)
+    make = getattr(keras.layers, kind)
     if kind == "LeakyReLU":
-        return keras.layers.LeakyReLU(negative_slope=dice.one(0.25, 0.3, 0.7, 1.5), name=name)
+        return make(**{"negative_slope" if KERAS == 3 else "alpha": dice.one(0.25, 0.3, 0.7, 1.5)}, name=name)
     if kind == "ELU":
-        return keras.layers.ELU(alpha=dice.one(1.0, 0.5, 0.3), name=name)
-    return keras.layers.Activation(dice.one(*FUNCTIONS[1:]), name=name)
+        return make(alpha=dice.one(1.0, 0.5, 0.3), name=name)
+    if kind == "ThresholdedReLU":
+        return make(theta=dice.one(0.25, 0.3, 1.0), name=name)
+    if kind == "Activation":
+        return make(dice.one(*FUNCTIONS[1:], "softmax"), name=name)
+    if kind == "ReLU" and KERAS == 3 and dice.chance(0.5):
+        return make(negative_slope=dice.one(0.25, 0.3), name=name)
+    return make(name=name)
 
 
 # --- Configurations
@@ -216,8 +263,9 @@ def configuration(dice: Dice, model: Any, covers: set[str]) -> dict[str, Any]:
             # hls4ml reads the sections of other types under other names than it writes them.
             if section == "LayerName" or name in ("LSTM", "GRU", "Bidirectional", "Dense", "Softmax", "Activation"):
                 layer(dice, entry, covers)
-            if entry.get("Static") and "ForwardReuseFactor" not in entry and dice.chance(0.2):
-                entry["Static"] = False
+            if entry.get("Static") and dice.chance(0.2):
+                # hls4ml takes either spelling.
+                entry[dice.one("Static", "static")] = False
                 covers.add("not static")
     return config
 
@@ -238,6 +286,8 @@ def layer(dice: Dice, entry: dict[str, Any], covers: set[str]) -> None:
     if set(precision) == {"result"}:
         # Of the input, or of a Reshape, which has no arithmetic.
         precision["result"] = fractional(precision["result"])
+    if "TimeStepLoopParallelism" in entry:
+        return
     if "Implementation" in entry:
         entry["Implementation"] = dice.one("stable", "stable", "latency", "legacy", "argmax")
         covers.add(f"softmax {entry['Implementation']}")
@@ -246,7 +296,7 @@ def layer(dice: Dice, entry: dict[str, Any], covers: set[str]) -> None:
                 entry[key] = fractional(dice.precision(12, 22))
         entry["TableSize"] = dice.one(256, 1024, 1024, 4096)
     elif "TableSize" in entry:
-        entry["TableSize"] = dice.one(1024, 1024, 512, 777, 2048)
+        entry[dice.one("TableSize", "TableSize", "table_size")] = dice.one(1024, 1024, 512, 777, 2048)
         if dice.chance(0.5):
             entry["table_t"] = fractional(dice.precision(8, 20))
             covers.add("table formats")
@@ -271,12 +321,15 @@ def convert(case: Case, folder: Path | str) -> Any:
 
 def within_means(case: Case) -> Case:
     """Give each LSTM the format of its input for accumulator and result, and each softmax words it can address."""
-    for name in [layer.name for layer in case.model.layers]:
+    for name in [name for layer in case.model.layers for name in (layer.name, f"{layer.name}_end")]:
         node = convert(case, "unused").graph.get(name)
-        if node is None or node.class_name != "LSTM":
+        if node is None or not one_format(node):
             continue
         want = node.get_input_variable().type.precision
         entry = case.config.setdefault("LayerName", {}).setdefault(name, {})
+        if node.class_name == "TimeDistributed":
+            entry["Precision"] = f"ap_{want}".replace(",0>", ">")
+            continue
         plain = entry.get("Precision")
         entry["Precision"] = {"default": plain} if isinstance(plain, str) else dict(plain or {})
         entry["Precision"] |= dict.fromkeys(("accum", "result"), f"ap_{want}".replace(",0>", ">"))
@@ -295,6 +348,12 @@ def within_means(case: Case) -> Case:
         ):
             case.config.setdefault("LayerName", {}).setdefault(node.name, {})["inv_inp_t"] = "ap_fixed<18,8,RND,SAT>"
     return case
+
+
+def one_format(node: Any) -> bool:
+    """Whether the emulator of a layer compiles with one format alone."""
+    kinds = [node.get_attr(f"{side}_class_name") for side in ("forward", "backward")]
+    return node.class_name in ("LSTM", "TimeDistributed") or ("LSTM" in kinds and not node.get_attr("static"))
 
 
 def aborts(node: Any) -> bool:
@@ -322,8 +381,11 @@ def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
     Arrays are (samples, elements). It runs in a process of its own, which an assertion of its headers may end.
     """
+    inside = False  # of a TimeDistributed, where there is one step at a time
     for node in model.get_layers():
-        node.set_attr("trace", node.class_name not in ("Input", "Reshape", "Repack"))
+        marker = node.class_name == "TimeDistributed"
+        node.set_attr("trace", not (inside or marker or node.class_name in ("Input", "Reshape", "Repack")))
+        inside ^= marker
     model.config.trace_output = True
     model.write()
     folder = Path(model.config.get_output_dir())

@@ -177,7 +177,7 @@ class TestSite:
         known = set(re.findall(r'"(--[a-z][a-z-]*)"', "".join(sources)))
         others = {"--help", "--pyargs", "--dist", "--strict"}  # of any, of pytest, of mkdocs
         others |= {"--nthreads", "--nworkers"}  # of dask
-        others |= {"--design", "--plant"}  # of campaigns, which make them from names
+        others |= {"--design", "--plant", "--group"}  # of campaigns, which make them from names
         for path in [*PAGES, ROOT / "CONTRIBUTING.md"]:
             text = path.read_text(encoding="utf-8")
             options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*(?!-)\b", text)) - known - others

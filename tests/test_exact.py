@@ -33,6 +33,20 @@ PARAMETERS = {
 }
 
 
+def test_prelu_has_a_slope_for_each_element():
+    """Slopes of 17 bits beside their largest; the network's result is rounded once more."""
+    slopes = (0.3, -0.7, 0.0)
+    layer = SourceLayer("act", "activation", {"function": "leaky_relu", "alpha": slopes}, {}, "PReLU")
+    graph = exact.quantize(Source("net", "x", (4, 3), (layer,)), "ap_fixed<16,6>")
+    x = np.random.default_rng(0).integers(-4096, 4096, (50, 4, 3)) / 1024
+    want = np.where(x > 0, x, np.array(slopes) * x)
+    assert np.abs(predict(graph, x) - want).max() <= graph.output.lsb / 2 + 4 * 2.0**-17
+    for bad in ((0.3, 0.7), (0.3, 0.7, np.nan), (0.3, 0.7, "1")):
+        other = SourceLayer("act", "activation", {"function": "leaky_relu", "alpha": bad}, {}, "PReLU")
+        with pytest.raises(FxsimError):
+            exact.quantize(Source("net", "x", (4, 3), (other,)), "ap_fixed<16,6>")
+
+
 # --- Small networks
 
 

@@ -237,7 +237,8 @@ YAML = {
     "Model: !!int ''": "not YAML",  # IndexError
     "Model: !!float ''": "not YAML",
     "Model: {ReuseFactor: 0x" + "f" * 9000 + "}": "an integer of 36000 bits",  # too long to be written in decimal
-    "Model: !!python/object/apply:os.system ['touch " + CANARY + "']": "not YAML",
+    "Model: !!python/object/apply:os.system ['touch " + CANARY + "']": "Model must be a dictionary, not ['touch",
+    "Model: !!python/object/new:dict {Strategy: !!python/name:os.system ''}": "Strategy must be one of",
     "Model: {Precision: [" + "0, " * 9000 + "]}": "precision must look like",
     "Model: &a {Precision: *a}": "Model",
 }

@@ -3,7 +3,9 @@
 
 import copy
 import functools
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -234,6 +236,22 @@ def named(**layers) -> dict:
         (named(out={"Precision": "ap_fixed<1,1>"}), r"^layer 'out_softmax': the input of softmax must have at least"),
         ({"LayerType": {"InputLayer": {"Precision": {"result": A}}}}, r"^LayerType InputLayer: result has no effect"),
         ({"Model": 3}, r"^Model must be a dictionary, not 3$"),
+        (
+            named(rnn={"reuse_factor": 2}),
+            r"^layer 'rnn': key 'reuse_factor' has no effect in hls4ml, which reads ReuseFa",
+        ),
+        (named(rnn={"strategy": "x"}), r"^layer 'rnn': key 'strategy' has no effect in hls4ml, which reads Strategy$"),
+        (named(rnn={3: 4}), r"^layer 'rnn': key 3 must be one of "),
+        (named(rnn={"table_sizes": 4}), r"^layer 'rnn': key 'table_sizes' must be one of "),
+        ({"HLSConfig": {}, "ClokPeriod": 5}, r"^the project: key 'ClokPeriod' must be one of .*ClockPeriod"),
+        (
+            {"HLSConfig": {}, "AcceleratorConfig": {"Precision": {"Input": "ap_fixed<8,2>"}}},
+            r"^AcceleratorConfig: Precision Input must be float or double, not 'ap_fixed<8,2>'$",
+        ),
+        (
+            {"HLSConfig": {}, "AcceleratorConfig": {"Precision": 3}},
+            r"^AcceleratorConfig: Precision must be a dictionary",
+        ),
         ({"Model": []}, r"^Model must be a dictionary, not \[\]$"),
         ({"Model": {}, "LayerName": False}, r"^LayerName must be a dictionary, not False$"),
         (7, r"^the hls4ml configuration must be a dictionary, not 7$"),
@@ -251,6 +269,30 @@ def test_skip_is_for_the_last_layer():
     more = source(*NET.layers, dense("more", 4, 1))
     with pytest.raises(FxsimError, match=r"^layer 'out_softmax': Skip must be False for a layer that is not the last"):
         quantize(more, config)
+
+
+def snake_case(entry: dict) -> dict:
+    exact = ("Precision", "ReuseFactor", "Strategy")
+    return {key if key in exact else re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower(): entry[key] for key in entry}
+
+
+def test_keys_in_snake_case():
+    """hls4ml makes snake_case of every key of a layer that it does not ask for by its exact name."""
+    names = {name: snake_case(entry) for name, entry in FULL["LayerName"].items()}
+    assert {"table_size", "static", "trace", "skip", "implementation"} <= {
+        key for entry in names.values() for key in entry
+    }
+    assert quantize(NET, {**FULL, "LayerName": names}).digest == digest()
+
+
+def test_of_two_spellings_the_last_counts():
+    sizes = [
+        next(
+            op.table.values.shape for op in quantize(NET, named(rnn=entry)).layers[0].program if isinstance(op, Lookup)
+        )
+        for entry in ({"TableSize": 64, "table_size": 32}, {"table_size": 32, "TableSize": 64}, {"tableSize": 128})
+    ]
+    assert sizes == [(32,), (64,), (128,)]
 
 
 # --- What is inherited from where
@@ -313,6 +355,35 @@ def test_integers_truncate_toward_zero():
     graph = quantize(NET, named(late={"Precision": {"result": "ap_int<9>", "accum": "ap_uint<8>"}}))
     assert dots(graph, "late")[0].type == Fixed(8, 0, False, Round.TRN_ZERO)
     assert next(one for one in graph.layers if one.name == "late").program.type == Fixed(9, 0, True, Round.TRN_ZERO)
+
+
+@pytest.mark.parametrize(
+    ("ac", "ap"),
+    [
+        ("ac_fixed<12, 4>", "ap_fixed<12,4>"),
+        ("ac_fixed<12,4,true>", "ap_fixed<12,4>"),
+        ("ac_fixed<12,4,false,AC_RND,AC_SAT>", "ap_ufixed<12,4,AP_RND,AP_SAT>"),
+        ("ac_fixed<12,4,1,AC_RND_CONV,AC_SAT_SYM>", "ap_fixed<12,4,AP_RND_CONV,AP_SAT_SYM>"),
+        ("ac_int<9>", "ap_int<9>"),
+        ("ac_int<9, False>", "ap_uint<9>"),
+    ],
+)
+def test_formats_by_the_names_of_algorithmic_c(ac, ap):
+    given, want = (quantize(NET, named(late={"Precision": {"result": text}})) for text in (ac, ap))
+    assert given.digest == want.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ac_fixed<12,4,maybe>", "precision 'ac_fixed<12,4,maybe>': the sign must be true or false, not 'maybe'"),
+        ("ac_fixed<12>", "precision must look like "),
+        ("ac_float<12,4,3>", "precision must look like "),
+    ],
+)
+def test_formats_of_algorithmic_c_that_are_none(text, words):
+    with pytest.raises(FxsimError, match=rf"^layer 'late': Precision result: {re.escape(words)}"):
+        quantize(NET, named(late={"Precision": {"result": text}}))
 
 
 def auto(*variables: str) -> dict:
@@ -456,7 +527,7 @@ def test_selu_in_a_stream_has_its_slope_in_the_inputs_format():
 @pytest.mark.parametrize(("io", "entries"), [("io_parallel", 256), ("io_stream", 1024)])
 def test_legacy_softmax_in_a_stream_has_tables_of_1024(io, entries):
     config = {**named(act={"Implementation": "legacy", "TableSize": 256}), "IOType": io}
-    program = quantize(source(activation("act", "softmax")), config).layers[0].program
+    program = quantize(source(activation("act", "softmax")), config).layers[-1].program
     assert {op.table.values.shape for op in program if isinstance(op, Lookup)} == {(entries,)}
 
 
@@ -519,6 +590,69 @@ def test_relu_layers_of_keras_3_are_of_another_type():
     for origin, want in (("", A), ("ReLU", "ap_fixed<9,4>")):
         layer = SourceLayer("act", "activation", {"function": "relu"}, {}, origin)
         assert str(quantize(source(layer), types).output) == want
+
+
+# --- Layers of Keras 2 and PyTorch
+
+
+def test_prelu_has_a_slope_for_each_element():
+    slopes = activation("act", "leaky_relu", alpha=(0.25, -0.5, 1.5))
+    net = source(replace(slopes, origin="PReLU"))
+    x = np.random.default_rng(0).integers(-999, 999, (6, STEPS, FEATURES)) / 64
+    fine = quantize(net, named(act={"Precision": {"result": "ap_fixed<24,12>", "param": "ap_fixed<8,3>"}}))
+    assert np.array_equal(predict(fine, x), np.where(x > 0, x, np.array([0.25, -0.5, 1.5]) * x))
+    coarse = quantize(net, named(act={"Precision": {"result": "ap_fixed<24,12>", "param": "ap_fixed<3,2>"}}))
+    assert np.array_equal(predict(coarse, x), np.where(x > 0, x, np.array([0.0, -0.5, 1.5]) * x))
+    # Its class is one of its own, and a parameter left to hls4ml has the format of the input.
+    auto = quantize(net, {"LayerType": {"PReLU": {"Precision": {"param": "auto", "result": A}}}})
+    assert (auto.layers[0].program["y_slope"].type, str(auto.output)) == (Fixed(16, 10), A)
+
+
+def test_layers_at_every_step():
+    """hls4ml has them between two markers, whose format must be that of the data."""
+    inner = [dense("inner", FEATURES, 2), activation("inner_relu", "relu")]
+    net = source(*(replace(layer, wrapper="td") for layer in inner))
+    plain = quantize(net, {})
+    assert [layer.name for layer in plain.layers] == ["inner", "inner_relu"]
+    # It is a Dense, and no convolution.
+    assert dots(quantize(net, {"LayerType": {"Dense": {"Precision": B}}}), "inner")[0].type == Fixed.parse(B)
+    for name in ("td", "td_end"):
+        kept = named(**{name: {"Precision": {"result": "auto"}, "TimeStepLoopParallelism": "Off"}})
+        assert quantize(net, kept).digest == plain.digest
+        assert quantize(net, named(**{name: {"Precision": "ap_fixed<16,6>"}})).digest == plain.digest
+        with pytest.raises(
+            FxsimError, match=rf"^layer '{name}': Precision result must be that of its input, .*, not ap"
+        ):
+            quantize(net, named(**{name: {"Precision": B}}))
+
+
+@pytest.mark.parametrize(
+    ("layer", "io", "kinds"),
+    [
+        ({}, "io_parallel", ["flatten", "softmax"]),
+        ({}, "io_stream", ["softmax"]),
+        ({"origin": "Softmax"}, "io_parallel", ["softmax"]),
+        ({"wrapper": "td"}, "io_parallel", ["softmax"]),
+    ],
+)
+def test_softmax_over_all_steps_where_hls4ml_does_not_know_the_axis(layer, io, kinds):
+    graph = quantize(source(replace(activation("act", "softmax"), **layer)), {"IOType": io})
+    assert [one.kind for one in graph.layers] == kinds
+    assert graph.layers[-1].program.elements == (FEATURES if len(kinds) == 1 else STEPS * FEATURES)
+
+
+def test_modules_of_pytorch_have_the_names_of_hls4mls_trace():
+    def net(*names: str, **options) -> Source:
+        return replace(source(*(dense(name, FEATURES, FEATURES) for name in names)), **options)
+
+    modules = ("head.0", "head.fcOut", "0", "plain")
+    config = named(head_0={"Precision": B}, head_fc_out={"Precision": C}, _0={"Precision": D}, plain={"Precision": E})
+    graph = quantize(net(*modules, framework="pytorch"), config)
+    assert [str(dots(graph, name)[0].type) for name in modules] == [B, C, D, E]
+    own = quantize(net(*modules, framework="pytorch"), named(**{"head.0": {"Precision": B}}))
+    assert str(dots(own, "head.0")[0].type) == B
+    with pytest.raises(FxsimError, match=r"^LayerName must be one of inp, head\.0, head\.0_linear, not 'head_0'$"):
+        quantize(net("head.0"), named(head_0={"Precision": B}))
 
 
 # --- Weights

@@ -392,6 +392,37 @@ def test_activations(config: dict[str, Any], generation: int, options: tuple[str
     assert (found.kind, found.options) == ("activation", {"function": options[0], **options[1]})
 
 
+@pytest.mark.parametrize("generation", [2, 3])
+def test_prelu(generation: int) -> None:
+    """A slope for each feature; of a sequence, the same at every step."""
+    slopes = np.array([0.25, -0.5, 1.0], np.float32)
+    want = {"function": "leaky_relu", "alpha": (0.25, -0.5, 1.0)}
+    options: dict[str, Any] = {"alpha_initializer": {}, "alpha_regularizer": None, "alpha_constraint": None}
+    for shape, axes, stored in (
+        ((3,), None, slopes),
+        ((5, 3), [1], slopes[None]),
+        ((5, 3), None, np.tile(slopes, (5, 1))),
+        ((5, 3), [1, 2], np.array([[0.25]], np.float32)),
+    ):
+        config = sequential(layer("PReLU", "a", shared_axes=axes, **options), shape=shape)
+        (found,) = live(config, generation, a=[stored]).layers
+        assert (found.kind, found.origin) == ("activation", "PReLU")
+        assert found.options == (want if stored.size > 1 else {**want, "alpha": (0.25,) * 3})
+    uneven = np.arange(15, dtype=np.float32).reshape(5, 3)
+    config = sequential(layer("PReLU", "a", shared_axes=None), shape=(5, 3))
+    refused("layer 'a' (PReLU): its alpha must be the same at every step, as with shared_axes=[1]", config, a=[uneven])
+    for axes in ([0], [3], "1", [True]):
+        config = sequential(layer("PReLU", "a", shared_axes=axes), shape=(5, 3))
+        message = f"option 'shared_axes' must be None or a list of axes from 1 to 2, not {axes!r}"
+        refused(f"layer 'a' (PReLU): {message}", config, a=[slopes])
+
+
+def test_layers_remember_their_time_distributed() -> None:
+    inner = layer("TimeDistributed", "td", layer=dense(activation="relu"))
+    found = live(sequential(inner, shape=(5, 2)), td=dense_weights()).layers
+    assert [(one.name, one.wrapper) for one in found] == [("dense", "td"), ("dense_relu", "td")]
+
+
 @pytest.mark.parametrize(("generation", "slope"), [(2, 0.2), (3, 1 / 6)])
 def test_recurrent_hard_sigmoid(generation: int, slope: float) -> None:
     config = sequential(lstm(recurrent_activation="hard_sigmoid"))

@@ -356,6 +356,7 @@ COMPLETE: dict[str, tuple[dict[str, Any], list[np.ndarray]]] = {
     "LeakyReLU": (layer("LeakyReLU", "x", alpha=0.5), []),
     "ThresholdedReLU": (layer("ThresholdedReLU", "x", theta=0.5), []),
     "ELU": (layer("ELU", "x", alpha=0.5), []),
+    "PReLU": (layer("PReLU", "x", shared_axes=[1]), [ramp(1, 3)]),
     "Softmax": (layer("Softmax", "x", axis=-1), []),
     "Flatten": (layer("Flatten", "x"), []),
     "Reshape": (layer("Reshape", "x", target_shape=[-1]), []),
@@ -365,7 +366,7 @@ COMPLETE: dict[str, tuple[dict[str, Any], list[np.ndarray]]] = {
     )},
 }  # fmt: skip
 #: Options that may be missing, because some version of Keras does not write them.
-OPTIONAL = {"go_backwards", "backward_layer", "reset_after", "negative_slope", "alpha"}
+OPTIONAL = {"go_backwards", "backward_layer", "reset_after", "negative_slope", "alpha", "shared_axes"}
 #: Those of every layer.
 COMMON = {"name", "dtype", "batch_input_shape", "batch_shape", "input_shape"}
 

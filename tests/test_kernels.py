@@ -273,6 +273,7 @@ FUNCTIONS = {
     ),
     "hard_tanh": Activation("hard_tanh", None, scalar(2, Fixed(2, 2, False)), scalar(2, Fixed(2, 2, False))),
     "leaky_relu": Activation("leaky_relu", None, scalar(77, Fixed(8, 8, False))),
+    "prelu": Activation("leaky_relu", None, Const(np.array([77, -90]), Fixed(8, 6))),
     "thresholded_relu": Activation("thresholded_relu", shift=scalar(33, Fixed(8, 5))),
     "elu": Activation("elu", tabled("elu").table, alpha=scalar(3, Fixed(3, 1, False))),
     "selu": Activation("selu", tabled("selu").table, slope=scalar(34429, Fixed(16, 15, False))),

@@ -138,6 +138,67 @@ def test_modules_and_tensors():
     assert from_pytorch(Module(), (STEPS, FEATURES), TAIL) == from_pytorch(whole(), (STEPS, FEATURES), TAIL)
 
 
+class Functions:
+    """A model of functions alone, as modules with their parameters."""
+
+    def __init__(self, **modules):
+        self.modules = {f"act.{name}": type(kind, (), options)() for name, (kind, options) in modules.items()}
+
+    def state_dict(self):
+        return {}
+
+    def named_modules(self):
+        return [("", self), *self.modules.items()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "want"),
+    [
+        ("ReLU", {"inplace": False}, {"function": "relu"}),
+        ("LeakyReLU", {"negative_slope": 0.3}, {"function": "leaky_relu", "alpha": 0.3}),
+        ("ELU", {"alpha": 2}, {"function": "elu", "alpha": 2.0}),
+        ("Threshold", {"threshold": 0.5, "value": 0}, {"function": "thresholded_relu", "theta": 0.5}),
+        ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}, {"function": "hard_tanh"}),
+        ("Softmax", {"dim": 2}, {"function": "softmax"}),
+        ("Softmax", {"dim": -1}, {"function": "softmax"}),
+        ("Identity", {}, {"function": "linear"}),
+    ],
+)
+def test_functions_have_the_parameters_of_their_modules(kind, options, want):
+    (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).layers
+    assert (layer.name, layer.options) == ("act.f", want)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("Threshold", {"threshold": 0.5, "value": 0.1}, r"^layer 'act.f': value must be 0, not 0.1$"),
+        ("Hardtanh", {"min_val": -2.0, "max_val": 1.0}, r"^layer 'act.f': min_val must be -1, not -2.0$"),
+        ("Softplus", {"beta": 2}, r"^layer 'act.f': beta must be 1, not 2$"),
+        ("Softmax", {"dim": 1}, r"^layer 'act.f': dim must be -1, not 1$"),
+        ("GELU", {}, r"^layer 'act.f' must have weights in the model or be one of last, "),
+    ],
+)
+def test_parameters_of_modules_that_are_refused(kind, options, message):
+    with pytest.raises(ModelError, match=message):
+        from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"])
+
+
+def test_prelu():
+    """One slope for all elements, or one for each of a vector."""
+    x = np.random.default_rng(0).normal(0, 1, (5, 3))
+    for slopes in (np.array([0.25]), np.array([0.25, -1.0, 2.0])):
+        source = from_pytorch({"act.weight": slopes}, (3,), ["act"])
+        assert np.array_equal(fxsim.predict_float(source, x), np.where(x > 0, x, slopes * x))
+    sequence = from_pytorch({"act.weight": np.array([0.25])}, (2, 3), ["act"])
+    assert np.array_equal(fxsim.predict_float(sequence, x[None, :2]), np.where(x > 0, x, x / 4)[None, :2])
+    # PyTorch counts along the axis behind the batch, which is that of the steps.
+    with pytest.raises(ModelError, match=r"^weights 'act.weight' must have shape \(1,\), not \(3,\)$"):
+        from_pytorch({"act.weight": np.ones(3)}, (2, 3), ["act"])
+    with pytest.raises(ModelError, match=r"^weights 'act.weight' must have shape \(3,\), not \(2,\)$"):
+        from_pytorch({"act.weight": np.ones(2)}, (3,), ["act"])
+
+
 @pytest.mark.parametrize(
     ("change", "shape", "layers", "message"),
     [

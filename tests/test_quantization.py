@@ -139,7 +139,10 @@ def test_refuses_files(tmp_path, monkeypatch):
         with refused(f'yaml is not installed; reading {path} needs: pip install "pyyaml>=6"'):
             read_config(path)
     pytest.importorskip("yaml")
-    for text in ("a: [1", "!!python/object/apply:os.system ['true']", "a: 2026-99-99"):
+    path.write_text("!!python/object/apply:os.system ['true']")
+    with refused(f"{path}: a config must be a dictionary, not list"):
+        read_config(path)
+    for text in ("a: [1", "a: 2026-99-99"):
         path.write_text(text)
         with pytest.raises(FxsimError, match=rf"^{re.escape(str(path))}: not YAML that a config can be \([^\n]+\)$"):
             read_config(path)

@@ -176,6 +176,7 @@ ACTIVATIONS = {
     "hard_sigmoid": Activation("hard_sigmoid", slope=SLOPE, shift=SHIFT),
     "hard_tanh": Activation("hard_tanh", slope=SLOPE, shift=SHIFT),
     "leaky_relu": Activation("leaky_relu", slope=scalar(0.3, Fixed(8, 9, False))),
+    "prelu": Activation("leaky_relu", slope=Const(np.array([77, -90, 0, 127, 1]), Fixed(8, 6))),
     "thresholded_relu": Activation("thresholded_relu", shift=scalar(1.5, Fixed(6, 3))),
     "elu": Activation("elu", ramp("elu", 40, -39, 3, Fixed(10, 8)), alpha=scalar(0.7, Fixed(6, 5))),
     "selu": Activation("selu", ramp("selu", 40, -39, 3, Fixed(10, 8)), slope=scalar(1.05, Fixed(16, 15, False))),

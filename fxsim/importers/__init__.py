@@ -48,13 +48,15 @@ def from_pytorch(
     """Take the weights of a PyTorch model and the order of its layers, which stands in no file.
 
     `model` is a module or its `state_dict()`; `shape` the input's, (steps, features) or (features,). `layers` names, in
-    order, each module with weights (LSTM, GRU, RNN of any depth, one or both directions; Linear), each activation
-    function ("relu", or "name: relu" to name the layer), and what happens to a sequence: "last" (`y[:, -1]`), "state"
-    (the final hidden states, of both directions side by side) or "flatten". An RNN is written "name: tanh" or "name:
-    relu". Raises ModelError if a layer has no weights, or weights are of no layer.
+    order, each module with weights (LSTM, GRU, RNN of any depth, one or both directions; Linear, PReLU), each
+    activation function ("relu", or "name: relu" to name the layer; of a module, by its name with its parameters), and
+    what happens to a sequence: "last" (`y[:, -1]`), "state" (the final hidden states, of both directions side by side)
+    or "flatten". An RNN is written "name: tanh" or "name: relu". Raises ModelError if a layer has no weights, or
+    weights are of no layer.
     """
     from fxsim.importers.pytorch import source_from_state
 
-    return source_from_state(
-        model.state_dict() if hasattr(model, "state_dict") else model, shape, layers, name, input_name
-    )
+    if not hasattr(model, "state_dict"):
+        return source_from_state(model, shape, layers, name, input_name)
+    modules = dict(model.named_modules()) if hasattr(model, "named_modules") else {}
+    return source_from_state(model.state_dict(), shape, layers, name, input_name, modules)

@@ -41,7 +41,7 @@ def source_from_contents(contents: Contents, steps: int | None = None) -> Source
             idle.append((len(layers), names.of(entry, planned.idle)))
         weights = {want.key: value for want, value in zip(planned.expected, values, strict=True)}
         for layer in planned.build(weights):
-            layers.append(replace(layer, name=names.of(entry, layer.name)))
+            layers.append(replace(layer, name=names.of(entry, layer.name), wrapper=planned.wrapper))
     if not layers:
         raise ModelError("the model has no layer that computes anything")
     return Source(model.name, name, start, tuple(layers), tuple(idle))
@@ -187,7 +187,7 @@ class _Walk:
         options = Options(entry.class_name, entry.label, entry.config)
         if entry.class_name == "TimeDistributed":
             return self._time_distributed(entry, options, weights, shape)
-        planned = plan(options, shape, self.generation)
+        planned = replace(plan(options, shape, self.generation), wrapper=inside.name if inside is not None else "")
         self._note(options)
         self.planned.append((entry, planned))
         return replace(weights, expected=planned.expected), planned.shape
@@ -209,7 +209,7 @@ class _Walk:
             model = LayerWeights(inner.class_name, inner.name, (), inner.label, inner.trainable, tuple(needs))
             return replace(weights, wrapped=model), (*shape[:-1], *result)
         inside = Options(inner.class_name, inner.name, inner.config, options)
-        planned = plan(inside, shape[-1:], self.generation)
+        planned = replace(plan(inside, shape[-1:], self.generation), wrapper=options.name)
         self._note(options)
         self.planned.append((entry, planned))
         expected = tuple(replace(want, group="layer") for want in planned.expected)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import show
+from fxsim.errors import ModelError, show
 from fxsim.importers.keras_cells import Cell, cell, stacked
 from fxsim.importers.keras_chain import Entry
 from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function, inner
@@ -32,6 +32,7 @@ class Planned:
     expected: tuple[Expected, ...] = ()
     build: Callable[[Weights], list[SourceLayer]] = field(default=lambda weights: [])
     idle: str = ""  #: name of a layer that Keras 3 keeps in a model though it does nothing at inference
+    wrapper: str = ""  #: name of the TimeDistributed around it
 
 
 def plan(options: Options, shape: Shape, generation: int) -> Planned:
@@ -47,10 +48,29 @@ def _activation(options: Options, shape: Shape, generation: int) -> Planned:
         read = function(options, "activation", generation)
     else:
         read = ACTIVATION_LAYERS[options.class_name](options, len(shape))
-    # hls4ml reads Keras 3's ReLU layer as one with a threshold.
-    origin = "ReLU" if options.class_name == "ReLU" and generation == 3 else ""
-    layer = SourceLayer(options.name, "activation", read, {}, origin)
+    # hls4ml reads Keras 3's layer ReLU as one with a threshold, and knows the axis of no softmax but the layer's.
+    of_its_own = options.class_name == "Softmax" or (options.class_name == "ReLU" and generation == 3)
+    layer = SourceLayer(options.name, "activation", read, {}, options.class_name if of_its_own else "")
     return Planned(shape, build=lambda weights: [layer])
+
+
+def _prelu(options: Options, shape: Shape, generation: int) -> Planned:
+    """A leaky_relu with a slope for each feature, which must be the same at every step."""
+    axes = options.get("shared_axes", None) if "shared_axes" in options else None
+    shared = axes if isinstance(axes, list) else [] if axes is None else None
+    if shared is None or any(type(axis) is not int or not 1 <= axis <= len(shape) for axis in shared):
+        options.refuse("shared_axes", axes, f"None or a list of axes from 1 to {len(shape)}")
+        return Planned(shape)
+    stored = tuple(1 if axis in shared else size for axis, size in enumerate(shape, start=1))
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        slopes = np.broadcast_to(weights["alpha"], shape).reshape(-1, shape[-1])
+        if np.any(slopes != slopes[0]):
+            raise ModelError(f"{options.where}: its alpha must be the same at every step, as with shared_axes=[1]")
+        read = {"function": "leaky_relu", "alpha": tuple(slopes[0].tolist())}
+        return [SourceLayer(options.name, "activation", read, {}, "PReLU")]
+
+    return Planned(shape, (Expected("alpha", (stored,), 0),), build)
 
 
 def _dense(options: Options, shape: Shape, generation: int) -> Planned:
@@ -241,11 +261,12 @@ def _nothing(options: Options, shape: Shape, generation: int) -> Planned:
 
 
 #: Layers that TimeDistributed may have inside: on one step they do what they do on a sequence.
-PER_STEP = ("Dense", "Activation", *ACTIVATION_LAYERS, *_NOTHING)
+PER_STEP = ("Dense", "Activation", "PReLU", *ACTIVATION_LAYERS, *_NOTHING)
 _PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
     **dict.fromkeys(_CELLS, _recurrent),
     **dict.fromkeys(("Activation", *ACTIVATION_LAYERS), _activation),
     **dict.fromkeys(_NOTHING, _nothing),
+    "PReLU": _prelu,
     "RNN": _rnn,
     "Flatten": _flatten,
     "Reshape": _reshape,

@@ -118,6 +118,7 @@ LAYERS: dict[str, LayerSpec] = {
     "LeakyReLU": LayerSpec(words("alpha negative_slope")),
     "ThresholdedReLU": LayerSpec(words("theta")),
     "ELU": LayerSpec(words("alpha")),
+    "PReLU": LayerSpec(words("shared_axes"), words("alpha_initializer alpha_regularizer alpha_constraint")),
     "Softmax": LayerSpec(words("axis")),
     "Flatten": LayerSpec(only={"data_format": ("channels_last", None)}),
     "Reshape": LayerSpec(words("target_shape")),

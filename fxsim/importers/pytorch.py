@@ -33,17 +33,38 @@ FUNCTIONS: dict[str, dict[str, object]] = {
     "leaky_relu": {"alpha": 0.01},
     "hard_sigmoid": {"slope": 1 / 6, "shift": 0.5},
 }
+#: Modules that are a function, with the names of their parameters here by their own, and what others must be.
+MODULES: dict[str, tuple[str, dict[str, str], dict[str, tuple[object, ...]]]] = {
+    "ReLU": ("relu", {}, {}),
+    "Sigmoid": ("sigmoid", {}, {}),
+    "Tanh": ("tanh", {}, {}),
+    "LeakyReLU": ("leaky_relu", {"negative_slope": "alpha"}, {}),
+    "ELU": ("elu", {"alpha": "alpha"}, {}),
+    "SELU": ("selu", {}, {}),
+    "Softplus": ("softplus", {}, {"beta": (1, 1.0)}),
+    "Softsign": ("softsign", {}, {}),
+    "Threshold": ("thresholded_relu", {"threshold": "theta"}, {"value": (0, 0.0)}),
+    "Hardsigmoid": ("hard_sigmoid", {}, {}),
+    "Hardtanh": ("hard_tanh", {}, {"min_val": (-1, -1.0), "max_val": (1, 1.0)}),
+    "Softmax": ("softmax", {}, {"dim": (-1,)}),
+    "Identity": ("linear", {}, {}),
+}
 _CELLS = {4: "lstm", 3: "gru", 1: "simple_rnn"}
 _SUFFIXES = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias", "bias_hh": "recurrent_bias"}
 _STEPS = ("last", "state", "flatten")
 
 
 def source_from_state(
-    state: Mapping[str, Any], shape: Sequence[int], layers: Sequence[str], name: str, input_name: str
+    state: Mapping[str, Any],
+    shape: Sequence[int],
+    layers: Sequence[str],
+    name: str,
+    input_name: str,
+    modules: Mapping[str, Any] | None = None,
 ) -> Source:
-    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says."""
+    """The network of these layers, as :func:`fxsim.importers.from_pytorch` says, by modules with their parameters."""
     size = sizes(shape, "shape", MAX_AXIS, ModelError)
-    walk = _Walk({key: _array(key, value) for key, value in state.items()}, size)
+    walk = _Walk({key: _array(key, value) for key, value in state.items()}, size, modules or {})
     for entry in layers:
         walk.entry(entry)
     if not walk.layers:
@@ -55,7 +76,7 @@ def source_from_state(
     for one in names:
         if names.count(one) > 1:
             raise ModelError(f"two layers are named {show(one)}; give one a name of its own, as in 'name: relu'")
-    return Source(name, input_name, size, tuple(walk.layers))
+    return Source(name, input_name, size, tuple(walk.layers), framework="pytorch")
 
 
 def _array(key: str, value: Any) -> Array:
@@ -74,8 +95,8 @@ def _array(key: str, value: Any) -> Array:
 class _Walk:
     """Builds layers in order; ``shape`` is of what flows from one to the next."""
 
-    def __init__(self, state: Mapping[str, Array], shape: Shape) -> None:
-        self.state, self.shape = state, shape
+    def __init__(self, state: Mapping[str, Array], shape: Shape, modules: Mapping[str, Any]) -> None:
+        self.state, self.shape, self.modules = state, shape, modules
         self.used: set[str] = set()
         self.layers: list[SourceLayer] = []
 
@@ -89,7 +110,9 @@ class _Walk:
         elif f"{name}.weight_ih_l0" in self.state:
             self._recurrent(name, function)
         elif f"{name}.weight" in self.state and not function:
-            self._linear(name)
+            (self._prelu if self.state[f"{name}.weight"].ndim == 1 else self._linear)(name)
+        elif not function and type(self.modules.get(name)).__name__ in MODULES:
+            self._module(name, self.modules[name])
         elif (function or name) in FUNCTIONS:
             self._function(name, function or name)
         else:
@@ -118,10 +141,22 @@ class _Walk:
         self.layers[-1] = SourceLayer(before.name, before.kind, options, before.weights)
         self.shape = self.shape[1:]
 
-    def _function(self, name: str, function: str) -> None:
+    def _module(self, name: str, module: Any) -> None:
+        """A module without weights, whose parameters are its attributes."""
+        function, parameters, others = MODULES[type(module).__name__]
+        for key, legal in others.items():
+            value = getattr(module, key)
+            # The last axis may be counted from the front.
+            if value not in (*legal, *((len(self.shape),) if key == "dim" else ())):
+                raise ModelError(f"layer {show(name)}: {key} must be {legal[0]}, not {show(value)}")
+        read = {own: float(getattr(module, key)) for key, own in parameters.items()}
+        self._function(name, function, **read)
+
+    def _function(self, name: str, function: str, **parameters: object) -> None:
         names = {layer.name for layer in self.layers}
         behind = next(n for n in (name, *(f"{name}_{k}" for k in range(1, len(names) + 2))) if n not in names)
-        self.layers.append(SourceLayer(behind, "activation", {"function": function, **FUNCTIONS[function]}, {}))
+        options = {"function": function, **FUNCTIONS.get(function, {}), **parameters}
+        self.layers.append(SourceLayer(behind, "activation", options, {}))
 
     def _weights(self, key: str, shape: Shape) -> Array:
         if key not in self.state:
@@ -139,6 +174,20 @@ class _Walk:
         weights = {"kernel": kernel.T, "bias": bias}
         self.layers.append(SourceLayer(name, "dense", {"units": units, "use_bias": biased}, weights))
         self.shape = (*self.shape[:-1], units)
+
+    def _prelu(self, name: str) -> None:
+        """A module with one vector of weights: leaky_relu with a slope for all elements, or one for each.
+
+        PyTorch counts the slopes along the axis behind the batch, which in a sequence is that of the steps.
+        """
+        legal = [(1,), (self.shape[0],)] if len(self.shape) == 1 else [(1,)]
+        slopes = self.state[f"{name}.weight"]
+        if slopes.shape not in legal:
+            raise ModelError(f"weights {show(f'{name}.weight')} must have shape {legal[-1]}, not {slopes.shape}")
+        self.used.add(f"{name}.weight")
+        alpha = tuple(np.broadcast_to(slopes, self.shape[-1:]).tolist())
+        function = {"function": "leaky_relu", "alpha": alpha}
+        self.layers.append(SourceLayer(name, "activation", function, {}, "PReLU"))
 
     def _recurrent(self, name: str, function: str) -> None:
         """An LSTM, GRU or RNN module with all its layers and directions, told apart by their numbers of gates."""

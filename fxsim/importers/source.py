@@ -24,7 +24,8 @@ __all__ = ["KINDS", "MOVING", "Source", "SourceLayer"]
 #: simple_rnn    units activation return_sequences use_bias                     kernel, recurrent_kernel, bias
 #: bidirectional merge_mode return_sequences forward backward (SourceLayers)    none
 #: dense         units use_bias                                                 kernel (n, u), bias (u,)
-#: activation    function and its parameters: alpha, theta, or slope and shift  none
+#: activation    function and its parameters: alpha (PReLU: one an element),    none
+#:               theta, or slope and shift
 #: flatten       none                                                           none
 #: reshape       steps                                                          none
 #: ============= ============================================================== ====================================
@@ -40,7 +41,8 @@ MOVING = ("flatten", "reshape")
 class SourceLayer:
     """One layer; `weights` are float64 and read-only, exactly the stored values.
 
-    `origin` is the framework's class of the layer where other tools treat it unlike others of its kind.
+    `origin` is the framework's class of the layer where other tools treat it unlike others of its kind; `wrapper` the
+    name of the TimeDistributed around it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class SourceLayer:
     options: Mapping[str, object]
     weights: Mapping[str, NDArray[np.float64]]
     origin: str = ""
+    wrapper: str = ""
 
     def __repr__(self) -> str:
         weights = ", ".join(f"{name} {value.shape}" for name, value in self.weights.items())
@@ -58,7 +61,8 @@ class SourceLayer:
         if not isinstance(other, SourceLayer):
             return NotImplemented
         return (
-            (self.name, self.kind, self.options, self.origin) == (other.name, other.kind, other.options, other.origin)
+            (self.name, self.kind, self.options) == (other.name, other.kind, other.options)
+            and (self.origin, self.wrapper) == (other.origin, other.wrapper)
             and self.weights.keys() == other.weights.keys()
             and all(np.array_equal(value, other.weights[key]) for key, value in self.weights.items())
         )
@@ -71,7 +75,8 @@ class Source:
     """A float network that is one chain of layers.
 
     `shape` is the input's, without the batch: (steps, features) or (features,). `idle` names layers that do nothing at
-    inference, each with the number of layers before it; other tools may round there.
+    inference, each with the number of layers before it; other tools may round there. `framework` is keras or pytorch,
+    whose names of layers other tools write in their own ways.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Source:
     shape: tuple[int, ...]
     layers: tuple[SourceLayer, ...]
     idle: tuple[tuple[int, str], ...] = ()
+    framework: str = "keras"
 
     def __repr__(self) -> str:
         layers = [*(f"{layer.name} ({layer.kind})" for layer in self.layers[:8]), *(["..."] * (len(self.layers) > 8))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python tests/campaigns mutants|buffers|plants|gates|coverage|soak``: see docs/verification.md."""
+"""``python tests/campaigns mutants|buffers|plants|gates|coverage|soak|hls4ml``: see docs/verification.md."""
 
 import sys
 from pathlib import Path

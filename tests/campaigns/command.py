@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python tests/campaigns mutants|buffers|plants|gates|coverage|soak``: see docs/verification.md."""
+"""``python tests/campaigns mutants|buffers|plants|gates|coverage|soak|hls4ml``: see docs/verification.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from campaigns import buffers, coverage, gates, mutants, plants, report, soak
+from campaigns import buffers, coverage, gates, hls4ml_tests, mutants, plants, report, soak
 from campaigns.designs import BUFFERED, DESIGNS
 from fxsim.errors import FxsimError
 from testbenches.errors import CheckError
@@ -21,6 +21,7 @@ CAMPAIGNS: dict[str, Any] = {
     "gates": gates,
     "coverage": coverage,
     "soak": soak,
+    "hls4ml": hls4ml_tests,
 }
 REPORTS = Path(__file__).resolve().parent / "reports"
 
@@ -43,12 +44,14 @@ def main(arguments: list[str] | None = None) -> int:
         "gates": "the netlist of Yosys for Xilinx through the regression",
         "coverage": "lines and toggles of the Verilog under the regression",
         "soak": "a million sequences of the top tagging networks with random stalls",
+        "hls4ml": "hls4ml's own tests with fxsim beside them",
     }
     for verb, text in help.items():
         one = verbs.add_parser(verb, help=text)
-        others = {"soak": soak.NETWORKS, "gates": gates.NAMES, "plants": plants.PLANTS, "buffers": BUFFERED}
+        others = {"soak": soak.NETWORKS, "gates": gates.NAMES, "plants": plants.PLANTS, "buffers": BUFFERED,
+                  "hls4ml": hls4ml_tests.GROUPS}  # fmt: skip
         choices = tuple(others.get(verb, DESIGNS))
-        which = "plant" if verb == "plants" else "design"
+        which = {"plants": "plant", "hls4ml": "group"}.get(verb, "design")
         one.add_argument(
             f"--{which}", dest="which", nargs="+", choices=choices, default=choices, metavar=which.upper(),
             help=f"which of {', '.join(choices)}; all by default",
@@ -72,6 +75,15 @@ def main(arguments: list[str] | None = None) -> int:
             text = "folder with models/toptag; without it the weights of the networks are seeded"
             one.add_argument("--shared", type=Path, help=text)
             one.add_argument("--chunk", type=_positive, default=20_000, help="sequences made and run at a time")
+        if verb == "hls4ml":
+            one.add_argument("--tests", type=Path, required=True, help="test/pytest of hls4ml's source distribution")
+            one.add_argument(
+                "--python", type=Path, required=True, help="Python of an environment with hls4ml and the group's Keras"
+            )
+            one.add_argument("--answers", type=Path, required=True, help="keeps the emulator's answers for another run")
+            one.add_argument(
+                "--one-of", type=_positive, default=1, metavar="N", help="compile the emulator in one of N tests"
+            )
     given = parser.parse_args(arguments)
     good = True
     try:
@@ -90,6 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
                     good = good and row["noticed by"] != "none"
                 elif given.verb == "gates":
                     row = gates.campaign(name, work, given.sequences)
+                elif given.verb == "hls4ml":
+                    row = hls4ml_tests.campaign(name, given.tests, given.python, work, given.answers, given.one_of)
+                    good = good and not (row["live different"] or row["configured different"] or row["aborted"])
                 elif given.verb == "coverage":
                     row = coverage.campaign(name, work, given.sequences)
                 else:
