@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy against bits: preset exact, and hls4ml's arithmetic with its default modes and with rounding and saturation.
 
-    python benchmarks/bench_accuracy.py --shared DIR
+    python benchmarks/bench_accuracy.py [--shared DIR]
 
 DIR holds ``models``, ``data`` and ``golden`` (the trained networks of arXiv:2207.00559, 125 drawings, test inputs);
-without it only the demo network is measured. For every width each preset has the best of a few numbers of integer
-bits, by its mean error. The table goes to standard output, the rows to JSON, the curves to a picture.
+without it, beside the demo network, their weights are seeded (published.py): errors against float are then those of
+random networks. For every width each preset has the best of a few numbers of integer bits, by its mean error. The table
+goes to standard output, the rows to JSON; figures.py draws the picture and writes the pages.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import published
 from numpy.typing import NDArray
 
 import fxsim
 from fxsim.floating import predict as predict_float
+from fxsim.folder import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
 from fxsim.quantization import quantize
+from fxsim.report import figure
 from fxsim.simulation import predict
 
-HERE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 WIDTHS = (8, 10, 12, 14, 16, 18, 20)
 #: Label, preset and modes of the precision, colour and marker in the picture.
 PRESETS = {
@@ -35,15 +41,16 @@ PRESETS = {
     "hls4ml": ("hls4ml", "", "#c44e34", "s"),
     "hls4ml RND SAT": ("hls4ml", ",AP_RND,AP_SAT", "#d99a2b", "^"),
 }
-TITLES = {
-    "quickdraw/lstm": "QuickDraw LSTM, 5 classes",
-    "quickdraw/gru": "QuickDraw GRU, 5 classes",
-    "digits": "Digits (demo), 10 classes",
-    "toptag/lstm": "Top tagging LSTM",
-    "toptag/gru": "Top tagging GRU",
-    "ftag/lstm": "Flavour tagging LSTM",
-    "ftag/gru": "Flavour tagging GRU",
-}
+TITLES = {"quickdraw": ", 5 classes", "digits": "Digits (demo), 10 classes"}
+#: Networks in the order of the picture, integer bits that are tried, and widths that the pictures show.
+INTEGERS = {"quickdraw": (6, 8, 9, 10), "toptag": (2, 3, 4, 6), "ftag": (4, 5, 6, 8), "digits": (2, 3, 4, 6)}
+LABELLED = ("quickdraw/lstm", "quickdraw/gru", "digits")
+
+
+def title(name: str) -> str:
+    """A network over its panel."""
+    more = TITLES.get(name.partition("/")[0], "")
+    return f"{published.NETWORKS[name].title}{more}" if name in published.NETWORKS else more
 
 
 @dataclass(frozen=True)
@@ -72,21 +79,16 @@ class Row:
 
 
 def cases(shared: Path | None) -> Iterator[Case]:
-    """The demo network and, with ``shared``, the six trained ones."""
+    """The demo network and the six of the paper, trained with ``shared``, else seeded."""
     demo = Path(fxsim.__path__[0]) / "demo"
     test = np.load(demo / "digits_test.npz")
-    yield Case("digits", read_model(demo / "digits.keras"), test["x"].astype(float), test["y"], (2, 3, 4, 6))
-    if shared is None:
-        return
-    integers = {"quickdraw": (6, 8, 9, 10), "toptag": (2, 3, 4, 6), "ftag": (4, 5, 6, 8)}
-    for folder in sorted((shared / "golden" / "real").iterdir()):
-        name = folder.name.partition("__")[0].replace("_", "/")
-        case = json.loads((folder / "case.json").read_text())
-        weights = shared / "models" / case["weights"] if "weights" in case else None
+    yield Case("digits", read_model(demo / "digits.keras"), test["x"].astype(float), test["y"], INTEGERS["digits"])
+    for name in sorted(published.NETWORKS):
         kind = name.partition("/")[0]
-        x = np.load(folder / "io.npz")["x"].astype(float)
-        y = np.load(shared / "data" / "quickdraw125.npz")["y"] if kind == "quickdraw" else None
-        yield Case(name, read_model(shared / "models" / case["model"], weights), x, y, integers[kind])
+        y = None
+        if kind == "quickdraw" and shared is not None:
+            y = np.load(shared / "data" / "quickdraw125.npz")["y"]
+        yield Case(name, published.source(name, shared), published.inputs(name, shared), y, INTEGERS[kind])
 
 
 def classes(y: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -113,20 +115,14 @@ def measure(case: Case, widths: Sequence[int]) -> Iterator[Row]:
             yield min(rows, key=lambda row: row.mean_error)
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
+def picture(rows: Sequence[Row]) -> Figure:
     """Accuracy where classes are known, below it the mean error of the other networks on a logarithmic axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = [name for name in TITLES if any(row.network == name for row in rows)]
-    labelled = [name for name in names if name == "digits" or name.startswith("quickdraw")]
-    lines = [line for line in (labelled, [name for name in names if name not in labelled]) if line]
-    columns = max(len(labelled) + 1, *map(len, lines))
-    figure, grid = plt.subplots(
-        len(lines), columns, figsize=(3.3 * columns, 3.0 * len(lines)), squeeze=False, sharey="row"
-    )
+    names = list(dict.fromkeys(row.network for row in rows))
+    labelled = [name for name in LABELLED if name in names]
+    lines = [labelled, [name for name in published.NETWORKS if name in names and name not in labelled]]
+    columns = max(len(labelled) + 1, len(lines[1]))
+    whole = figure(3.3 * columns, 6.0)
+    grid = whole.subplots(2, columns, squeeze=False, sharey="row")
     handles: dict[str, Any] = {}
     for line, panels in zip(lines, grid, strict=True):
         for axes in panels[len(line) :]:
@@ -138,7 +134,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
                 (handles[label],) = axes.plot(
                     [row.width for row in own], values, color=colour, marker=marker, markersize=4.5, linewidth=1.6
                 )
-            axes.set_title(TITLES[name], fontsize=10)
+            axes.set_title(title(name), fontsize=10)
             axes.set_xlabel("width W (bits)")
             axes.set_xticks(sorted({row.width for row in rows}))
             axes.tick_params(labelleft=True)
@@ -164,33 +160,28 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         [handles[label] for label in order], [texts[label] for label in order],
         loc="center left", frameon=False, fontsize=9.5, labelspacing=1.0,
     )  # fmt: skip
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    return whole
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, help="folder with models, data and golden")
-    parser.add_argument("--json", type=Path, default=HERE / "baselines" / "accuracy.json")
-    parser.add_argument("--plot", type=Path, default=HERE.parent / "docs" / "images" / "accuracy.png")
-    parser.add_argument("--replot", action="store_true", help="draw what the JSON file holds, measure nothing")
-    arguments = parser.parse_args()
-    if arguments.replot:
-        rows = [Row(**row) for row in json.loads(arguments.json.read_text())]
-    else:
-        rows = []
-        print("network         preset          precision  accuracy   float  mean error max error")
-        for case in cases(arguments.shared):
-            for row in measure(case, WIDTHS):
-                rows.append(row)
-                print(
-                    f"{row.network:15} {row.preset:15} {f'<{row.width},{row.integer}>':>9} {row.accuracy:9.3f} "
-                    f"{row.float_accuracy:7.3f} {row.mean_error:11.6f} {row.max_error:8.4f}",
-                    flush=True,
-                )
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    plot(rows, arguments.plot)
+    published.options(parser, "accuracy.json")
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="bits (default: %(default)s)")
+    given = published.parse(parser)
+    rows = []
+    print("network         preset          precision  accuracy   float  mean error max error")
+    for case in cases(given.shared):
+        for row in measure(case, given.widths):
+            rows.append(asdict(row))
+            print(
+                f"{row.network:15} {row.preset:15} {f'<{row.width},{row.integer}>':>9} {row.accuracy:9.3f} "
+                f"{row.float_accuracy:7.3f} {row.mean_error:11.6f} {row.max_error:8.4f}",
+                flush=True,
+            )
+    if given.json is not None:
+        results = {"weights": published.kind(given.shared), "rows": rows}
+        write_whole(given.json, (json.dumps(results, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 """Speed of the simulator, against hls4ml's compiled emulator, onnxruntime and numpy in the same run.
 
     pip install ".[peer,plots]"    # hls4ml, keras with torch, onnx, onnxruntime; hls4ml needs g++ as well
-    python benchmarks/bench_emulator.py --shared DIR
+    python benchmarks/bench_emulator.py [--shared DIR] [--network NAME …] [--rounds N]
 
-DIR holds ``models`` and ``golden`` (the trained networks of arXiv:2207.00559 with test inputs); without the option it
-is looked for beside the clone. A contender whose packages are not installed is left out, and the output says so.
+DIR holds ``models`` and ``golden`` (the trained networks of arXiv:2207.00559 with test inputs); without it their
+weights are seeded (published.py), and the demo network stands for a model file. A contender whose packages are not
+installed is left out, and the output says so. figures.py draws the picture and writes the pages.
 
 Contenders take turns, and the best of several turns counts: in processor time for one thread, which other programs on
 the machine hardly change, on the wall for several, which need a quiet machine. Each number of threads has a process of
@@ -36,18 +37,19 @@ from typing import Any
 import emulator_report
 import numpy as np
 import peers
+import published
 from numpy.typing import NDArray
 
 import fxsim
 from fxsim.floating import predict as predict_float
+from fxsim.folder import write_whole
 from fxsim.importers.source import Source
 from fxsim.quantization import quantize
 from fxsim.scans import scan
 from fxsim.simulation import predict, simulate
 
-HERE = Path(__file__).resolve().parent
 PRECISION = "ap_fixed<16,6>"
-BATCHES = (1, 100, 10_000)
+BATCHES = (1, 8, 100, 10_000)
 THREADS = (1, 2)
 GEMM = 1024
 #: The precisions of the scan, 100 in all.
@@ -65,33 +67,22 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A trained network, the files it is in, and 10 000 different inputs like those of its test."""
+    """A network and 10 000 different inputs like those of its test."""
 
     name: str
-    model: Path
-    weights: Path | None
     source: Source
     x: NDArray[np.float64]
 
 
-def cases(shared: Path, names: Sequence[str]) -> Iterator[Case]:
-    """The trained networks, or those named."""
+def cases(shared: Path | None, names: Sequence[str]) -> Iterator[Case]:
+    """The networks of the paper, or those named."""
     rng = np.random.default_rng(1)
-    for folder in sorted((shared / "golden" / "real").iterdir(), key=lambda folder: _order(folder.name)):
-        name = folder.name.partition("__")[0].replace("_", "/")
+    for name in published.NETWORKS:
         if names and name not in names:
             continue
-        files = json.loads((folder / "case.json").read_text())
-        model = shared / "models" / files["model"]
-        weights = shared / "models" / files["weights"] if "weights" in files else None
-        x = np.load(folder / "io.npz")["x"]
+        x = published.inputs(name, shared)
         x = x[rng.integers(len(x), size=max(BATCHES))]
-        yield Case(name, model, weights, fxsim.read_source(model, weights), x + 0.01 * rng.normal(size=x.shape))
-
-
-def _order(name: str) -> tuple[int, bool]:
-    """Small networks first, LSTM before GRU."""
-    return ("toptag", "ftag", "quickdraw").index(name.partition("_")[0]), "gru" in name
+        yield Case(name, published.source(name, shared), x + 0.01 * rng.normal(size=x.shape))
 
 
 def turns(calls: Mapping[str, Callable[[], object]], rounds: int, threads: int) -> dict[str, float]:
@@ -217,23 +208,31 @@ print(json.dumps([imported - start, loaded - imported, first - loaded, second - 
 """
 
 
-def cold(case: Case, rounds: int) -> list[Results]:
-    """First calls with 100 sequences in fresh processes: once with nothing kept on disk, then with what that kept."""
+def cold(shared: Path | None, rounds: int) -> list[Results]:
+    """First calls with 100 sequences in fresh processes: once with nothing kept on disk, then with what that kept.
+
+    The model is a file: that of top tagging, else the demo's.
+    """
+    demo = Path(fxsim.__path__[0]) / "demo"
+    name, model, x = "digits", demo / "digits.keras", np.load(demo / "digits_test.npz")["x"]
+    if shared is not None:
+        name = "toptag/lstm"
+        model, x = shared / "models" / published.NETWORKS[name].model, published.inputs(name, shared)
     found = []
     keys = ("import", "load", "first call", "second call", "process")
     for preset in ("exact", "hls4ml"):
         times = []
         with tempfile.TemporaryDirectory() as folder:
-            np.save(f"{folder}/x.npy", case.x[:100])
+            np.save(f"{folder}/x.npy", np.resize(x, (100, *x.shape[1:])))
             own = {"NUMBA_CACHE_DIR": folder, "FXSIM_CACHE_DIR": folder}
-            command = [sys.executable, "-c", _COLD, str(case.model), preset, f"{folder}/x.npy"]
+            command = [sys.executable, "-c", _COLD, str(model), preset, f"{folder}/x.npy"]
             beside = Path(fxsim.__path__[0]).parent  # so that this fxsim is imported
             for _ in range(1 + rounds):
                 start = time.perf_counter()
                 done = subprocess.run(command, env=os.environ | own, cwd=beside, check=True, stdout=subprocess.PIPE)
                 times.append([*json.loads(done.stdout), time.perf_counter() - start])
         for kept, seconds in ((False, times[0]), (True, np.min(times[1:], axis=0).tolist())):
-            row = {"network": case.name, "preset": preset, "kept": kept}
+            row = {"network": name, "preset": preset, "kept": kept}
             found.append(row | dict(zip(keys, seconds, strict=True)))
     return found
 
@@ -275,9 +274,9 @@ def run(arguments: argparse.Namespace) -> Results:
 
 
 def _run(arguments: argparse.Namespace) -> Results:
-    results: Results = {"machine": machine(), "precision": PRECISION, "load_average": [os.getloadavg()[0]]}
-    small = next(cases(arguments.shared, ["toptag/lstm"]))
-    results["cold"] = cold(small, arguments.rounds)
+    results: Results = {"weights": published.kind(arguments.shared), "machine": machine(), "precision": PRECISION}
+    results["load_average"] = [os.getloadavg()[0]]
+    results["cold"] = cold(arguments.shared, arguments.rounds)
     results["networks"] = []
     for threads in THREADS:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -285,12 +284,12 @@ def _run(arguments: argparse.Namespace) -> Results:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "found.json"
             command = [sys.executable, __file__, "--worker", str(threads), "--rounds", str(arguments.rounds)]
-            command += ["--shared", str(arguments.shared), "--json", str(path)]
+            command += ["--json", str(path), *([] if arguments.shared is None else ["--shared", str(arguments.shared)])]
             command += [f"--network={name}" for name in arguments.network]
             subprocess.run(command, env=os.environ | own, check=True)
             results["networks"] += json.loads(path.read_text())
         results["load_average"].append(os.getloadavg()[0])
-    results["scan"] = scans(small)
+    results["scan"] = scans(next(cases(arguments.shared, ["toptag/lstm"])))
     results["load_average"].append(os.getloadavg()[0])
     return results
 
@@ -304,32 +303,27 @@ def work(arguments: argparse.Namespace) -> list[Results]:
     return found
 
 
-def beside() -> Path | None:
-    """The folder ``shared`` beside the clone, or beside a folder above it."""
-    return next((up / "shared" for up in HERE.parents if (up / "shared" / "golden").is_dir()), None)
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, default=beside(), help="folder with models and golden")
-    parser.add_argument("--network", action="append", default=[], help="toptag/lstm and so on; all without the option")
+    published.options(parser, "emulator.json")
+    names = list(published.NETWORKS)
+    text = f"{', '.join(names)}; all without the option"
+    parser.add_argument("--network", action="append", default=[], choices=names, metavar="NAME", help=text)
     parser.add_argument("--rounds", type=int, default=5, help="least number of turns of which the best counts")
-    parser.add_argument("--json", type=Path, default=HERE / "baselines" / "emulator.json")
-    parser.add_argument("--plot", type=Path, default=HERE.parent / "docs" / "images" / "emulator.png")
-    parser.add_argument("--reprint", action="store_true", help="show what the JSON file holds, measure nothing")
+    parser.add_argument("--reprint", action="store_true", help="show what the baseline holds, measure nothing")
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if not arguments.reprint and arguments.shared is None:
-        parser.error("no folder shared beside the clone; give --shared")
-    if arguments.reprint:
-        results = json.loads(arguments.json.read_text())
-    else:
-        results = work(arguments) if arguments.worker else run(arguments)
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-    if not arguments.worker:
+    if "--reprint" in sys.argv[1:]:
+        emulator_report.show(json.loads(parser.get_default("baseline").read_text()))
+        return
+    given = published.parse(parser)
+    if given.network and given.json is not None and given.json == given.baseline:
+        parser.error("the baseline has all networks: give another --json with --network")
+    results: Any = work(given) if given.worker else run(given)
+    if given.json is not None:
+        write_whole(given.json, (json.dumps(results, indent=1) + "\n").encode())
+    if not given.worker:
         emulator_report.show(results)
-        emulator_report.plot(results, arguments.plot)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cycles and cells of the paper networks: predicted, measured under Verilator, counted by Yosys; beside published HLS.
 
-    python benchmarks/bench_rtl.py --shared DIR [--only NAME …] [--cells]
+    python benchmarks/bench_rtl.py [--shared DIR] [--only NAME …] [--cells]
 
 DIR holds ``models`` (the trained networks of arXiv:2207.00559) and ``data/toptag_hls_scan.csv`` (864 runs of Vivado HLS
-by its authors). Every case is exported, compared with the simulator bit for bit, and its cycles with the plan's; with
-``--cells`` Yosys counts its cells, which takes minutes for the parallel ones. Then the plans of top tagging at every
-precision of the scan are held against it: a run is dominated if one of them has fewer cycles and fewer DSP blocks.
-Results of earlier runs stay in the JSON file; the Pareto fronts go to a picture.
+by its authors); without it the weights are seeded (published.py), and nothing is held against the runs. Every case is
+exported, compared with the simulator bit for bit, and its cycles with the plan's; with ``--cells`` Yosys counts the
+cells of those marked ``counted``, which takes minutes for the parallel ones. ``loops`` are the cycles of a step at
+other clocks. Then the plans of top tagging at every precision of the scan are held against it: a run is dominated if
+one of them has fewer cycles and fewer DSP blocks. Results of earlier runs stay in the JSON file, cells only while the
+Verilog is the same. figures.py draws the picture and writes the pages.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import tempfile
 import time
@@ -21,23 +24,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import published
 
 import fxsim
 from fxsim import vectors
 from fxsim.errors import FxsimError
+from fxsim.folder import write_whole
 from fxsim.graph import Graph
-from fxsim.importers import read_model
 from fxsim.quantization import quantize
+from fxsim.report import figure
 from fxsim.verdicts import CELLS
 from rtl.constants import CHOICES
 from rtl.folding import Folding, Plan, by_reuse, make_plan
 from rtl.search import by_budget
 from testbenches import check_folder
 
-HERE = Path(__file__).resolve().parent
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 #: HLS latencies are in microseconds at this clock.
 HLS_MHZ = 200.0
+#: The precision that the picture shows.
+DRAWN = "ap_fixed<16,6>"
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,7 @@ class Case:
     """A network, how it is quantised and folded, and what it is compared with."""
 
     name: str
-    model: str
-    weights: str | None = None
+    network: str
     precision: str = "ap_fixed<16,6>"
     preset: str = "hls4ml"
     reuse: Mapping[str, int] = field(default_factory=dict)
@@ -56,29 +65,38 @@ class Case:
     family: str = "xc7"
     sequences: int = 20
     published: str = ""
+    #: Whether ``--cells`` counts it: Yosys takes more than half an hour for the largest.
+    counted: bool = False
 
 
-TOPTAG = {"lstm": "models/toptag/lstm.h5", "gru": "models/toptag/gru.h5"}
 DENSE = "layer3_layer3_relu"
-FTAG = ("models/ftag/lstm_arch.json", "models/ftag/lstm_weights.h5", "ap_fixed<16,8>")
+FTAG_PRECISION = "ap_fixed<16,8>"
 CASES = (
-    Case("toptag_lstm_parallel", TOPTAG["lstm"], reuse={DENSE: 4}, published="332 cycles, 2720 DSP, 109k LUT, 68k FF"),
-    Case("toptag_gru_parallel", TOPTAG["gru"], reuse={DENSE: 3}, published="333 cycles, 2448 DSP, 89k LUT, 61k FF"),
-    Case("toptag_lstm_exact", TOPTAG["lstm"], preset="exact", reuse={DENSE: 4}),
-    Case("toptag_gru_exact", TOPTAG["gru"], preset="exact", reuse={DENSE: 4}),
-    Case("toptag_lstm_xcup_300", TOPTAG["lstm"], reuse={DENSE: 4}, clock_mhz=300.0, family="xcup"),
-    Case("toptag_lstm_150", TOPTAG["lstm"], multipliers=150, published="1506 cycles, 150 DSP, 71k LUT, 33k FF"),
-    Case("toptag_lstm_64", TOPTAG["lstm"], multipliers=64, published="34000 cycles, 64 DSP, 69k LUT, 32k FF"),
-    Case("toptag_lstm_interleave", TOPTAG["lstm"], reuse={DENSE: 16}, interleave=8),
-    Case("ftag_lstm_2024", *FTAG, multipliers=2024, sequences=8, published="1554 cycles, 2024 DSP, 244k LUT"),
-    Case("quickdraw_lstm_2000", "models/quickdraw/lstm.h5", multipliers=2000, sequences=4, published="206 a step"),
+    Case("toptag_lstm_parallel", "toptag/lstm", reuse={DENSE: 4}, published="332 cycles, 2720 DSP, 109k LUT, 68k FF",
+         counted=True),
+    Case("toptag_gru_parallel", "toptag/gru", reuse={DENSE: 3}, published="333 cycles, 2448 DSP, 89k LUT, 61k FF",
+         counted=True),
+    Case("toptag_lstm_exact", "toptag/lstm", preset="exact", reuse={DENSE: 4}, counted=True),
+    Case("toptag_gru_exact", "toptag/gru", preset="exact", reuse={DENSE: 4}),
+    Case("toptag_lstm_xcup_300", "toptag/lstm", reuse={DENSE: 4}, clock_mhz=300.0, family="xcup"),
+    Case("toptag_lstm_150", "toptag/lstm", multipliers=150, published="1506 cycles, 150 DSP, 71k LUT, 33k FF",
+         counted=True),
+    Case("toptag_lstm_64", "toptag/lstm", multipliers=64, published="34000 cycles, 64 DSP, 69k LUT, 32k FF",
+         counted=True),
+    Case("toptag_lstm_interleave", "toptag/lstm", reuse={DENSE: 16}, interleave=8),
+    Case("ftag_lstm_2024", "ftag/lstm", FTAG_PRECISION, multipliers=2024, sequences=8,
+         published="1554 cycles, 2024 DSP, 244k LUT"),
+    Case("quickdraw_lstm_2000", "quickdraw/lstm", multipliers=2000, sequences=4, published="206 a step"),
 )  # fmt: skip
 
 
-def load(case: Case, shared: Path) -> Graph:
+#: Clocks at which the loop from step to step is planned: family and MHz.
+LOOPS = (("xc7", 100.0), ("xc7", 200.0), ("xcup", 150.0), ("xcup", 200.0), ("xcup", 300.0))
+
+
+def load(case: Case, shared: Path | None) -> Graph:
     """The case's network."""
-    weights = None if case.weights is None else shared / case.weights
-    return quantize(read_model(shared / case.model, weights), precision=case.precision, preset=case.preset)
+    return quantize(published.source(case.network, shared), precision=case.precision, preset=case.preset)
 
 
 def folding(case: Case, graph: Graph) -> Folding:
@@ -95,7 +113,7 @@ def folding(case: Case, graph: Graph) -> Folding:
     )
 
 
-def measure(case: Case, shared: Path, cells: bool) -> dict[str, Any]:
+def measure(case: Case, shared: Path | None, cells: bool) -> dict[str, Any]:
     """Export, compare, count."""
     graph = load(case, shared)
     with tempfile.TemporaryDirectory() as temporary:
@@ -130,8 +148,10 @@ def measure(case: Case, shared: Path, cells: bool) -> dict[str, Any]:
             "busy": _busy(ip.plan, float(report.measured.interval or 0), steps),
             "seconds": round(seconds, 1),
             "published": case.published,
+            "estimate": None if ip.plan.cost is None else ip.plan.cost.to_json(),
+            "verilog": hashlib.sha256((folder / "ip" / "dut.v").read_bytes()).hexdigest(),
         }
-        if cells:
+        if cells and case.counted:
             found = fxsim.synth(folder / "ip", family=case.family)
             row |= {kind: found[kind] for kind in CELLS}
     return row
@@ -143,6 +163,21 @@ def _busy(plan: Plan, interval: float, steps: int) -> float:
     return 0.0 if first is None else round(steps * first.fold.reuse / interval, 3)
 
 
+def loops(shared: Path | None) -> Iterator[dict[str, Any]]:
+    """Cycles of a step and in all of top tagging at ``LOOPS``, everything as parallel as it can be."""
+    for preset in ("hls4ml", "exact"):
+        for cell in ("lstm", "gru"):
+            case = Case("loop", f"toptag/{cell}", preset=preset)
+            graph = load(case, shared)
+            for family, clock_mhz in LOOPS:
+                plan = make_plan(graph, by_reuse(graph, {}), clock_mhz, family)
+                assert plan.schedules[0] is not None
+                yield {"preset": preset, "cell": cell, "family": family, "clock_mhz": clock_mhz} | {
+                    "cycles_a_step": plan.schedules[0].interval,
+                    "latency": plan.timing.latency,
+                }
+
+
 def plans(graph: Graph) -> Iterator[Plan]:
     """Plans of a network from fast to small, with products made in every way."""
     for choice in CHOICES:
@@ -152,54 +187,56 @@ def plans(graph: Graph) -> Iterator[Plan]:
                 yield make_plan(graph, by_reuse(graph, reuse, choice))
 
 
-def scan(shared: Path) -> list[dict[str, Any]]:
-    """For every HLS run the plan of its precision with the fewest DSP blocks among those with fewer cycles."""
+def scan(shared: Path) -> dict[str, Any]:
+    """For every HLS run the plan of its precision with the fewest DSP blocks among those with fewer cycles.
+
+    ``fronts`` and ``published`` are pairs of cycles and DSP blocks at <16,6>, of our best plans and of the runs.
+    """
     with (shared / "data" / "toptag_hls_scan.csv").open(encoding="utf-8") as file:
         runs = list(csv.DictReader(file))
-    fronts: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    rows = []
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    others: dict[str, list[tuple[int, int]]] = {"lstm": [], "gru": []}
+    left = []
     for run in runs:
         precision = f"ap_fixed<{run['ap_tot']},{run['ap_int']}>"
         key = (run["model"], precision)
-        if key not in fronts:
-            source = read_model(shared / TOPTAG[run["model"]])
-            graph = quantize(source, precision=precision, preset="hls4ml")
-            fronts[key] = [(plan.timing.latency, plan.dsp) for plan in plans(graph)]
-        cycles, dsp = float(run["LAT_min"]) * HLS_MHZ, int(run["DSP48E"])
-        better = [pair for pair in fronts[key] if pair[0] < cycles and pair[1] < dsp]
-        rows.append(
-            {"model": run["model"], "precision": precision, "strategy": run["strategy"], "reuse": int(run["reuse"])}
-            | {"cycles": cycles, "dsp": dsp, "ours": min(better, key=lambda pair: pair[1]) if better else None}
-            | {"front": sorted(set(fronts[key]))}
-        )
-    return rows
+        if key not in found:
+            graph = load(Case("scan", f"toptag/{run['model']}", precision), shared)
+            found[key] = [(plan.timing.latency, plan.dsp) for plan in plans(graph)]
+        cycles, dsp = round(float(run["LAT_min"]) * HLS_MHZ), int(run["DSP48E"])
+        if not any(pair[0] < cycles and pair[1] < dsp for pair in found[key]):
+            left.append({"model": run["model"], "precision": precision, "strategy": run["strategy"]}
+                        | {"reuse": int(run["reuse"]), "cycles": cycles, "dsp": dsp})  # fmt: skip
+        if precision == DRAWN:
+            others[run["model"]].append((cycles, dsp))
+    return {
+        "runs": len(runs),
+        "dominated": len(runs) - len(left),
+        "not dominated": left,
+        "fronts": {cell: pareto(found[cell, DRAWN]) for cell in others},
+        "published": {cell: sorted(set(pairs)) for cell, pairs in others.items()},
+    }
 
 
-def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Cycles against DSP blocks at <16,6>, HLS runs and our plans."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-    for axes, model in zip(panels, ("lstm", "gru"), strict=True):
-        own = [row for row in rows if row["model"] == model and row["precision"] == "ap_fixed<16,6>"]
-        front = pareto(own[0]["front"])
-        axes.plot([x for x, _ in front], [y for _, y in front], "o-", color="#0b6e99", markersize=4, label="fxsim")
-        axes.plot([row["cycles"] for row in own], [row["dsp"] for row in own], "s", color="#c44e34", markersize=5,
+def picture(results: Mapping[str, Any]) -> Figure:
+    """Cycles against DSP blocks, HLS runs and our plans."""
+    whole = figure(9.5, 3.8)
+    first = None
+    for place, cell in enumerate(("lstm", "gru")):
+        axes = first = whole.add_subplot(1, 2, place + 1, sharey=first)
+        axes.plot(*zip(*results["fronts"][cell], strict=True), "o-", color="#0b6e99", markersize=4, label="fxsim")
+        axes.plot(*zip(*results["published"][cell], strict=True), "s", color="#c44e34", markersize=5,
                   label="hls4ml (Vivado HLS)")  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_title(f"Top tagging {model.upper()}, <16,6>, 200 MHz", fontsize=10)
+        axes.set_title(f"Top tagging {cell.upper()}, <16,6>, 200 MHz", fontsize=10)
         axes.set_xlabel("latency (cycles)")
         axes.grid(True, color="#dddddd", linewidth=0.6)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    panels[0].set_ylabel("DSP blocks")
-    panels[1].legend(frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    whole.axes[0].set_ylabel("DSP blocks")
+    whole.axes[1].legend(frameon=False)
+    return whole
 
 
 def pareto(pairs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
@@ -214,30 +251,42 @@ def pareto(pairs: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="folder with models and data")
-    parser.add_argument("--only", nargs="*", metavar="NAME", help="these cases alone ('scan' for the scan)")
+    published.options(parser, "rtl.json")
+    names = [*(case.name for case in CASES), "loops", "scan"]
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, default=names, help=", ".join(names))
     parser.add_argument("--cells", action="store_true", help="count cells by Yosys")
-    parser.add_argument("--json", type=Path, default=HERE / "baselines" / "rtl.json")
-    parser.add_argument("--plot", type=Path, default=HERE.parent / "docs" / "images" / "rtl.png")
-    given = parser.parse_args()
-    results = json.loads(given.json.read_text()) if given.json.exists() else {"cases": {}}
+    given = published.parse(parser)
+    results: dict[str, Any] = {"cases": {}}
+    if given.json is not None and given.json.exists():
+        results = json.loads(given.json.read_text())
+    results["weights"] = published.kind(given.shared)
+
+    def keep() -> None:
+        if given.json is not None:
+            write_whole(given.json, (json.dumps(results, indent=1) + "\n").encode())
+
     for case in CASES:
-        if given.only is None or case.name in given.only:
+        if case.name in given.only:
             row = measure(case, given.shared, given.cells)
-            # Cells that were counted before stay; nothing else of them is older than this run.
-            results["cases"][case.name] = {**results["cases"].get(case.name, {}), **row}
-            print(case.name, json.dumps(results["cases"][case.name]), flush=True)
-            given.json.write_text(json.dumps(results, indent=1) + "\n")
-    if given.only is None or "scan" in given.only:
-        rows = scan(given.shared)
-        beaten = sum(row["ours"] is not None for row in rows)
-        print(f"dominated: {beaten} of {len(rows)} HLS runs")
-        for row in rows:
-            if row["ours"] is None:
-                print("  not:", {key: value for key, value in row.items() if key not in ("front", "ours")})
-        results["scan"] = {"runs": len(rows), "dominated": beaten}
-        given.json.write_text(json.dumps(results, indent=1) + "\n")
-        plot(rows, given.plot)
+            known = results["cases"].get(case.name, {})
+            if known.get("verilog") == row["verilog"]:
+                row = {**{kind: known[kind] for kind in CELLS if kind in known}, **row}
+            results["cases"][case.name] = row
+            print(case.name, json.dumps(row), flush=True)
+            keep()
+    if "loops" in given.only:
+        results["loops"] = list(loops(given.shared))
+        for row in results["loops"]:
+            print("loop", json.dumps(row), flush=True)
+        keep()
+    if "scan" in given.only and given.shared is None:
+        print("scan: left out, for the runs of Vivado HLS are in the folder that --shared names")
+    elif "scan" in given.only:
+        results["scan"] = found = scan(given.shared)
+        print(f"dominated: {found['dominated']} of {found['runs']} HLS runs")
+        for row in found["not dominated"]:
+            print("  not:", row)
+        keep()
 
 
 if __name__ == "__main__":

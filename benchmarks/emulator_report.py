@@ -4,12 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import published
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from fxsim.report import figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Results = dict[str, Any]
 
@@ -22,7 +27,6 @@ CONTENDERS = {
     "numpy": ("numpy", "#999999", "^"),
 }
 RATIOS = (("preset", "hls4ml"), ("exact", "onnxruntime"), ("preset", "onnxruntime"), ("exact", "numpy"))
-TITLES = {"toptag": "Top tagging", "ftag": "Flavour tagging", "quickdraw": "QuickDraw"}
 
 
 def show(results: Results) -> None:
@@ -163,19 +167,12 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def plot(results: Results, path: Path) -> None:
+def picture(results: Results) -> Figure:
     """Rates by network on a logarithmic axis, a panel for each batch; one thread."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("matplotlib is not installed, so there is no picture; --reprint draws one")
-        return
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     networks = [found for found in results["networks"] if found["threads"] == 1]
     batches = [row["batch"] for row in networks[0]["rows"]]
-    figure, grid = plt.subplots(1, len(batches), figsize=(4.2 * len(batches), 3.9), sharey=True, squeeze=False)
+    whole = figure(4.2 * len(batches), 3.9)
+    grid = whole.subplots(1, len(batches), sharey=True, squeeze=False)
     for i, (batch, axes) in enumerate(zip(batches, grid[0], strict=True)):
         for name, (label, colour, marker) in CONTENDERS.items():
             if name in networks[0]["rows"][i]["timed"]:
@@ -183,9 +180,8 @@ def plot(results: Results, path: Path) -> None:
                 axes.plot(range(len(rates)), rates, marker, color=colour, markersize=6.5, label=label)
         axes.set_yscale("log")
         axes.set_title(f"batch {batch}", fontsize=10)
-        labels = [TITLES.get(found["network"].partition("/")[0], "").replace(" ", "\n") for found in networks]
-        cells = [found["network"].partition("/")[2].upper() for found in networks]
-        axes.set_xticks(range(len(networks)), [f"{a}\n{b}" for a, b in zip(labels, cells, strict=True)], fontsize=7)
+        titles = [published.NETWORKS[found["network"]].title.replace(" ", "\n") for found in networks]
+        axes.set_xticks(range(len(networks)), titles, fontsize=7)
         axes.tick_params(labelleft=True)
         axes.grid(True, axis="y", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -193,6 +189,5 @@ def plot(results: Results, path: Path) -> None:
             axes.spines[side].set_visible(False)
     grid[0][0].set_ylabel("sequences a second, one thread")
     handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
-    figure.savefig(path, dpi=120)
+    whole.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    return whole

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks of arXiv:2207.00559 on one page: parameters, accuracy against bits, cycles and cells beside the paper's.
 
-    python benchmarks/paper.py --shared DIR [-o DIR] [--cells] [--jets FILE …] [--quickdraw FILE …]
+    python benchmarks/paper.py [--shared DIR] [-o DIR] [--cells] [--jets FILE …] [--quickdraw FILE …]
 
-DIR holds ``models`` and ``data`` (see bench_rtl.py); without it only the toy jets are measured. Cycles are those of the
+DIR holds ``models`` and ``data`` (see bench_rtl.py); without it the weights of the designs are seeded (published.py),
+and of accuracy only that on toy jets is measured, whose networks are in the repository. Cycles are those of the
 exact model, which bench_rtl.py compares with Verilator; cells are estimated, with ``--cells`` counted by Yosys (minutes
 each). AUC and accuracy: top tagging on toy jets (toy_jets.py) with networks trained on them, QuickDraw on 125 drawings,
 and both on public data sets where files of these are given (public_data.py). Writes paper.html, paper.json, paper.png.
@@ -20,10 +21,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from bench_rtl import DENSE, FTAG, TOPTAG, Case, folding, load
+import published
+from bench_rtl import DENSE, FTAG_PRECISION, Case, folding, load
 from numpy.typing import NDArray
 from public_data import JET_FEATURES, lhc_jets, quickdraw, top_or_light
 from toy_jets import TEST, jets
@@ -42,35 +44,13 @@ from fxsim.quantization import quantize
 from fxsim.report import figure, png
 from rtl.folding import make_plan
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 HERE = Path(__file__).resolve().parent
 CLOCK_MHZ = 200.0
 FRACTIONS = (2, 4, 6, 8, 10, 12, 14)
 Measure = Callable[[NDArray[np.float64], NDArray[np.int64]], float]
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the paper: its files below ``models``, and its parameters as the paper's Table 1 has them."""
-
-    title: str
-    shape: str
-    model: str
-    parameters: int
-    weights: str | None = None
-
-
-NETWORKS = (
-    Network("Top tagging LSTM", "20 x 6 -> 20 -> 64 -> 1", "toptag/lstm.h5", 3569),
-    Network("Top tagging GRU", "20 x 6 -> 20 -> 64 -> 1", "toptag/gru.h5", 3089),
-    Network(
-        "Flavour tagging LSTM", "15 x 6 -> 120 -> 50 -> 10 -> 3", "ftag/lstm_arch.json", 67553, "ftag/lstm_weights.h5"
-    ),
-    Network(
-        "Flavour tagging GRU", "15 x 6 -> 120 -> 50 -> 10 -> 3", "ftag/gru_arch.json", 52673, "ftag/gru_weights.h5"
-    ),
-    Network("QuickDraw LSTM", "100 x 3 -> 128 -> 256 -> 128 -> 5", "quickdraw/lstm.h5", 134149),
-    Network("QuickDraw GRU", "100 x 3 -> 128 -> 256 -> 128 -> 5", "quickdraw/gru.h5", 117637),
-)
 
 
 @dataclass(frozen=True)
@@ -84,42 +64,41 @@ class Published:
     ff: int | None = None
 
 
-FTAG_GRU = ("models/ftag/gru_arch.json", "models/ftag/gru_weights.h5", "ap_fixed<16,8>")
 #: Designs of ours, each beside the published one that it is to be compared with.
 DESIGNS = (
     (
-        Case("Top tagging LSTM, parallel", TOPTAG["lstm"], reuse={DENSE: 4}),
+        Case("Top tagging LSTM, parallel", "toptag/lstm", reuse={DENSE: 4}),
         Published("Latency", 332, 2720, 109_000, 68_000),
     ),
     (
-        Case("Top tagging GRU, parallel", TOPTAG["gru"], reuse={DENSE: 3}),
+        Case("Top tagging GRU, parallel", "toptag/gru", reuse={DENSE: 3}),
         Published("Latency", 333, 2448, 89_000, 61_000),
     ),
     (
-        Case("Top tagging LSTM, 150 multipliers", TOPTAG["lstm"], multipliers=150),
+        Case("Top tagging LSTM, 150 multipliers", "toptag/lstm", multipliers=150),
         Published("Resource, reuse 32", 1506, 150, 71_000, 33_000),
     ),
     (
-        Case("Top tagging GRU, 136 multipliers", TOPTAG["gru"], multipliers=136),
+        Case("Top tagging GRU, 136 multipliers", "toptag/gru", multipliers=136),
         Published("Resource, reuse 32", 3900, 136, 65_000, 30_000),
     ),
     (
-        Case("Top tagging LSTM, 64 multipliers", TOPTAG["lstm"], multipliers=64),
+        Case("Top tagging LSTM, 64 multipliers", "toptag/lstm", multipliers=64),
         Published("Resource, reuse 2048", 34_000, 64, 69_000, 32_000),
     ),
     (
-        Case("Flavour tagging LSTM, 2024 multipliers", *FTAG, multipliers=2024),
+        Case("Flavour tagging LSTM, 2024 multipliers", "ftag/lstm", FTAG_PRECISION, multipliers=2024),
         Published("Resource, reuse 50", 1554, 2024, 244_000),
     ),
     (
-        Case("Flavour tagging GRU, 1649 multipliers", *FTAG_GRU, multipliers=1649),
+        Case("Flavour tagging GRU, 1649 multipliers", "ftag/gru", FTAG_PRECISION, multipliers=1649),
         Published("Resource, reuse 50", 16_000, 1649),
     ),
     (
-        Case("QuickDraw LSTM, 2000 multipliers", "models/quickdraw/lstm.h5", multipliers=2000),
+        Case("QuickDraw LSTM, 2000 multipliers", "quickdraw/lstm", multipliers=2000),
         Published("206 cycles a step at best", 20_600),
     ),
-    (Case("QuickDraw GRU, 2000 multipliers", "models/quickdraw/gru.h5", multipliers=2000), Published()),
+    (Case("QuickDraw GRU, 2000 multipliers", "quickdraw/gru", multipliers=2000), Published()),
 )
 
 
@@ -213,13 +192,12 @@ def studies(given: argparse.Namespace) -> Iterator[Study]:
     yield found
     if given.shared is None:
         return
-    models = given.shared / "models"
     if given.jets:
         x, y = top_or_light(*lhc_jets(given.jets, given.jet_features))
         text = f"{len(x)} jets of hls4ml_LHCjet with {', '.join(given.jet_features)}; the paper's networks as published"
-        known = {cell.upper(): read_model(models / "toptag" / f"{cell}.h5") for cell in ("lstm", "gru")}
+        known = {cell.upper(): published.source(f"toptag/{cell}", given.shared) for cell in ("lstm", "gru")}
         yield study("Top tagging, LHC jets", text, known, x, y, auc, wanted, given.fractions)
-    known = {cell.upper(): read_model(models / "quickdraw" / f"{cell}.h5") for cell in ("lstm", "gru")}
+    known = {cell.upper(): published.source(f"quickdraw/{cell}", given.shared) for cell in ("lstm", "gru")}
     with np.load(given.shared / "data" / "quickdraw125.npz") as drawings:
         x, y, classes = drawings["x"].astype(float), drawings["y"], drawings["classes"].tolist()
     text = "125 drawings, 25 a class"
@@ -230,17 +208,16 @@ def studies(given: argparse.Namespace) -> Iterator[Study]:
     yield study("QuickDraw", text, known, x, y, accuracy, wanted, given.fractions)
 
 
-def parameters(shared: Path) -> list[dict[str, Any]]:
+def parameters(shared: Path | None) -> list[dict[str, Any]]:
     """Parameters of each network, ours as read from its file beside the paper's."""
     rows = []
-    for one in NETWORKS:
-        weights = None if one.weights is None else shared / "models" / one.weights
-        graph = quantize(read_model(shared / "models" / one.model, weights))
+    for name, one in published.NETWORKS.items():
+        graph = quantize(published.source(name, shared))
         rows.append({"network": one.title, "shape": one.shape, "parameters": graph.parameters, "paper": one.parameters})
     return rows
 
 
-def designs(shared: Path, cells: bool) -> Iterator[dict[str, Any]]:
+def designs(shared: Path | None, cells: bool) -> Iterator[dict[str, Any]]:
     """Cycles and cells of each design beside the published one's."""
     for case, other in DESIGNS:
         graph = load(case, shared)
@@ -271,14 +248,15 @@ def designs(shared: Path, cells: bool) -> Iterator[dict[str, Any]]:
 def page(results: dict[str, Any], found: Sequence[Study]) -> str:
     """The page of all results."""
     sections = []
-    if results["networks"]:
-        rows = [tuple(row.values()) for row in results["networks"]]
-        table = Table(("<network", "<steps x features -> layers", "parameters", "in the paper"), rows)
-        sections.append(Section("networks", "Networks", [table]))
+    rows = [tuple(row.values()) for row in results["networks"]]
+    table = Table(("<network", "<steps x features -> layers", "parameters", "in the paper"), rows)
+    sections.append(Section("networks", "Networks", [table]))
     for place, one in enumerate(found):
         sections.append(Section("bits-" + "abc"[place], f"{one.title}: {one.what} against fractional bits", _bits(one)))
-    if results["designs"]:
-        sections.append(Section("designs", "Cycles and cells", list(_designs(results["designs"]))))
+    parts = list(_designs(results["designs"]))
+    if results["weights"] == published.SEEDED:
+        parts.append(Text("The weights of these designs are seeded: the trained networks were not given (--shared)."))
+    sections.append(Section("designs", "Cycles and cells", parts))
     lead = (
         "Ultra-low latency recurrent networks on FPGAs (arXiv:2207.00559): what its networks are and take with fxsim."
     )
@@ -330,7 +308,7 @@ def _designs(rows: Sequence[dict[str, Any]]) -> Iterator[Part]:
     yield Text(text, soft=True)
 
 
-def picture(found: Sequence[Study]) -> bytes:
+def picture(found: Sequence[Study]) -> Figure:
     """All curves, a panel for each data set."""
     whole = figure(5.2 * len(found), 4.4)
     for place, one in enumerate(found):
@@ -343,13 +321,13 @@ def picture(found: Sequence[Study]) -> bytes:
         axes.set_ylabel(one.what)
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.legend(fontsize=7, frameon=False)
-    return png(whole)
+    return whole
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, help="folder with models and data")
+    published.options(parser)
     parser.add_argument("-o", "--output", default="paper", help="folder to write to")
     parser.add_argument("--cells", action="store_true", help="count cells by Yosys")
     parser.add_argument("--jets", type=Path, nargs="+", default=[], help="HDF5 files of hls4ml_LHCjet")
@@ -357,7 +335,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quickdraw", type=Path, nargs="+", default=[], help=".ndjson or .npz files of Quick, Draw!")
     parser.add_argument("--fractions", type=int, nargs="+", default=list(FRACTIONS), help="fractional bits")
     parser.add_argument("--jets-of-toy", type=int, default=10_000, help="how many toy jets")
-    found = parser.parse_args(given)
+    found = published.parse(parser, given)
     if (found.jets or found.quickdraw) and found.shared is None:
         parser.error("the data sets are for the paper's networks: give --shared, too")
     return found
@@ -369,13 +347,17 @@ def main(command: Sequence[str] | None = None) -> None:
     try:
         found = list(studies(given))
         results = {
-            "networks": [] if given.shared is None else parameters(given.shared),
+            "weights": published.kind(given.shared),
+            "networks": parameters(given.shared),
             "studies": [asdict(one) for one in found],
-            "designs": [] if given.shared is None else list(designs(given.shared, given.cells)),
+            "designs": list(designs(given.shared, given.cells)),
         }
         place = make_folder(given.output)
-        write_whole(place / "paper.json", (json.dumps(results, indent=1) + "\n").encode())
-        write_whole(place / "paper.png", picture(found))
+        text = (json.dumps(results, indent=1) + "\n").encode()
+        write_whole(place / "paper.json", text)
+        if given.json is not None:
+            write_whole(given.json, text)
+        write_whole(place / "paper.png", png(picture(found)))
         write_whole(place / "paper.html", page(results, found).encode())
     except FxsimError as error:
         raise SystemExit(f"paper.py: {error}") from None

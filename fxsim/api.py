@@ -370,24 +370,33 @@ def _check_graph(graph: object) -> None:
         raise FxsimError(f"graph must be a Graph, as fxsim.load gives it, not {type(graph).__name__}")
 
 
-def synth(folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False) -> dict[str, Any]:
+def synth(
+    folder: str | os.PathLike[str], *, family: str | None = None, route: bool = False, timing: bool = False
+) -> dict[str, Any]:
     """Cell counts of an exported folder from Yosys, also written to ``synth_<family>.json`` in it.
 
     ``family`` is that of the export by default. ``route`` also places and routes a design that was planned for ecp5,
-    with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. Raises ``FxsimError``
-    if a tool is not installed or refuses the design.
+    with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. ``timing`` adds up the
+    delays of the netlist's cells and wires, and gives an entry ``timing`` (``rtl.timing_report.Timed``) with the
+    longest paths beside the plan's; xc7, xcu and xcup only. Raises ``FxsimError`` if a tool is not installed or refuses
+    the design.
     """
     with importing("synth", "rtl"):
         from rtl.route import FAMILY, route_design
         from rtl.synthesis import results, synthesize
+        from rtl.timing_report import time_design
 
-    place, routed = Path(folder), None
+    place, found = Path(folder), dict[str, Any]()
     complete(place)
+    if route and timing:
+        raise FxsimError("route and timing exclude each other: routed designs are timed by nextpnr")
     if route:
         if family is not None and canonical(family) != FAMILY:
             raise FxsimError(f"family must be {FAMILY} to be routed, not {show(family)}")
-        cells, routed = route_design(place)
+        cells, found["route"] = route_design(place)
+    elif timing:
+        cells, found["timing"] = time_design(place, family)
     else:
         cells = synthesize(place, family)
-    verdicts.stamp(place, verdicts.synthesis(results(place)))
-    return {**cells, "route": routed} if route else cells
+    verdicts.stamp(place, verdicts.synthesis(results(place), found.get("timing")))
+    return {**cells, **found}

@@ -156,6 +156,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("folder", metavar="DIR", help="an exported folder")
     one.add_argument("--family", metavar="FAMILY", type=_family, help="device family (default: that of the export)")
     one.add_argument("--route", action="store_true", help="place and route with nextpnr as well; ecp5 only")
+    one.add_argument(
+        "--timing", action="store_true",
+        help="show the longest paths between registers, by the delays of cells and wires; not for ecp5",
+    )  # fmt: skip
     one.set_defaults(run=verbs.synth)
 
     one = _verb(verb, "demo", "do all of this with a small trained network that comes with fxsim")

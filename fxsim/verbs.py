@@ -23,7 +23,7 @@ from .page import Part, Text
 from .quantization import DEFAULT
 from .records import NAME
 from .terminal import Output
-from .verdicts import CELLS
+from .verdicts import CELLS, timing_line, timing_listing
 
 if TYPE_CHECKING:
     from rtl.folding import Plan
@@ -305,7 +305,7 @@ _ROUTE = (Column("where", "", left=True), Column("clock_mhz", "clock, MHz"), Col
 
 def synth(given: Namespace, out: Output) -> None:
     """Count the cells of a design."""
-    found = api.synth(given.folder, family=given.family, route=given.route)
+    found = api.synth(given.folder, family=given.family, route=given.route, timing=given.timing)
     timing = read_json(Path(given.folder) / MANIFEST).get("timing", {})
     row = (found["family"], *(found[name] for name in CELLS), timing.get("latency"), timing.get("interval"))
     out.table(Listing("cells", found["top"], _SYNTH, [row]))
@@ -317,6 +317,11 @@ def synth(given: Namespace, out: Output) -> None:
         line = f"{routed.logic_ns:.1f} ns of the path are logic; from {routed.path[0]} to {routed.path[-1]}"
         out.fact("path", line, {"logic_ns": routed.logic_ns, "path": routed.path})
         written.append(f"route_{found['family']}.json")
+    if given.timing:
+        timed = found["timing"]
+        out.table(timing_listing(timed))
+        out.fact("clock", timing_line(timed), {"planned_ns": timed.planned_ns, "fmax_mhz": timed.fmax_mhz})
+        written.append(f"timing_{timed.family}.json")
     out.files(given.folder, written)
 
 

@@ -7,14 +7,17 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import FxsimError
 from .folder import read_text, write_whole
+from .listing import Column, Listing
 from .page import Facts, Folded, Part, Section, Table, Text, Verdict, replace_section
 
 if TYPE_CHECKING:
+    from rtl.timing_report import Timed
     from testbenches import CheckReport, Mismatch
 
 #: The page of an exported folder.
@@ -78,12 +81,46 @@ def _verification(parts: list[Part]) -> Section:
     return Section("verification", "Verification", parts)
 
 
-def synthesis(found: Iterable[Mapping[str, Any]]) -> Section:
-    """Cells as Yosys counts them, a row for each result of ``fxsim synth``."""
+#: Columns of the longest paths.
+_TIMING = (
+    Column("part", "layer", left=True), Column("kind", "ends in", left=True), Column("path_ns", "ns", form=".2f"),
+    Column("source", "from", left=True, rank=2), Column("target", "to", left=True),
+    Column("cells", "through", left=True, rank=3, prose=True), Column("fan_out", "fan-out", rank=1),
+)  # fmt: skip
+
+
+def timing_listing(timed: Timed) -> Listing:
+    """The longest paths of a design, for terminals, programs and pages."""
+    rows = [
+        (one.part, one.kind, one.path_ns, one.source, one.target, _through(one.cells), one.fan_out)
+        for one in timed.paths
+    ]
+    return Listing("timing", f"Longest paths between registers on {timed.family}, by static timing", _TIMING, rows)
+
+
+def timing_line(timed: Timed) -> str:
+    """The clock that the longest path holds, beside the one that was planned."""
+    verdict = "is held" if timed.path_ns <= timed.period_ns else "is not held"
+    return (
+        f"{timed.clock_mhz:g} MHz {verdict}: the longest path takes {timed.path_ns:.2f} ns ({timed.fmax_mhz:.0f} MHz) "
+        f"of {timed.period_ns:.2f}; planned: {timed.planned_ns:.2f} ns"
+    )
+
+
+def _through(cells: Iterable[str]) -> str:
+    """Cells in a row, equal ones counted."""
+    return ", ".join(f"{count} {name}" if (count := len(list(group))) > 1 else name for name, group in groupby(cells))
+
+
+def synthesis(found: Iterable[Mapping[str, Any]], timed: Timed | None = None) -> Section:
+    """Cells as Yosys counts them, a row for each result of ``fxsim synth``, and the longest paths."""
     rows = [(one["family"], *(f"{one[name]:g}" for name in CELLS)) for one in found]
     parts: list[Part] = [Table(("<family", *CELLS.values()), rows)] if rows else []
     if not rows:
         parts.append(Text("Not synthesized yet: fxsim synth DIR", soft=True))
+    if timed is not None:
+        parts.append(Text(timing_line(timed)))
+        parts.append(timing_listing(timed).part())
     return Section("synthesis", "Cells, counted by Yosys", parts)
 
 

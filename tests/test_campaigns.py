@@ -163,18 +163,16 @@ def test_coverage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert int(less["toggles"].split()[0]) < int(row["toggles"].split()[0])
 
 
-@needs_shared
 @pytest.mark.long
-def test_soak(tmp_path: Path) -> None:
-    assert SHARED is not None
-    row = soak.campaign("toptag_gru", SHARED, tmp_path, 3000, 1500)
+@pytest.mark.parametrize("shared", [None, pytest.param(SHARED, marks=needs_shared)], ids=["seeded", "trained"])
+def test_soak(shared: Path | None, tmp_path: Path) -> None:
+    row = soak.campaign("toptag_gru", shared, tmp_path, 3000, 1500)
     assert row["sequences"] == 3000 and row["differences"] == 0
+    assert row["weights"] == ("seeded" if shared is None else "trained")
 
 
-@needs_shared
 @pytest.mark.long
 def test_soak_stops_at_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SHARED is not None
     right = soak.vectors.golden
 
     def wrong(graph, raw):  # type: ignore[no-untyped-def]
@@ -184,7 +182,7 @@ def test_soak_stops_at_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(soak.vectors, "golden", wrong)
     with pytest.raises(Mismatch, match=r"^output, sequence 7, "):
-        soak.campaign("toptag_gru", SHARED, tmp_path, 20, 20)
+        soak.campaign("toptag_gru", None, tmp_path, 20, 20)
 
 
 class TestPlants:

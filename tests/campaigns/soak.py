@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import published
+
 import fxsim
 from fxsim import vectors
 from testbenches.locate import at_output
@@ -18,22 +20,24 @@ from testbenches.vectors import Vectors
 
 __all__ = ["COLUMNS", "NETWORKS", "campaign"]
 
-#: Trained top tagging networks of arXiv:2207.00559, by their path in the folder given.
-NETWORKS = {"toptag_lstm": "models/toptag/lstm.h5", "toptag_gru": "models/toptag/gru.h5"}
-COLUMNS = ("design", "sequences", "differences", "cycles", "harness kB", "python kB", "seconds")
+#: Top tagging networks of arXiv:2207.00559.
+NETWORKS = {"toptag_lstm": "toptag/lstm", "toptag_gru": "toptag/gru"}
+COLUMNS = ("design", "weights", "sequences", "differences", "cycles", "harness kB", "python kB", "seconds")
 #: Most stalls are single cycles; the harness adds bursts.
 IDLE, BACKPRESSURE = 0.1, 0.1
 
 
-def campaign(name: str, shared: Path, work: Path, sequences: int, chunk: int) -> dict[str, Any]:
-    """Run one network; raises :class:`testbenches.Mismatch` with the first difference.
+def campaign(name: str, shared: Path | None, work: Path, sequences: int, chunk: int) -> dict[str, Any]:
+    """Run one network, trained or (``shared`` is None) with seeded weights.
+
+    Raises :class:`testbenches.Mismatch` with the first difference.
 
     Vectors are made in chunks, each from a seed of its own, and forgotten. ``harness kB`` is the least and the most
     memory of the harness after 1000 sequences of a chunk and at its end, ``python kB`` the peak of this process after
     the first chunk and after the last.
     """
     began = time.perf_counter()
-    graph = fxsim.load(shared / NETWORKS[name], precision="ap_fixed<16,6>", preset="hls4ml")
+    graph = fxsim.load(published.source(NETWORKS[name], shared), precision="ap_fixed<16,6>", preset="hls4ml")
     work.mkdir(parents=True, exist_ok=True)
     fxsim.export(graph, work / "ip", multipliers=300, top=name)
     manifest = Manifest.load(work / "ip")
@@ -56,6 +60,7 @@ def campaign(name: str, shared: Path, work: Path, sequences: int, chunk: int) ->
             print(f"\r{name}: {done} of {sequences} sequences", end="\r", file=sys.stderr, flush=True)
     return {
         "design": name,
+        "weights": published.kind(shared),
         "sequences": done,
         "differences": 0,
         "cycles": cycles,
