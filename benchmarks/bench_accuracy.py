@@ -23,13 +23,13 @@ import published
 from numpy.typing import NDArray
 
 import fxsim
-from fxsim.floating import predict as predict_float
-from fxsim.folder import write_whole
+from fxsim.files.folder import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
-from fxsim.quantization import quantize
-from fxsim.report import figure
-from fxsim.simulation import predict
+from fxsim.pages.table_files import figure
+from fxsim.quantization.presets import quantize
+from fxsim.simulator.run import predict
+from fxsim.study.floating import predict as predict_float
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

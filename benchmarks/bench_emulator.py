@@ -41,12 +41,12 @@ import published
 from numpy.typing import NDArray
 
 import fxsim
-from fxsim.floating import predict as predict_float
-from fxsim.folder import write_whole
+from fxsim.files.folder import write_whole
 from fxsim.importers.source import Source
-from fxsim.quantization import quantize
-from fxsim.scans import scan
-from fxsim.simulation import predict, simulate
+from fxsim.quantization.presets import quantize
+from fxsim.simulator.run import predict, simulate
+from fxsim.study.floating import predict as predict_float
+from fxsim.study.scans import scan
 
 PRECISION = "ap_fixed<16,6>"
 BATCHES = (1, 8, 100, 10_000)

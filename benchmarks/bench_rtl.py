@@ -29,16 +29,16 @@ from typing import TYPE_CHECKING, Any
 import published
 
 import fxsim
-from fxsim import vectors
+from fxsim import golden
 from fxsim.errors import FxsimError
-from fxsim.folder import write_whole
-from fxsim.graph import Graph
-from fxsim.quantization import quantize
-from fxsim.report import figure
-from fxsim.verdicts import CELLS
-from rtl.constants import CHOICES
-from rtl.folding import Folding, Plan, by_reuse, make_plan
-from rtl.search import by_budget
+from fxsim.files.folder import write_whole
+from fxsim.pages.check_results import CELLS
+from fxsim.pages.table_files import figure
+from fxsim.program.graph import Graph
+from fxsim.quantization.presets import quantize
+from rtl.plan.folding import Folding, Plan, by_reuse, make_plan
+from rtl.plan.search import by_budget
+from rtl.plan.signed_digits import CHOICES
 from testbenches import check_folder
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def measure(case: Case, shared: Path | None, cells: bool) -> dict[str, Any]:
             large=True,
         )  # fmt: skip
         seconds = time.perf_counter() - began
-        raw = vectors.random_inputs(graph, case.sequences)
-        (folder / "vectors.npz").write_bytes(vectors.encode(vectors.golden(graph, raw)))
+        raw = golden.random_inputs(graph, case.sequences)
+        (folder / "vectors.npz").write_bytes(golden.encode(golden.golden(graph, raw)))
         report = check_folder(
             folder / "ip", folder / "vectors.npz", cocotb=False, stalls=(), build_dir=folder / "build"
         )

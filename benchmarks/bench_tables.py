@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from toy_jets import TEST, jets
 
-from fxsim.floating import predict as predict_float
-from fxsim.graph import Graph
 from fxsim.importers import read_model
-from fxsim.program import Remainder
-from fxsim.quantization import quantize
-from fxsim.simulation import predict
-from rtl.folding import by_reuse, make_plan
+from fxsim.program.graph import Graph
+from fxsim.program.ops import Remainder
+from fxsim.quantization.presets import quantize
+from fxsim.simulator.run import predict
+from fxsim.study.floating import predict as predict_float
+from rtl.plan.folding import by_reuse, make_plan
 
 HERE = Path(__file__).resolve().parent
 PRECISIONS = ("ap_fixed<16,8>", "ap_fixed<16,7>", "ap_fixed<16,6>", "ap_fixed<16,4>", "ap_fixed<24,6>")

@@ -16,8 +16,8 @@ sys.path[:1] = [str(ROOT), str(ROOT / "tests")]
 
 from networks import network  # noqa: E402
 
-from rtl.folding import by_reuse, make_plan  # noqa: E402
-from rtl.verilog import to_verilog  # noqa: E402
+from rtl.export.verilog import to_verilog  # noqa: E402
+from rtl.plan.folding import by_reuse, make_plan  # noqa: E402
 
 FEATURES = 4
 

@@ -5,8 +5,8 @@
 
 Every third design is held out: no coefficient has seen it. ``--measure`` synthesizes designs until there are N of each
 family, for at most M minutes, which takes half a minute a design; their cells stay in the JSON file, each with the
-numbers that the design is made of again. ``--fit`` prints the coefficients that ``rtl/cost.py`` holds. Without either,
-the errors of the model as it stands are printed, and written into the JSON file.
+numbers that the design is made of again. ``--fit`` prints the coefficients that ``rtl/cost/cost.py`` holds. Without
+either, the errors of the model as it stands are printed, and written into the JSON file.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 import fxsim
 from fxsim.errors import FxsimError
-from fxsim.graph import Graph
 from fxsim.importers.source import Source, SourceLayer
-from fxsim.quantization import quantize
-from rtl.constants import LOGIC, digit_counts
-from rtl.cost import plan_parts
-from rtl.folding import Plan, by_reuse, computing, from_json, make_plan
-from rtl.folds import products
+from fxsim.program.graph import Graph
+from fxsim.quantization.presets import quantize
+from rtl.cost.cost import plan_parts
+from rtl.plan.folding import Plan, by_reuse, computing, from_json, make_plan
+from rtl.plan.folds import products
+from rtl.plan.signed_digits import LOGIC, digit_counts
 
 Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from fxsim.report import figure
+from fxsim.pages.table_files import figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -42,8 +42,8 @@ from figure_texts import ROOT, baseline  # noqa: E402
 
 import fxsim  # noqa: E402
 from fxsim.errors import FxsimError  # noqa: E402
-from fxsim.folder import write_whole  # noqa: E402
-from fxsim.report import png  # noqa: E402
+from fxsim.files.folder import write_whole  # noqa: E402
+from fxsim.pages.table_files import png  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 _MARK = re.compile(r"<!-- = (?P<name>[^\n]*?) -->(?P<old>.*?)<!-- / -->", re.DOTALL)

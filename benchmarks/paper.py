@@ -31,18 +31,18 @@ from public_data import JET_FEATURES, lhc_jets, quickdraw, top_or_light
 from toy_jets import TEST, jets
 
 import fxsim
-from fxsim.charts import Plot, Series
 from fxsim.errors import FxsimError
-from fxsim.files import make_folder
-from fxsim.floating import predict as predict_float
-from fxsim.folder import write_whole
+from fxsim.files.arrays import make_folder
+from fxsim.files.folder import write_whole
 from fxsim.importers import read_model
 from fxsim.importers.source import Source
-from fxsim.metrics import accuracy, class_aucs
-from fxsim.page import Facts, Part, Section, Table, Text, render
-from fxsim.quantization import quantize
-from fxsim.report import figure, png
-from rtl.folding import make_plan
+from fxsim.pages.charts import Plot, Series
+from fxsim.pages.page import Facts, Part, Section, Table, Text, render
+from fxsim.pages.table_files import figure, png
+from fxsim.quantization.presets import quantize
+from fxsim.study.floating import predict as predict_float
+from fxsim.study.metrics import accuracy, class_aucs
+from rtl.plan.folding import make_plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,19 +11,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import Ip, check, export, load, pareto, plan, read_source, synth
+    from .api import Ip, export, load, pareto, plan, read_source, synth
+    from .checks import check
     from .errors import FxsimError, ModelError, OverflowWarning
-    from .fixed import Fixed, Overflow, Round
-    from .floating import predict as predict_float
-    from .graph import Graph, Layer
-    from .hls4ml_model import from_hls4ml
     from .importers import from_pytorch
-    from .plans import Plans
-    from .profiles import Profile, profile
-    from .quantization import quantize
-    from .records import ScanRow
-    from .scans import Scan, scan
-    from .simulation import Run, predict, simulate
+    from .pages.plan_table import Plans
+    from .program.fixed import Fixed, Overflow, Round
+    from .program.graph import Graph, Layer
+    from .quantization.hls4ml_model import from_hls4ml
+    from .quantization.presets import quantize
+    from .simulator.run import Run, predict, simulate
+    from .study.floating import predict as predict_float
+    from .study.profiles import Profile, profile
+    from .study.scan_file import ScanRow
+    from .study.scans import Scan, scan
 
 __version__ = "0.1.0"
 __all__ = [
@@ -62,17 +63,17 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Ip", "check", "export", "load", "pareto", "plan", "read_source", "synth"), "api"),
     **dict.fromkeys(("FxsimError", "ModelError", "OverflowWarning"), "errors"),
-    **dict.fromkeys(("Fixed", "Overflow", "Round"), "fixed"),
-    **dict.fromkeys(("Graph", "Layer"), "graph"),
-    "from_hls4ml": "hls4ml_model",
+    **dict.fromkeys(("Fixed", "Overflow", "Round"), "program.fixed"),
+    **dict.fromkeys(("Graph", "Layer"), "program.graph"),
+    "from_hls4ml": "quantization.hls4ml_model",
     "from_pytorch": "importers",
-    **dict.fromkeys(("Profile", "profile"), "profiles"),
-    **dict.fromkeys(("Run", "predict", "simulate"), "simulation"),
-    "predict_float": "floating",
-    "quantize": "quantization",
-    "Plans": "plans",
-    "ScanRow": "records",
-    **dict.fromkeys(("Scan", "scan"), "scans"),
+    **dict.fromkeys(("Profile", "profile"), "study.profiles"),
+    **dict.fromkeys(("Run", "predict", "simulate"), "simulator.run"),
+    "predict_float": "study.floating",
+    "quantize": "quantization.presets",
+    "Plans": "pages.plan_table",
+    "ScanRow": "study.scan_file",
+    **dict.fromkeys(("Scan", "scan"), "study.scans"),
 }
 _OTHER_NAMES = {"predict_float": "predict"}
 

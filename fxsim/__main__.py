@@ -16,9 +16,9 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 
-from . import interrupts
 from .errors import FxsimError
 from .extras import complaint
+from .system import interrupts
 
 #: Exit status where a check finds a difference, and for anything else that is wrong.
 DIFFERENT, REFUSED = 1, 2
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Names of files need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        from .cli import parser
-        from .terminal import Output
+        from .command.cli import parser
+        from .command.terminal import Output
 
         words = sys.argv[1:] if arguments is None else arguments
         if "--no-color" in words:
@@ -94,7 +94,7 @@ def run() -> None:
     except KeyboardInterrupt:  # in the last moment
         status = 0
     if interrupts.received():
-        from .processes import end_descendants
+        from .system.processes import end_descendants
 
         status = status or _refuse("interrupted")
         end_descendants()

@@ -14,25 +14,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import vectors, verdicts
+from . import golden as vectors
 from .arguments import index, integer
 from .checks import check as check
 from .errors import FxsimError, show
-from .exported import complete, exported, written
 from .extras import importing, require
 from .families import canonical
-from .fixed import Fixed
-from .folder import MANIFEST, read_text
-from .graph import SUFFIX, Graph
+from .files.exported import complete, exported, written
+from .files.folder import MANIFEST, read_text
 from .importers import from_keras, read_model
 from .importers.source import Source
-from .listing import Summary
-from .page import Part
-from .plans import Plans
-from .quantization import quantize
+from .pages import check_results
+from .pages.listing import Summary
+from .pages.page import Part
+from .pages.plan_table import Plans
+from .program.fixed import Fixed
+from .program.graph import SUFFIX, Graph
+from .quantization.presets import quantize
 
 if TYPE_CHECKING:
-    from rtl.folding import Folding, Plan
+    from rtl.plan.folding import Folding, Plan
 
 Config = Mapping[str, Any] | str | os.PathLike[str]
 
@@ -125,8 +126,8 @@ def plan(
     the attainable value if there is none.
     """
     with importing("plan", "rtl"):
-        from rtl.folding import Folding, by_reuse, check_framing
-        from rtl.search import by_budget
+        from rtl.plan.folding import Folding, by_reuse, check_framing
+        from rtl.plan.search import by_budget
 
     _check_graph(graph)
     if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
@@ -147,11 +148,11 @@ def pareto(
 ) -> Plans:
     """Plans of which none beats another in cycles and multipliers, about ``count`` from the fastest to the smallest.
 
-    A list with a picture and a table (:class:`fxsim.plans.Plans`). Each plan has ``folding``, ``timing`` and ``cost``
-    (estimated cells; None for ecp5). Options as for :func:`plan`.
+    A list with a picture and a table (:class:`fxsim.pages.plan_table.Plans`). Each plan has ``folding``, ``timing``
+    and ``cost`` (estimated cells; None for ecp5). Options as for :func:`plan`.
     """
     with importing("plan", "rtl"):
-        from rtl.search import pareto as front
+        from rtl.plan.search import pareto as front
 
     _check_graph(graph)
     return Plans(front(graph, clock_mhz, family, multiplier, count))
@@ -186,7 +187,7 @@ class Ip:
     @property
     def page(self) -> Path:
         """The folder's report.html; check and synth add what they find to it."""
-        return self.folder / verdicts.REPORT
+        return self.folder / check_results.REPORT
 
     def summary(self) -> Summary:
         """The plan it was built from, for people, notebooks and programs."""
@@ -259,12 +260,12 @@ def export(
         the sequence in which it came carries TLAST. By default what the folding was planned for, else "tlast".
     top : str, optional
         Name of the top module; made from the graph's name by default.
-    accuracy : sequence of fxsim.page.Part, optional
+    accuracy : sequence of fxsim.pages.page.Part, optional
         How well the network does its work, for the folder's report.html.
     large : bool
-        Whether a design may have more than ``rtl.size.MOST_MULTIPLIERS`` multipliers or ``MOST_LUTS`` LUTs, which takes
-        minutes to write; without it, such a design is refused with its size, unless a budget of multipliers, DSP blocks
-        or LUTs has said how large it may be.
+        Whether a design may have more than ``rtl.cost.size.MOST_MULTIPLIERS`` multipliers or ``MOST_LUTS`` LUTs, which
+        takes minutes to write; without it, such a design is refused with its size, unless a budget of multipliers, DSP
+        blocks or LUTs has said how large it may be.
     progress : callable, optional
         Called with steps done and steps in all.
 
@@ -275,7 +276,7 @@ def export(
         graph, another interleave, unroll or beat than it has.
     """
     with importing("export", "rtl"):
-        from rtl.folding import (
+        from rtl.plan.folding import (
             CLOCK_MHZ,
             FAMILY,
             FRAMINGS,
@@ -286,15 +287,15 @@ def export(
             from_json,
             make_plan,
         )
-        from rtl.names import default_top, top_name
+        from rtl.plan.names import default_top, top_name
 
     _check_graph(graph)
     require("export", "rtl")
     with importing("export"):
-        from rtl.package import package
-        from rtl.report import report
-        from rtl.size import check_size
-        from rtl.verilog import manifest, to_verilog
+        from rtl.cost.size import check_size
+        from rtl.export.package import package
+        from rtl.export.report import report
+        from rtl.export.verilog import manifest, to_verilog
     budgets: dict[str, Any] = {
         "multipliers": multipliers,
         "dsp": dsp,
@@ -346,7 +347,7 @@ def export(
             place.parent.mkdir(exist_ok=True)
             place.write_text(content, encoding="utf-8")
         (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
-        (temporary / verdicts.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
+        (temporary / check_results.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
         done()
         facts["written"] = written(temporary)
         (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -376,15 +377,15 @@ def synth(
     """Cell counts of an exported folder from Yosys, also written to ``synth_<family>.json`` in it.
 
     ``family`` is that of the export by default. ``route`` also places and routes a design that was planned for ecp5,
-    with nextpnr, and gives an entry ``route`` (``rtl.route.Routed``) with the clock it reaches. ``timing`` adds up the
-    delays of the netlist's cells and wires, and gives an entry ``timing`` (``rtl.timing_report.Timed``) with the
-    longest paths beside the plan's; xc7, xcu and xcup only. Raises ``FxsimError`` if a tool is not installed or refuses
-    the design.
+    with nextpnr, and gives an entry ``route`` (``rtl.export.route.Routed``) with the clock it reaches. ``timing`` adds
+    up the delays of the netlist's cells and wires, and gives an entry ``timing`` (``rtl.export.timing_report.Timed``)
+    with the longest paths beside the plan's; xc7, xcu and xcup only. Raises ``FxsimError`` if a tool is not installed
+    or refuses the design.
     """
     with importing("synth", "rtl"):
-        from rtl.route import FAMILY, route_design
-        from rtl.synthesis import results, synthesize
-        from rtl.timing_report import time_design
+        from rtl.export.route import FAMILY, route_design
+        from rtl.export.synthesis import results, synthesize
+        from rtl.export.timing_report import time_design
 
     place, found = Path(folder), dict[str, Any]()
     complete(place)
@@ -398,5 +399,5 @@ def synth(
         cells, found["timing"] = time_design(place, family)
     else:
         cells = synthesize(place, family)
-    verdicts.stamp(place, verdicts.synthesis(results(place), found.get("timing")))
+    check_results.stamp(place, check_results.synthesis(results(place), found.get("timing")))
     return {**cells, **found}

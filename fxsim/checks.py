@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import vectors, verdicts
+from . import golden as vectors
 from .errors import FxsimError
-from .exported import complete
 from .extras import importing, missing
-from .fixed import IntArray
-from .folder import MANIFEST, read_json
-from .graph import Graph
-from .shorten import shorten
+from .files.exported import complete
+from .files.folder import MANIFEST, read_json
+from .pages import check_results
+from .program.fixed import IntArray
+from .program.graph import Graph
+from .program.shorten import shorten
 
 if TYPE_CHECKING:
     from testbenches import CheckReport, Mismatch
@@ -108,7 +109,7 @@ def check(
     testbenches.CheckError, FxsimError
         The check cannot be done.
     """
-    from .simulation import quantize_inputs  # late: it brings a compiler
+    from .simulator.run import quantize_inputs  # late: it brings a compiler
 
     if quick and simulator != "verilator":
         raise FxsimError(f"simulator must be verilator for a quick check, which has no cocotb tests, not {simulator}")
@@ -142,12 +143,12 @@ def check(
             if waves:
                 found = run.show(found)
         except Mismatch as error:
-            verdicts.stamp(place, verdicts.differs(error, (place, work)), facts["files"])
+            check_results.stamp(place, check_results.differs(error, (place, work)), facts["files"])
             if waves:
                 run.show_fault(error)
             raise
-        told = verdicts.agrees(found, graph.output.width, f"{given}; {simulator}", (*run.doubts, *found.remarks))
-        verdicts.stamp(place, told, facts["files"])
+        told = check_results.agrees(found, graph.output.width, f"{given}; {simulator}", (*run.doubts, *found.remarks))
+        check_results.stamp(place, told, facts["files"])
         return found
     except Exception as error:
         # The message sends the reader to the log.
@@ -285,7 +286,7 @@ class _Check:
         if len(self.graph.shape) != 2 or steps >= self.graph.shape[0] or missing("rtl"):
             return None
         with importing("check", "rtl"):
-            from rtl.folding import from_json
+            from rtl.plan.folding import from_json
 
         from .api import export
 

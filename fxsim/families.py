@@ -15,7 +15,7 @@ class DeviceFamily:
 
     ``name``: in manifests and messages. ``parts``: its device families, as they are usually written. ``vivado``: the
     same in IP-XACT and ``get_property FAMILY``. ``others``: names that are accepted as well. ``delays``: what the table
-    of operator delays (``rtl.delays``) stands for.
+    of operator delays (``rtl.plan.delays``) stands for.
     """
 
     name: str

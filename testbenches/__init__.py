@@ -4,8 +4,8 @@
 :func:`check_folder` does all of it; ``python -m testbenches FOLDER VECTORS`` is the same as a command.
 """
 
-from testbenches.check import CheckReport, check_folder
-from testbenches.errors import CheckError, Mismatch
-from testbenches.lint import lint_folder
+from .check import CheckReport, check_folder
+from .errors import CheckError, Mismatch
+from .lint import lint_folder
 
 __all__ = ["CheckError", "CheckReport", "Mismatch", "check_folder", "lint_folder"]

@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from testbenches.check import check_folder
-from testbenches.cocotb_run import SIMULATORS
-from testbenches.errors import CheckError
-from testbenches.lint import lint_folder
+from .check import check_folder
+from .cocotb_run import SIMULATORS
+from .errors import CheckError
+from .lint import lint_folder
 
 
 def _probability(text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbenches.errors import CheckError
+from .errors import CheckError
 
 __all__ = ["Aig", "Builder"]
 

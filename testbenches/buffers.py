@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from testbenches.errors import Mismatch
-from testbenches.manifest import Buffer
+from .errors import Mismatch
+from .manifest import Buffer
 
 __all__ = ["Counts", "counts", "demand", "events"]
 

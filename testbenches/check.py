@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbenches.buffers import demand
-from testbenches.cocotb_run import COCOTB, SIMULATORS, run_cocotb
-from testbenches.errors import CheckError
-from testbenches.locate import at_output, at_taps
-from testbenches.manifest import Manifest, Timing
-from testbenches.native import Harness, NativeRun, build
-from testbenches.packages import require
-from testbenches.timing import compare
-from testbenches.tools import Progress
-from testbenches.vectors import Vectors
-from testbenches.verilator import is_absent
-from testbenches.watch import SILENT, Phase, Watch
+from .buffers import demand
+from .cocotb_run import COCOTB, SIMULATORS, run_cocotb
+from .errors import CheckError
+from .locate import at_output, at_taps
+from .manifest import Manifest, Timing
+from .native import Harness, NativeRun, build
+from .packages import require
+from .timing import compare
+from .tools import Progress
+from .vectors import Vectors
+from .verilator import is_absent
+from .watch import SILENT, Phase, Watch
 
 __all__ = ["CheckReport", "check_folder", "check_native"]
 

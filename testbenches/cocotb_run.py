@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from testbenches.errors import CheckError, Mismatch, count
-from testbenches.manifest import Manifest
-from testbenches.packages import require
-from testbenches.tools import MOMENT, buildable, compiling, complaint, linked, started
-from testbenches.vectors import Vectors
-from testbenches.verilator import Verilator, find_verilator
-from testbenches.watch import SILENT, Watch
-from testbenches.waves import prepare, verilate
+from .errors import CheckError, Mismatch, count
+from .manifest import Manifest
+from .packages import require
+from .tools import MOMENT, buildable, compiling, complaint, linked, started
+from .vectors import Vectors
+from .verilator import Verilator, find_verilator
+from .watch import SILENT, Watch
+from .waves import prepare, verilate
 
 __all__ = ["COCOTB", "FEW", "SIMULATORS", "TESTS", "run_cocotb"]
 

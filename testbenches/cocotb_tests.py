@@ -20,10 +20,10 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 from cocotbext.axi import AxiStreamBus, AxiStreamSink, AxiStreamSource  # type: ignore[import-untyped]
 
-from testbenches import timing
-from testbenches.locate import difference
-from testbenches.manifest import Manifest, Timing, pack, unpack
-from testbenches.vectors import Vectors
+from . import timing
+from .locate import difference
+from .manifest import Manifest, Timing, pack, unpack
+from .vectors import Vectors
 
 STALLS = ("none", "random", "bursts")
 #: Where packets end if sequences are counted: once for all of them, never, with each beat, anywhere.

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbenches.aiger import Aig, Builder
-from testbenches.errors import CheckError
-from testbenches.manifest import Manifest
-from testbenches.mutants import SELECT, Mutant, planting, read
-from testbenches.yosys import run_abc, run_yosys
+from .aiger import Aig, Builder
+from .errors import CheckError
+from .manifest import Manifest
+from .mutants import SELECT, Mutant, planting, read
+from .yosys import run_abc, run_yosys
 
 __all__ = ["Proof", "Prover"]
 

@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from testbenches.manifest import Manifest
-from testbenches.yosys import run_yosys, share
+from .manifest import Manifest
+from .yosys import run_yosys, share
 
 __all__ = ["netlist"]
 

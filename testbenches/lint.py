@@ -7,10 +7,10 @@ import re
 import shutil
 from pathlib import Path
 
-from testbenches.errors import CheckError, Mismatch
-from testbenches.manifest import Manifest
-from testbenches.tools import call, complaint, ending
-from testbenches.verilator import find_verilator
+from .errors import CheckError, Mismatch
+from .manifest import Manifest
+from .tools import call, complaint, ending
+from .verilator import find_verilator
 
 __all__ = ["VERILATOR_OFF", "lint_folder"]
 

@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from testbenches.errors import Mismatch
-from testbenches.manifest import Manifest, Stream, Tap
-from testbenches.native import NativeRun
-from testbenches.vectors import Vectors
+from .errors import Mismatch
+from .manifest import Manifest, Stream, Tap
+from .native import NativeRun
+from .vectors import Vectors
 
 __all__ = ["at_output", "at_taps", "difference"]
 

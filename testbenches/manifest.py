@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from testbenches.errors import CheckError, show
+from .errors import CheckError, show
 
 __all__ = ["Buffer", "Manifest", "Stream", "Tap", "Timing", "pack", "unpack", "unpack_tap"]
 

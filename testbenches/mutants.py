@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from testbenches.buffers import demand
-from testbenches.errors import CheckError, Mismatch
-from testbenches.locate import at_taps
-from testbenches.manifest import Manifest, Stream
-from testbenches.native import Harness, build
-from testbenches.timing import compare
-from testbenches.vectors import Vectors
-from testbenches.yosys import run_yosys
+from .buffers import demand
+from .errors import CheckError, Mismatch
+from .locate import at_taps
+from .manifest import Manifest, Stream
+from .native import Harness, build
+from .timing import compare
+from .vectors import Vectors
+from .yosys import run_yosys
 
 __all__ = [
     "SELECT",

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from testbenches.buffers import Counts, counts
-from testbenches.errors import CheckError, count, probability
-from testbenches.manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
-from testbenches.timing import steady_interval
-from testbenches.tools import Progress, buildable, call, compiling, complaint, ending, started
-from testbenches.vectors import Vectors
-from testbenches.verilator import Verilator, find_verilator
-from testbenches.waves import prepare, verilate
+from .buffers import Counts, counts
+from .errors import CheckError, count, probability
+from .manifest import Manifest, Stream, Tap, Timing, pack, unpack, unpack_tap
+from .timing import steady_interval
+from .tools import Progress, buildable, call, compiling, complaint, ending, started
+from .vectors import Vectors
+from .verilator import Verilator, find_verilator
+from .waves import prepare, verilate
 
 __all__ = ["Harness", "NativeRun", "build"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 from importlib.machinery import ModuleSpec
 
-from testbenches.errors import CheckError
+from .errors import CheckError
 
 __all__ = ["REQUIREMENTS", "absent", "find", "install", "require"]
 

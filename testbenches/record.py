@@ -9,12 +9,12 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from testbenches.cocotb_run import run_cocotb
-from testbenches.errors import CheckError, Mismatch
-from testbenches.manifest import Manifest
-from testbenches.native import build
-from testbenches.vectors import Vectors
-from testbenches.watch import SILENT, Watch
+from .cocotb_run import run_cocotb
+from .errors import CheckError, Mismatch
+from .manifest import Manifest
+from .native import build
+from .vectors import Vectors
+from .watch import SILENT, Watch
 
 __all__ = ["record"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from testbenches.check import check_folder
-from testbenches.cocotb_run import COUNTED_TESTS, SIMULATORS, TESTS, run_cocotb
-from testbenches.lint import lint_folder
-from testbenches.manifest import Manifest
+from .check import check_folder
+from .cocotb_run import COUNTED_TESTS, SIMULATORS, TESTS, run_cocotb
+from .lint import lint_folder
+from .manifest import Manifest
 
 FOLDER = os.environ.get("FXSIM_IP")
 SIMULATOR = os.environ.get("FXSIM_SIMULATOR", "verilator")

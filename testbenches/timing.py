@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from testbenches.errors import Mismatch
-from testbenches.manifest import Timing
+from .errors import Mismatch
+from .manifest import Timing
 
 __all__ = ["compare", "steady_interval"]
 

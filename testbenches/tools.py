@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from testbenches.errors import CheckError
+from .errors import CheckError
 
 __all__ = [
     "MOMENT",

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from testbenches.errors import CheckError
-from testbenches.manifest import Manifest, Stream
+from .errors import CheckError
+from .manifest import Manifest, Stream
 
 __all__ = ["Vectors"]
 

@@ -11,9 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbenches.errors import CheckError
-from testbenches.packages import find, install
-from testbenches.tools import call, complaint, linked
+from .errors import CheckError
+from .packages import find, install
+from .tools import call, complaint, linked
 
 __all__ = ["MINIMUM", "Verilator", "find_verilator", "is_absent"]
 

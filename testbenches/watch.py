@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from testbenches.tools import Progress
+from .tools import Progress
 
 __all__ = ["SILENT", "Phase", "Watch"]
 

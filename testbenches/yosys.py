@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from testbenches.errors import CheckError
-from testbenches.packages import find, require
-from testbenches.tools import call, complaint, ending, temporary
+from .errors import CheckError
+from .packages import find, require
+from .tools import call, complaint, ending, temporary
 
 __all__ = ["run_abc", "run_yosys", "share"]
 

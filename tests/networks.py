@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise, simple_rnn
-from fxsim.fixed import Fixed, Overflow, Round
-from fxsim.graph import Graph, Layer
-from fxsim.program import Const, Program, Table
+from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise, simple_rnn
+from fxsim.program.fixed import Fixed, Overflow, Round
+from fxsim.program.graph import Graph, Layer
+from fxsim.program.integers import Const, Table
+from fxsim.program.program import Program
 
 
 def table(function: str, type: Fixed, rounding: Round = Round.TRN_ZERO, entries: int = 64, frac: int = 3) -> Table:

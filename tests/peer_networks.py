@@ -412,8 +412,8 @@ def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def differences(graph: Any, x: np.ndarray, want: dict[str, np.ndarray]) -> list[str]:
     """Layers of a graph whose outputs are not those of the emulator, ``""`` for the whole network."""
-    from fxsim.fixed import to_float
-    from fxsim.simulation import simulate
+    from fxsim.program.fixed import to_float
+    from fxsim.simulator.run import simulate
 
     ends = {layer.name: [f"{prefix}.{program.output}" for prefix, program in layer.programs.items()]
             for layer in graph.layers}  # fmt: skip

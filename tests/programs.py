@@ -8,16 +8,15 @@ import math
 
 import numpy as np
 
-from fxsim import reference, simulation, words
-from fxsim.fixed import Fixed, Overflow, Round
-from fxsim.graph import Graph, Layer
-from fxsim.program import (
+from fxsim.program import reference
+from fxsim.program.fixed import Fixed, Overflow, Round
+from fxsim.program.graph import Graph, Layer
+from fxsim.program.integers import Const, Table
+from fxsim.program.ops import (
     OPS,
     Add,
-    Builder,
     Cast,
     Concat,
-    Const,
     Constant,
     Dot,
     Input,
@@ -26,15 +25,16 @@ from fxsim.program import (
     Min,
     Mul,
     Op,
-    Program,
     Remainder,
     Select,
     Slice,
     State,
     Sub,
-    Table,
 )
-from fxsim.ranges import bounds
+from fxsim.program.program import Builder, Program
+from fxsim.program.ranges import bounds
+from fxsim.simulator import run as simulation
+from fxsim.simulator import widths
 
 STEPS, BATCH = 3, 5
 MODES = list(itertools.product(Round, Overflow))
@@ -224,7 +224,7 @@ def check(graph: Graph) -> None:
     """Raise TooWide where simulate would compare the reference with itself."""
     for layer in graph.layers:
         for program in layer.programs.values():
-            words.check(program, bounds(program))
+            widths.check(program, bounds(program))
 
 
 def expected(graph: Graph, raw: np.ndarray, prefix: str = "layer"):

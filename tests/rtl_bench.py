@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth.sim import Simulator
 
-from fxsim.graph import Graph
-from fxsim.simulation import simulate
-from rtl.folding import Folding, Plan, by_reuse, computing, make_plan
-from rtl.folds import least_reuse, products
-from rtl.network import Network
-from rtl.timing import follow
+from fxsim.program.graph import Graph
+from fxsim.simulator.run import simulate
+from rtl.gateware.network import Network
+from rtl.plan.folding import Folding, Plan, by_reuse, computing, make_plan
+from rtl.plan.folds import least_reuse, products
+from rtl.plan.timing import follow
 
 
 @dataclass

@@ -15,10 +15,10 @@ from amaranth.sim import Simulator
 from networks import network
 from rtl_bench import pack, plan_for, random_raw, unpack
 
-from fxsim.simulation import simulate
-from rtl.axi import AxiTop
-from rtl.folding import Plan
-from rtl.widths import stride
+from fxsim.simulator.run import simulate
+from rtl.gateware.axi import AxiTop
+from rtl.plan.folding import Plan
+from rtl.plan.widths import stride
 
 #: Rows of a waveform that the source and the sink decide, and those that the design answers with.
 GIVEN = ("s_axis_tvalid", "s_axis_tlast", "s_axis_tdata", "m_axis_tready")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python docs/waves``: draw each waveform of this folder again, ``NAME.json`` to ``NAME.svg``.
 
-The cycles in the sources are held to the design by ``tests/test_waves.py``.
+The cycles in the sources are held to the design by ``tests/project/test_waves.py``.
 """
 
 from pathlib import Path

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import api, floating, vectors, verdicts
+from .. import api
+from .. import golden as vectors
+from ..command.terminal import Output
 from ..extras import importing, require
-from ..files import load_arrays, make_folder, save_array
-from ..graph import Graph
-from ..listing import Column, Listing, pairs
-from ..page import Part, Text
-from ..quantization import quantize
-from ..simulation import quantize_inputs
-from ..terminal import Output
+from ..files.arrays import load_arrays, make_folder, save_array
+from ..pages import check_results
+from ..pages.listing import Column, Listing, pairs
+from ..pages.page import Part, Text
+from ..program.graph import Graph
+from ..quantization.presets import quantize
+from ..simulator.run import quantize_inputs
+from ..study import floating
 
 if TYPE_CHECKING:
     from testbenches import CheckReport
@@ -63,8 +66,8 @@ def run(folder: str, out: Output) -> None:
     measured = found.measured
     assert measured is not None
     save_array(place / "rtl_outputs.npy", raw)
-    told = verdicts.agrees(found, graph.output.width, f"the {len(x)} images; verilator")
-    verdicts.stamp(ip.folder, told, ip.manifest["files"])
+    told = check_results.agrees(found, graph.output.width, f"the {len(x)} images; verilator")
+    check_results.stamp(ip.folder, told, ip.manifest["files"])
     different, right = int((raw != golden["outputs"].reshape(raw.shape)).sum()), _right(raw, y)
     rows = [
         ("output values compared with the simulator, every bit", raw.size),
@@ -79,7 +82,7 @@ def run(folder: str, out: Output) -> None:
     out.fact("verilog", pairs("verilog", "The Verilog, run by Verilator on all of them", rows), facts)
     out.files(ip.folder, sorted(path.name for path in ip.folder.iterdir()))
     out.note(f"next: fxsim check {ip.folder}; fxsim synth {ip.folder}  ({time.perf_counter() - start:.0f} s)")
-    out.note(f"all of it on one page: {ip.folder / verdicts.REPORT}")
+    out.note(f"all of it on one page: {ip.folder / check_results.REPORT}")
 
 
 _COLUMNS = (

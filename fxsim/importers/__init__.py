@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trained models from other frameworks, read as data into a `Source`; no framework is needed to read a file."""
+"""Trained models from other frameworks, read as data into a `Source`; no framework is needed to read a file.
+
+New here: another framework or file format. Not here: fixed point, and any convention behind a `Source`.
+May import: files.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from fxsim.importers.source import Source
+    from .source import Source
 
 __all__ = ["from_keras", "from_pytorch", "read_model"]
 
@@ -24,8 +28,8 @@ def read_model(
     Raises ModelError if the file is damaged or holds something that fxsim does not import; its `obstacles` are all that
     is in the way. Nothing in the file is executed.
     """
-    from fxsim.importers.keras import source_from_contents
-    from fxsim.importers.keras_files import open_model
+    from .keras import source_from_contents
+    from .keras_files import open_model
 
     with open_model(path, weights) as contents:
         return source_from_contents(contents, steps)
@@ -36,8 +40,8 @@ def from_keras(model: Any, steps: int | None = None) -> Source:
 
     Raises ModelError if `model` is no built Keras model or holds something that fxsim does not import.
     """
-    from fxsim.importers.keras import source_from_contents
-    from fxsim.importers.keras_files import live_contents
+    from .keras import source_from_contents
+    from .keras_files import live_contents
 
     return source_from_contents(live_contents(model), steps)
 
@@ -54,7 +58,7 @@ def from_pytorch(
     or "flatten". An RNN is written "name: tanh" or "name: relu". Raises ModelError if a layer has no weights, or
     weights are of no layer.
     """
-    from fxsim.importers.pytorch import source_from_state
+    from .pytorch import source_from_state
 
     if not hasattr(model, "state_dict"):
         return source_from_state(model, shape, layers, name, input_name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError
+from ..errors import ModelError
 
 __all__ = ["GATES", "PYTORCH", "reorder"]
 

@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError, show
-from fxsim.extras import complaint, find
+from ..errors import ModelError, show
+from ..extras import complaint, find
 
 __all__ = ["MAX_VALUES", "Dataset", "Group", "open_tree", "text", "text_list"]
 

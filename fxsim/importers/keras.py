@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from fxsim.arguments import integer
-from fxsim.errors import ModelError, show
-from fxsim.importers.keras_chain import MODELS, Chain, Entry, chain
-from fxsim.importers.keras_files import Contents
-from fxsim.importers.keras_layers import PER_STEP, Planned, plan, wrapped
-from fxsim.importers.keras_options import LAYERS, MAX_AXIS, REASONS, Options
-from fxsim.importers.keras_weights import LayerWeights, read_all
-from fxsim.importers.source import Source, SourceLayer
+from ..arguments import integer
+from ..errors import ModelError, show
+from .keras_chain import MODELS, Chain, Entry, chain
+from .keras_files import Contents
+from .keras_layers import PER_STEP, Planned, plan, wrapped
+from .keras_options import LAYERS, MAX_AXIS, REASONS, Options
+from .keras_weights import LayerWeights, read_all
+from .source import Source, SourceLayer
 
 __all__ = ["source_from_contents"]
 

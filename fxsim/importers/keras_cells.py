@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.importers.gates import GATES
-from fxsim.importers.keras_chain import Entry
-from fxsim.importers.keras_functions import function, inner
-from fxsim.importers.keras_options import CELLS, Options, snake_case
-from fxsim.importers.keras_weights import Expected
-from fxsim.importers.source import SourceLayer
+from .gates import GATES
+from .keras_chain import Entry
+from .keras_functions import function, inner
+from .keras_options import CELLS, Options, snake_case
+from .keras_weights import Expected
+from .source import SourceLayer
 
 __all__ = ["Cell", "cell", "stacked"]
 

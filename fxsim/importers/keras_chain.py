@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fxsim.errors import ModelError, show
-from fxsim.importers.keras_options import as_dict, as_list, words
+from ..errors import ModelError, show
+from .keras_options import as_dict, as_list, words
 
 __all__ = ["MODELS", "Chain", "Entry", "chain"]
 

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from fxsim.errors import ModelError, show
-from fxsim.folder import MOST_TEXT
-from fxsim.importers.hdf5 import Group, open_tree, text
-from fxsim.importers.hdf5_child import reason
-from fxsim.importers.keras_chain import MODELS
-from fxsim.importers.keras_options import as_dict
-from fxsim.importers.keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded
+from ..errors import ModelError, show
+from ..files.folder import MOST_TEXT
+from .hdf5 import Group, open_tree, text
+from .hdf5_child import reason
+from .keras_chain import MODELS
+from .keras_options import as_dict
+from .keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded
 
 __all__ = ["Contents", "live_contents", "open_model"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fxsim.errors import ModelError, show
-from fxsim.importers.keras_chain import Entry
-from fxsim.importers.keras_options import ACTIVATIONS, Options
+from ..errors import ModelError, show
+from .keras_chain import Entry
+from .keras_options import ACTIVATIONS, Options
 
 __all__ = ["ACTIVATION_LAYERS", "function", "inner"]
 

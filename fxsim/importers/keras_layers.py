@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError, show
-from fxsim.importers.keras_cells import Cell, cell, stacked
-from fxsim.importers.keras_chain import Entry
-from fxsim.importers.keras_functions import ACTIVATION_LAYERS, function, inner
-from fxsim.importers.keras_options import LAYERS, Options
-from fxsim.importers.keras_weights import Expected
-from fxsim.importers.source import SourceLayer
+from ..errors import ModelError, show
+from .keras_cells import Cell, cell, stacked
+from .keras_chain import Entry
+from .keras_functions import ACTIVATION_LAYERS, function, inner
+from .keras_options import LAYERS, Options
+from .keras_weights import Expected
+from .source import SourceLayer
 
 __all__ = ["PER_STEP", "Planned", "plan", "wrapped"]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fxsim.errors import ModelError, show
+from ..errors import ModelError, show
 
 __all__ = [
     "ACTIVATIONS",

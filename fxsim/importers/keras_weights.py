@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim.errors import ModelError, show
-from fxsim.importers.hdf5 import MAX_VALUES, Dataset, Group, text, text_list
-from fxsim.importers.hdf5_child import reason
-from fxsim.importers.keras_options import snake_case
+from ..errors import ModelError, show
+from .hdf5 import MAX_VALUES, Dataset, Group, text, text_list
+from .hdf5_child import reason
+from .keras_options import snake_case
 
 __all__ = [
     "Expected",

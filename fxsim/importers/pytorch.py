@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fxsim import arguments
-from fxsim.arguments import sizes
-from fxsim.errors import ModelError, show
-from fxsim.importers.gates import PYTORCH, reorder
-from fxsim.importers.keras_options import ACTIVATIONS, MAX_AXIS
-from fxsim.importers.source import Source, SourceLayer
+from .. import arguments
+from ..arguments import sizes
+from ..errors import ModelError, show
+from .gates import PYTORCH, reorder
+from .keras_options import ACTIVATIONS, MAX_AXIS
+from .source import Source, SourceLayer
 
 __all__ = ["source_from_state"]
 

@@ -16,14 +16,15 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from fxsim.errors import FxsimError
 from fxsim.extras import importing
-from fxsim.processes import end_descendants
-from testbenches.errors import CheckError
+from fxsim.system.processes import end_descendants
+
+from ..errors import CheckError
 
 try:
     with importing("a proof", "rtl"):
-        from testbenches.formal.mutants import mutants
-        from testbenches.formal.proofs import proofs
-        from testbenches.formal.prover import Proof, Status, Verdict, prove
+        from .mutants import mutants
+        from .proofs import proofs
+        from .prover import Proof, Status, Verdict, prove
 except FxsimError as error:
     print(error, file=sys.stderr)
     sys.exit(2)

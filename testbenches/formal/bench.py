@@ -9,7 +9,7 @@ from typing import Any
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Cover, Fragment, Module, Signal, Value
 
-from testbenches.errors import CheckError
+from ..errors import CheckError
 
 
 class Bench:

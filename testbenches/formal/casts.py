@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a cast means, as bit vectors: the tables of docs/arithmetic.md, by distances instead of guard and sticky bits.
 
-Nothing here comes from the gateware or the simulator. A test ties it to ``fxsim.fixed.cast``, and proofs tie the
-gateware to it for all inputs.
+Nothing here comes from the gateware or the simulator. A test ties it to ``fxsim.program.fixed.cast``, and proofs tie
+the gateware to it for all inputs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from amaranth.hdl import Module, Mux, Shape, Signal, Value
 
-from testbenches.formal.bench import Bench
+from .bench import Bench
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,25 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, simple_rnn
-from fxsim.fixed import Fixed, Overflow, Round
-from fxsim.graph import Graph, Layer
-from fxsim.program import Add, Const, Dot, Input, Op, Program, Slice, Table
-from rtl import axi, fixed
-from rtl.delays import family
-from rtl.folding import Folding, Plan, make_plan
-from rtl.folds import Fold
-from rtl.layer import LayerCore
-from rtl.lower import HardLayer
-from rtl.matvec import MatVec
-from rtl.network import NetworkTap
-from rtl.schedule import LayerSchedule
-from rtl.scheduler import schedule
-from rtl.stream import Beat, Buffer
-from testbenches.formal.casts import Format
+from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, simple_rnn
+from fxsim.program.fixed import Fixed, Overflow, Round
+from fxsim.program.graph import Graph, Layer
+from fxsim.program.integers import Const, Table
+from fxsim.program.ops import Add, Dot, Input, Op, Slice
+from fxsim.program.program import Program
+from rtl.gateware import axi, fixed
+from rtl.gateware.layer import LayerCore
+from rtl.gateware.matvec import MatVec
+from rtl.gateware.network import NetworkTap
+from rtl.gateware.stream import Beat, Buffer
+from rtl.plan.delays import family
+from rtl.plan.folding import Folding, Plan, make_plan
+from rtl.plan.folds import Fold
+from rtl.plan.lower import HardLayer
+from rtl.plan.schedule import LayerSchedule
+from rtl.plan.scheduler import schedule
+
+from .casts import Format
 
 _STEPS, _FEATURES, _UNITS = 3, 3, 4
 _OPERANDS, _WEIGHTS = Fixed(2, 0), Fixed(3, 0)

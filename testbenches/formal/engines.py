@@ -7,12 +7,12 @@ from typing import Any
 
 from amaranth.hdl import Const, Mux, Value
 
-from testbenches.formal.bench import Bench
-from testbenches.formal.models import History
+from .bench import Bench
+from .models import History
 
 
 def engine(dut: Any) -> Bench:
-    """``rtl.matvec.MatVec`` gives bias + x·weights of each token when its engine says, in the rows that it says.
+    """``gateware.matvec.MatVec`` gives bias + x·weights of each token when its engine says, in the rows that it says.
 
     The operands and the sum must have one grid, so that no product is rounded.
     """

@@ -7,12 +7,12 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Mux, Value
 
-from testbenches.formal.bench import Bench, Inside, opened
-from testbenches.formal.models import Queue
+from .bench import Bench, Inside, opened
+from .models import Queue
 
 
 def top(dut: Any) -> Bench:
-    """``rtl.axi.AxiTop`` around any network: frames, ``frame_error``, the layout of beats.
+    """``gateware.axi.AxiTop`` around any network: frames, ``frame_error``, the layout of beats.
 
     In the network's place must be a component without content: the bench drives its outputs, as freely as the rules of
     its streams allow.
@@ -45,7 +45,8 @@ def top(dut: Any) -> Bench:
 def counted(dut: Any) -> Bench:
     """The same with framing count: sequences by the number of beats, packets by TLAST.
 
-    ``rtl.packets.Packets`` is a block of its own, proven to be a queue: in its place, too, must be one without content.
+    ``gateware.packets.Packets`` is a block of its own, proven to be a queue: in its place, too, must be one without
+    content.
     """
     b, inside = _around(dut)
     network, packets = dut.network, dut.packets

@@ -7,12 +7,13 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Signal, Value
 
-from testbenches.formal.bench import Bench, Inside, opened
-from testbenches.formal.models import Queue, after, count_ones
+from .bench import Bench, Inside, opened
+from .models import Queue, after, count_ones
 
 
 def ring(dut: Any) -> Bench:
-    """``rtl.ring.StateRing`` gives each token what the token ``ways`` places before it has left, or initial values."""
+    """``gateware.state_memory.StateRing`` gives each token what the token ``ways`` places before it has left, or
+    initial values."""
     b = Bench()
     size, ways, width = len(dut.init), dut.ways, dut.shape.width
     module = opened(dut)
@@ -71,7 +72,7 @@ def ring(dut: Any) -> Bench:
 
 
 def deal(dut: Any, most: int = 0) -> Bench:
-    """``rtl.deal.Deal`` gives a step of each slot in turn; sequences in order, none lost.
+    """``gateware.interleaver.Deal`` gives a step of each slot in turn; sequences in order, none lost.
 
     With ``most``: and a step waits no more cycles than that.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Signal, Value
 
-from testbenches.formal.bench import Bench
+from .bench import Bench
 
 
 class Queue:

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from rtl.convert import Gather, Spread
-from rtl.deal import Deal
-from rtl.folds import Fold
-from rtl.network import Collect
-from rtl.packets import Packets
-from rtl.ring import StateRing
-from rtl.stream import Buffer
-from testbenches.formal import designs, engines, frames, interleaving, sequencers, streams
-from testbenches.formal.bench import Bench
-from testbenches.formal.casts import Format, casts, pairs
-from testbenches.formal.prover import Method, Proof
+from rtl.gateware.beats import Gather, Spread
+from rtl.gateware.interleaver import Deal
+from rtl.gateware.network import Collect
+from rtl.gateware.packets import Packets
+from rtl.gateware.state_memory import StateRing
+from rtl.gateware.stream import Buffer
+from rtl.plan.folds import Fold
+
+from . import designs, engines, frames, interleaving, sequencers, streams
+from .bench import Bench
+from .casts import Format, casts, pairs
+from .prover import Method, Proof
 
 ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
 OVERFLOWS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")

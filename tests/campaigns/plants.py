@@ -56,75 +56,79 @@ def _plants(short: str, fault: str, *rows: tuple[str, str, str, str]) -> dict[st
 PLANTS: dict[str, Plant] = {
     **_plants(
         "weight", "flipped weight bit",
-        ("rtl/matvec.py", "found.append(int(column[order[j]]) if j",
+        ("rtl/gateware/matvec.py", "found.append(int(column[order[j]]) if j",
          "found.append(int(column[order[j]]) ^ (not p and not i and not d) if j", "test_rtl_layers"),
         ("fxsim/importers/gates.py", "ordered.setflags(write=False)",
          "ordered.reshape(-1)[0] *= -1; ordered.setflags(write=False)", "test_importers test_gates"),
-        ("fxsim/dots.py", "weights, bias = products.packed(product, cut)\n",
+        ("fxsim/simulator/dot.py", "weights, bias = products.packed(product, cut)\n",
          "weights, bias = products.packed(product, cut); weights = weights.copy(); weights.reshape(-1)[:1] ^= 1\n",
          "test_kernels"),
     ),
     **_plants(
         "round", "TRN for RND",
-        ("fxsim/fixed.py", "Round.RND: rest >= half,", "Round.RND: False,", "test_fixed"),
-        ("fxsim/fixed.py", "Round.RND: lambda: rest >= half,", "Round.RND: lambda: False,", "test_fixed"),
-        ("fxsim/fixed.py", "Round.RND: lambda: rest >= 0.5,", "Round.RND: lambda: np.False_,", "test_fixed"),
-        ("fxsim/lanes.py", "self.plus(a, 1 << (shift - 1)), shift)", "a, shift)", "test_kernels"),
-        ("rtl/fixed.py", "Round.RND: guard,", "Round.RND: Const(0, 1),", "test_rtl_fixed"),
+        ("fxsim/program/fixed.py", "Round.RND: rest >= half,", "Round.RND: False,", "test_fixed"),
+        ("fxsim/program/fixed.py", "Round.RND: lambda: rest >= half,", "Round.RND: lambda: False,", "test_fixed"),
+        ("fxsim/program/fixed.py", "Round.RND: lambda: rest >= 0.5,", "Round.RND: lambda: np.False_,", "test_fixed"),
+        ("fxsim/simulator/llvm.py", "self.plus(a, 1 << (shift - 1)), shift)", "a, shift)", "test_kernels"),
+        ("rtl/gateware/fixed.py", "Round.RND: guard,", "Round.RND: Const(0, 1),", "test_rtl_fixed"),
     ),
     **_plants(
         "overflow", "WRAP for SAT",
-        ("fxsim/fixed.py", "if to.overflow is Overflow.WRAP:\n        value &=",
+        ("fxsim/program/fixed.py", "if to.overflow is Overflow.WRAP:\n        value &=",
          "if to.overflow in (Overflow.WRAP, Overflow.SAT):\n        value &=", "test_fixed"),
-        ("fxsim/fixed.py", "if to.overflow is Overflow.WRAP:\n        if to.width < 64:",
+        ("fxsim/program/fixed.py", "if to.overflow is Overflow.WRAP:\n        if to.width < 64:",
          "if to.overflow in (Overflow.WRAP, Overflow.SAT):\n        if to.width < 64:", "test_fixed"),
-        ("fxsim/arithmetic.py", "if to.overflow is Overflow.WRAP:", "if to.overflow in (Overflow.WRAP, Overflow.SAT):",
+        ("fxsim/simulator/elementwise.py", "if to.overflow is Overflow.WRAP:",
+         "if to.overflow in (Overflow.WRAP, Overflow.SAT):",
          "test_kernels"),
-        ("rtl/fixed.py", "if to.overflow is Overflow.WRAP:", "if to.overflow in (Overflow.WRAP, Overflow.SAT):",
+        ("rtl/gateware/fixed.py", "if to.overflow is Overflow.WRAP:",
+         "if to.overflow in (Overflow.WRAP, Overflow.SAT):",
          "test_rtl_fixed"),
     ),
     **_plants(
         "beat", "beat dropped under backpressure",
-        ("rtl/stream.py", "below = filled == k + pop if", "below = filled == k if", "test_rtl_layers"),
-        ("rtl/layer.py", "i.ready.eq((wait == 0) & (room != 0))", "i.ready.eq(wait == 0)", "test_rtl_layers"),
-        ("rtl/axi.py", "network.o.ready.eq(self.m_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
+        ("rtl/gateware/stream.py", "below = filled == k + pop if", "below = filled == k if", "test_rtl_layers"),
+        ("rtl/gateware/layer.py", "i.ready.eq((wait == 0) & (room != 0))", "i.ready.eq(wait == 0)", "test_rtl_layers"),
+        ("rtl/gateware/axi.py", "network.o.ready.eq(self.m_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
          "test_battery"),
     ),
     **_plants(
         "latency", "latency off by one",
-        ("rtl/schedule.py", "return self.result + self.tail + 1", "return self.result + self.tail + 2",
+        ("rtl/plan/schedule.py", "return self.result + self.tail + 1", "return self.result + self.tail + 2",
          "test_rtl_layers"),
-        ("rtl/folding.py", "latency += layer is layers[-1]", "latency += layer is layers[0]", "test_rtl_layers"),
-        ("rtl/timing.py", "results[0] - entered[source.beats - 1],", "results[0] - entered[source.beats - 1] + 1,",
+        ("rtl/plan/folding.py", "latency += layer is layers[-1]", "latency += layer is layers[0]", "test_rtl_layers"),
+        ("rtl/plan/timing.py", "results[0] - entered[source.beats - 1],", "results[0] - entered[source.beats - 1] + 1,",
          "test_rtl_layers"),
     ),
     **_plants(
         "gate", "gates swapped",
         ("fxsim/importers/gates.py", 'GATES = {"lstm": "ifgo"', 'GATES = {"lstm": "ifog"', "test_importers test_gates"),
         ("fxsim/importers/gates.py", '"gru": "rzh"', '"gru": "zrh"', "test_pytorch test_gates"),
-        ("fxsim/cells.py", 'parts = _gates(b, "ifgo"', 'parts = _gates(b, "figo"', "test_exact test_api"),
-        ("fxsim/cells.py", 'loops = _gates(b, "zrh"', 'loops = _gates(b, "rzh"', "test_exact test_api"),
+        ("fxsim/program/cells.py", 'parts = _gates(b, "ifgo"', 'parts = _gates(b, "figo"', "test_exact test_api"),
+        ("fxsim/program/cells.py", 'loops = _gates(b, "zrh"', 'loops = _gates(b, "rzh"', "test_exact test_api"),
     ),
     **_plants(
         "state", "state not cleared after TLAST",
-        ("rtl/states.py", "return Mux(ends, Const(clear[k], registers[k].shape()), flow.values[u])",
+        ("rtl/gateware/states.py", "return Mux(ends, Const(clear[k], registers[k].shape()), flow.values[u])",
          "return flow.values[u]", "test_rtl_layers"),
-        ("rtl/states.py", "self.m.d.sync += begins.eq(phase.ends(time))", "self.m.d.sync += begins.eq(0)",
+        ("rtl/gateware/states.py", "self.m.d.sync += begins.eq(phase.ends(time))", "self.m.d.sync += begins.eq(0)",
          "test_rtl_layers test_beats"),
-        ("rtl/states.py", "register.eq(Mux(phase.ends(time), Const(v, register.shape()), value))",
+        ("rtl/gateware/states.py", "register.eq(Mux(phase.ends(time), Const(v, register.shape()), value))",
          "register.eq(value)", "test_rtl_layers"),
-        ("rtl/ring.py", "begins.bit_select(writing, 1).eq(self.ends)", "begins.bit_select(writing, 1).eq(0)",
+        ("rtl/gateware/state_memory.py", "begins.bit_select(writing, 1).eq(self.ends)",
+         "begins.bit_select(writing, 1).eq(0)",
          "test_interleave"),
     ),
     **_plants(
         "table", "table off by one",
-        ("fxsim/integers.py", "return min(max(index, self.first), self.last) - self.first",
+        ("fxsim/program/integers.py", "return min(max(index, self.first), self.last) - self.first",
          "return min(max(index + 1, self.first), self.last) - self.first", "test_kernels"),
-        ("fxsim/arithmetic.py", "code.plus(code.clamp(index, first, last), -first)",
+        ("fxsim/simulator/elementwise.py", "code.plus(code.clamp(index, first, last), -first)",
          "code.plus(code.clamp(code.plus(index, 1), first, last), -first)", "test_kernels"),
-        ("fxsim/tables.py", "return Table(name, frac, Round.TRN_ZERO, first, _const(values, type), size >> twos)",
+        ("fxsim/quantization/hls4ml_tables.py",
+         "return Table(name, frac, Round.TRN_ZERO, first, _const(values, type), size >> twos)",
          "return Table(name, frac, Round.TRN_ZERO, first + 1, _const(values, type), size >> twos)", "test_tables"),
-        ("rtl/lookup.py", "table.last - table.first, whole - table.first))",
+        ("rtl/gateware/lookup.py", "table.last - table.first, whole - table.first))",
          "table.last - table.first, whole - table.first + 1))", "test_rtl_layers"),
     ),
 }  # fmt: skip
@@ -152,12 +156,12 @@ def _first_failure(checkout: Path, files: Sequence[str]) -> str | None:
     """The first test that fails in a checkout; None if all pass."""
     # Kernels kept from an unharmed checkout would hide a fault in those who write them.
     env = {**os.environ, "FXSIM_CACHE_DIR": str(checkout / "cache"), "PYTHONPATH": str(checkout)}
-    paths = [f"tests/{name}.py" for name in files]
+    paths = [str(path.relative_to(ROOT)) for name in files for path in (ROOT / "tests").glob(f"*/{name}.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-p", "no:cacheprovider", *paths]
     done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
-    failed = re.search(r"^(?:FAILED|ERROR) tests/(\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) tests/\w+/(\S+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if done.returncode != 1 or failed is None:
         raise CheckError(f"{' '.join(command)} gave {done.returncode}: {(done.stdout + done.stderr)[-500:]}")
     return failed[1]

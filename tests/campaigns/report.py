@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fxsim.folder import write_whole
+from fxsim.files.folder import write_whole
 
 __all__ = ["show", "write"]
 

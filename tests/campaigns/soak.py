@@ -12,7 +12,7 @@ from typing import Any
 import published
 
 import fxsim
-from fxsim import vectors
+from fxsim import golden as vectors
 from testbenches.locate import at_output
 from testbenches.manifest import Manifest
 from testbenches.native import build

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:1] = [str(HERE.parents[1]), str(HERE.parent)]
+sys.path[:1] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "importers")]
 
 if sys.argv[1:2] == ["--worker"]:
     from fuzz.worker import main as work

@@ -35,8 +35,8 @@ from test_importers import (
 
 from fxsim import quantize
 from fxsim.demo.run import MODEL
-from fxsim.graph import Graph
 from fxsim.importers.source import Source
+from fxsim.program.graph import Graph
 
 
 @cache

@@ -25,25 +25,26 @@ import numpy as np
 import yaml
 from programs import MOST_WORK, by_reference, inputs_of, odd_graph
 
-from fxsim import api, files, quantize
+from fxsim import api, quantize
 from fxsim.__main__ import main
 from fxsim.errors import FxsimError
-from fxsim.fixed import Fixed, Overflow, Round, cast_float
-from fxsim.folder import read_text
-from fxsim.graph import Graph, _decode, _Members
-from fxsim.hls4ml_config import parse
+from fxsim.files import arrays as files
+from fxsim.files.folder import read_text
+from fxsim.files.npy import check_npy
 from fxsim.importers import read_model
 from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import Contents
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import Source, SourceLayer
-from fxsim.lanes import Code, Vec
-from fxsim.npy import check_npy
-from fxsim.passes import Pass
-from fxsim.program import Lookup
-from fxsim.quantization import read_config
-from fxsim.ranges import bounds
-from fxsim.simulation import quantize_inputs, simulate
+from fxsim.program.fixed import Fixed, Overflow, Round, cast_float
+from fxsim.program.graph import Graph, _decode, _Members
+from fxsim.program.ops import Lookup
+from fxsim.program.ranges import bounds
+from fxsim.quantization.hls4ml_config import parse
+from fxsim.quantization.hls4ml_files import read_config
+from fxsim.simulator.llvm import Code, Vec
+from fxsim.simulator.program_kernel import Pass
+from fxsim.simulator.run import quantize_inputs, simulate
 
 from . import mutators, seeds
 from .mutators import CANARY, LARGE, ODD, archive, damaged, hdf5, json_text, mutated, npy
@@ -427,7 +428,7 @@ def arrays(rng: random.Random, place: Path) -> None:
 
 def folding(rng: random.Random, place: Path) -> None:
     """A folding file."""
-    from rtl.folding import by_reuse, from_json, make_plan
+    from rtl.plan.folding import by_reuse, from_json, make_plan
 
     graph = seeds.graphs()[0]
     value = json.loads(json.dumps(by_reuse(graph, 2).to_json()))
@@ -660,18 +661,18 @@ PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pickle": (
         "arrays",
         "code in the input was executed",
-        {"fxsim.files.check_npy": _lax, "numpy.lib.format.read_array": _unpickle},
+        {"fxsim.files.arrays.check_npy": _lax, "numpy.lib.format.read_array": _unpickle},
     ),
     "yaml": ("hls4ml_config", "code in the input was executed", {"yaml.safe_load": yaml.unsafe_load}),
-    "header": ("arrays", "", {"fxsim.files.check_npy": print}),
+    "header": ("arrays", "", {"fxsim.files.arrays.check_npy": print}),
     "size": ("keras", "memory", {"fxsim.importers.keras_files.MAX_JSON": 1 << 60}),
-    "aliases": ("hls4ml_config", "Late", {"fxsim.hls4ml_config.show": repr}),
+    "aliases": ("hls4ml_config", "Late", {"fxsim.quantization.hls4ml_config.show": repr}),
     "numbers": ("config", "not finite", {"numpy.argwhere": lambda array: np.zeros((0, 1), int)}),
     "objects": ("config", "Error", {"fxsim.importers.keras_chain.as_dict": lambda value, where: value}),
-    "top": ("folder", "goes to Yosys", {"rtl.synthesis.re": _ANYTHING}),
-    "message": ("precision", "lines", {"fxsim.fixed.show": str}),
-    "rows": ("proportions", "", {"fxsim.passes.Pass.emit": _misplaced}),
-    "index": ("proportions", "KernelError: op", {"fxsim.arithmetic._entry": _anywhere}),
+    "top": ("folder", "goes to Yosys", {"rtl.export.synthesis.re": _ANYTHING}),
+    "message": ("precision", "lines", {"fxsim.program.fixed.show": str}),
+    "rows": ("proportions", "", {"fxsim.simulator.program_kernel.Pass.emit": _misplaced}),
+    "index": ("proportions", "KernelError: op", {"fxsim.simulator.elementwise._entry": _anywhere}),
 }
 
 
@@ -692,7 +693,7 @@ def stand_ins(real: bool) -> None:
 
     import testbenches
     from fxsim.importers import hdf5 as parent
-    from rtl import route, synthesis
+    from rtl.export import route, synthesis
     from testbenches.manifest import Manifest
     from testbenches.vectors import Vectors
 

@@ -16,11 +16,11 @@ from networks import network
 
 import fxsim
 from benchmarks.calibrate_cost import source
-from fxsim.graph import Graph
-from fxsim.quantization import quantize
-from fxsim.vectors import random_inputs
-from rtl.folding import make_plan
-from rtl.verilog import manifest, to_verilog
+from fxsim.golden import random_inputs
+from fxsim.program.graph import Graph
+from fxsim.quantization.presets import quantize
+from rtl.export.verilog import manifest, to_verilog
+from rtl.plan.folding import make_plan
 
 HASHES = Path(__file__).resolve().parent / "hashes.json"
 #: Sequences whose outputs are recorded.

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fold 1: programs in Python integers. Unbounded, slow and obvious; what every other fold must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .fixed import Fixed, Overflow, overflow, round_shift
+from .fixed import cast as fixed_cast
+from .ops import (
+    Add,
+    Cast,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Largest,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    OneHot,
+    Op,
+    Remainder,
+    Select,
+    Slice,
+    State,
+    Sub,
+    Total,
+)
+from .program import Program
+
+Vector = list[int]
+
+
+def initial_state(program: Program) -> dict[str, Vector]:
+    """The states before the first step of a sequence, by name."""
+    return {op.name: op.init.data.tolist() if op.init else [0] * op.elements for op in program.states}
+
+
+class Caster:
+    """:func:`~fxsim.program.fixed.cast` into one format, remembering whether a value left it.
+
+    ``count`` is the number of elements that did; a dot product or a total counts once, however many of its partial
+    sums did.
+    """
+
+    def __init__(self, to: Fixed) -> None:
+        self.to = to
+        self.count = 0
+
+    def __call__(self, raw: int, frac: int) -> int:
+        value = round_shift(raw, frac - self.to.frac, self.to.round)
+        result = overflow(value, self.to)
+        self.count += not _inside(value, self.to)
+        return result
+
+
+def _inside(value: int, to: Fixed) -> bool:
+    return to.min <= value <= to.max
+
+
+def step(
+    program: Program,
+    x: Sequence[int],
+    state: Mapping[str, Vector],
+    time: int = 0,
+    overflows: dict[str, int] | None = None,
+) -> tuple[dict[str, Vector], dict[str, Vector]]:
+    """One step of a program on one input vector.
+
+    ``x`` are raw integers of the input's format, ``time`` the number of the step in its sequence. Returns every op's
+    raw result by name, and the states after the step. ``overflows`` collects by op how many elements left its format.
+    """
+    values: dict[str, Vector] = {}
+    for op in program.ops:
+        cast = Caster(op.type)
+        values[op.name] = evaluate(op, program, values, x, state, time, cast)
+        if overflows is not None:
+            overflows[op.name] = overflows.get(op.name, 0) + cast.count
+    return values, {op.name: values[op.update] for op in program.states}
+
+
+def evaluate(
+    op: Op,
+    program: Program,
+    values: Mapping[str, Vector],
+    x: Sequence[int],
+    state: Mapping[str, Vector],
+    time: int,
+    cast: Caster,
+) -> Vector:
+    """Raw result of one op from the results of the earlier ones; ``cast`` is into the op's format."""
+    args = [values[name] for name in op.args]
+    fracs = [program[name].type.frac for name in op.args]
+    if isinstance(op, Input):
+        return [int(v) for v in x]
+    if isinstance(op, State):
+        return list(state[op.name])
+    if isinstance(op, Constant):
+        return [int(v) for v in op.values.data]
+    if isinstance(op, Dot):
+        return dot(op, args[0], fracs[0], time, cast)
+    if isinstance(op, Slice):
+        return args[0][op.start : op.stop]
+    if isinstance(op, Concat):
+        return [v for part in args for v in part]
+    if isinstance(op, Cast):
+        return [cast(v, fracs[0]) for v in args[0]]
+    if isinstance(op, Remainder):
+        step = 1 << max(fracs[0] - op.frac, 0)
+        return [cast(v % step, fracs[0]) for v in args[0]]
+    if isinstance(op, Lookup):
+        table = op.table
+        # The table is cast once, when it is built: nothing leaves a format at run time.
+        entries = table.entries(op.type)
+        return [int(entries[table.index(v, fracs[0])]) for v in args[0]]
+    if isinstance(op, Total):
+        total = tree_total([cast(v, fracs[0]) for v in args[0]], cast)
+        cast.count = min(cast.count, 1)
+        return [total]
+    if isinstance(op, Largest):
+        return [cast(max(args[0]), fracs[0])]
+    if isinstance(op, OneHot):
+        first = args[0].index(max(args[0]))
+        return [fixed_cast(int(i == first), 0, op.type) for i in range(len(args[0]))]
+    size = program.sizes[op.name]
+    wide = [vector * size if len(vector) == 1 else vector for vector in args]
+    if isinstance(op, Mul):
+        return [cast(a * b, sum(fracs)) for a, b in zip(*wide, strict=True)]
+    # Everything else meets on a common grid first.
+    frac = max(fracs)
+    grid = [[v << (frac - f) for v in vector] for vector, f in zip(wide, fracs, strict=True)]
+    if isinstance(op, Select):
+        return [cast(a if c > 0 else b, frac) for c, a, b in zip(*grid, strict=True)]
+    pairs = list(zip(*grid, strict=True))
+    if isinstance(op, Add):
+        return [cast(a + b, frac) for a, b in pairs]
+    if isinstance(op, Sub):
+        return [cast(a - b, frac) for a, b in pairs]
+    if isinstance(op, Max):
+        return [cast(max(a, b), frac) for a, b in pairs]
+    if isinstance(op, Min):
+        return [cast(min(a, b), frac) for a, b in pairs]
+    raise NotImplementedError(f"no reference for {op.kind}")
+
+
+def dot(op: Dot, x: Vector, frac: int, time: int, cast: Caster) -> Vector:
+    """``bias + x @ weights``, product by product in the op's order."""
+    weights = op.weights.data[time] if op.weights.data.ndim == 3 else op.weights.data
+    product_frac = frac + op.weights.type.frac
+    result = []
+    overflowed = 0
+    for k in range(weights.shape[1]):
+        total = exact = fixed_cast(int(op.bias.data[k]), op.bias.type.frac, op.type) if op.bias else 0
+        cast.count = 0
+        for j in op.order():
+            product = x[j] * int(weights[j, k])
+            exact += round_shift(product, product_frac - op.type.frac, op.type.round)
+            total = cast(total + cast(product, product_frac), op.type.frac)
+        # A sum that wraps and comes back has lost nothing; one that saturated on the way has.
+        wraps = op.type.overflow is Overflow.WRAP
+        overflowed += not _inside(exact, op.type) if wraps else cast.count > 0
+        result.append(total)
+    cast.count = overflowed
+    return result
+
+
+def tree_total(values: Vector, cast: Caster) -> int:
+    """Sum of values in the caster's format by the balanced tree of :class:`~fxsim.program.program.Total`."""
+    if len(values) == 1:
+        return values[0]
+    left = 1 << ((len(values) - 1).bit_length() - 1)
+    return cast(tree_total(values[:left], cast) + tree_total(values[left:], cast), cast.to.frac)
+
+
+def scan(
+    program: Program,
+    xs: Sequence[Sequence[int]],
+    state: Mapping[str, Vector] | None = None,
+    overflows: dict[str, int] | None = None,
+) -> tuple[list[dict[str, Vector]], dict[str, Vector]]:
+    """A program over one sequence: every op's result at every step, and the states after the last one."""
+    now = dict(initial_state(program) if state is None else state)
+    trace = []
+    for time, x in enumerate(xs):
+        values, now = step(program, x, now, time, overflows)
+        trace.append(values)
+    return trace, now

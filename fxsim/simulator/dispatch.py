@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stretches of layers over a part of a batch: by a kernel, or by the reference where 64 bits hold no result."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import FxsimError
+from ..program import reference
+from ..program.fixed import Fixed, IntArray, Overflow
+from ..program.graph import Graph, Layer, Shape
+from ..program.program import Program
+from ..system.forks import cached_property, hold_over_forks
+from . import batches, network_kernel, overflows
+from .jit import Host, host
+from .memory import WORDS, Wanted, wants_count
+from .network_kernel import Kernel
+from .widths import TooWide
+
+T = TypeVar("T")
+#: Kernels kept for graphs that may come again.
+_KEPT = 32
+
+
+class Results:
+    """Arrays of the whole batch, of which every chunk writes its part."""
+
+    def __init__(self, batch: int, rows: int) -> None:
+        self.batch = batch
+        self.raw = np.empty((batch, rows), np.int64)
+        self.state: dict[str, IntArray] = {}
+        self.counts: dict[str, IntArray] = {}
+        self.trace: dict[str, IntArray] = {}
+        self.lock = threading.Lock()
+
+    def array(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The array of a name, made when first asked for."""
+        with self.lock:
+            if name not in of:
+                of[name] = np.empty((self.batch, *shape), np.int64)
+            return of[name]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chunk of the batch: the sequences from ``start`` to ``stop``."""
+
+    results: Results
+    start: int
+    stop: int
+    given: Mapping[str, IntArray]  # states before the first step
+
+    @property
+    def sequences(self) -> int:
+        return self.stop - self.start
+
+    def place(self, of: dict[str, IntArray], name: str, *shape: int) -> IntArray:
+        """The chunk's part of a result."""
+        return self.results.array(of, name, *shape)[self.start : self.stop]
+
+
+def inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int, left: IntArray) -> tuple[NDArray[Any], int]:
+    """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers.
+
+    ``left`` (sequences) becomes how many values left the input's format in their cast; the second result is their sum.
+    """
+    sequences, rows = flat.shape
+    out = np.zeros((-(-sequences // width), rows, width), network_kernel.dtype(graph.input))
+    if raw:
+        batches.spread(flat, out)
+        return out, 0
+    return out, batches.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out, left)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Layers that one kernel computes, or one that only the reference can."""
+
+    layers: tuple[tuple[Layer, Shape, Fixed], ...]
+    kernel: Kernel | None
+
+    @cached_property
+    def initial(self) -> dict[str, IntArray]:
+        """States before the first step, other than zero."""
+        programs = [part for layer, _, _ in self.layers for part in layer.programs.items()]
+        return {f"{prefix}.{op.name}": op.init.data for prefix, program in programs for op in program.states if op.init}
+
+    def run(self, flow: NDArray[Any], wanted: Wanted, part: Part) -> NDArray[Any]:
+        """The layers' results on blocks (blocks, rows, width), as such blocks."""
+        if self.kernel is not None:
+            return self._compiled(self.kernel, flow, part)
+        layer, shape, type = self.layers[0]
+        return _reference(layer, shape, type, flow, wanted, part)
+
+    def _compiled(self, kernel: Kernel, flow: NDArray[Any], part: Part) -> NDArray[Any]:
+        states = {name: kept.zeros(flow.shape[0], kernel.width) for name, kept in kernel.states.items()}
+        for name, value in states.items():
+            if name in part.given:
+                batches.spread(part.given[name], value[:, 0])
+            elif name in self.initial:
+                value[:] = self.initial[name][:, None]
+        result = kernel.run(flow, states)
+        whole = part.results
+        for of, found in ((whole.state, result.states), (whole.counts, result.counts)):
+            for name, value in found.items():
+                batches.gather(value[:, 0], part.place(of, name, value.shape[2]))
+        for name, value in result.trace.items():
+            steps, rows = value.shape[1:3]
+            flat = value.reshape(value.shape[0], steps * rows, kernel.width)
+            batches.gather(flat, part.place(whole.trace, name, steps, rows).reshape(-1, steps * rows))
+        return result.out
+
+
+class _Recent:
+    """What was made for graphs last, found by their identity: to hash their weights would take longer than a run."""
+
+    def __init__(self) -> None:
+        self._found: dict[object, tuple[Graph, Any]] = {}
+        self._lock = threading.RLock()  # what is made may need more that is made
+        hold_over_forks(self._lock)
+
+    def find(self, graph: Graph, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` made for ``graph`` and ``key``, now or before."""
+        full = (id(graph), key)
+        found = self._found.get(full)
+        if found is None or found[0] is not graph:
+            with self._lock:
+                found = self._found.get(full)
+                if found is None or found[0] is not graph:
+                    found = self._found[full] = (graph, make())
+                while len(self._found) > _KEPT:
+                    del self._found[next(iter(self._found))]
+        made: T = found[1]
+        return made
+
+
+_RECENT = _Recent()
+
+
+def stretches(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[Stretch]:
+    """The graph's layers, compiled for blocks of ``width``; kept for the next time."""
+    return _RECENT.find(graph, (wanted, width, machine), lambda: _compile(graph, wanted, width, machine))
+
+
+class Few(threading.local):
+    """Outputs of up to :attr:`MOST` sequences and nothing else, in microseconds.
+
+    What a batch needs for chunks, threads, states and traces takes longer than a small network.
+    """
+
+    MOST = 8
+
+    def __init__(self, graph: Graph, kernel: Kernel, quantize: batches.Quantizer) -> None:
+        self.graph, self.kernel, self._quantize = graph, kernel, quantize
+        self._x = np.zeros((self.MOST, graph.inputs, 1), network_kernel.dtype(graph.input))
+        self._limits, self._blind = _limits(graph)
+        self._left = np.zeros(self.MOST, np.int64)
+        self._out = np.zeros((self.MOST, graph.outputs), WORDS[kernel.output_bits])
+        at = (self._x.ctypes.data, self._out.ctypes.data, kernel.home, kernel.memory.address, kernel.memory.address)
+        self._call = partial(kernel.compiled.call, *at)
+        self._scale = 2.0**-graph.output.frac
+
+    def predict(self, x: NDArray[Any], watched: bool) -> NDArray[np.float64] | None:
+        """Outputs of values ``x`` (sequences, *shape).
+
+        None where the cast of a value is not plain arithmetic; and if overflows are ``watched``, where a value leaves
+        the input's format or a result may leave the output's.
+        """
+        if watched and self._blind:
+            return None
+        count = len(x)
+        values = np.ascontiguousarray(x.reshape(count, self.graph.inputs), np.float64)
+        left = self._quantize(values, self._x, self._left)
+        if left < 0 or (left and watched):
+            return None
+        self._call(count)
+        if watched and self._limits and batches.touches(self._out[:count], *self._limits):
+            return None
+        return np.multiply(self._out[:count], self._scale, dtype=np.float64).reshape(count, *self.graph.output_shape)
+
+
+def door(graph: Graph) -> frozenset[str]:
+    """Ops whose casts make the outputs (:func:`fxsim.simulator.overflows.door`), found once for a graph."""
+    return _RECENT.find(graph, door, lambda: overflows.door(graph))
+
+
+def _limits(graph: Graph) -> tuple[tuple[int, int] | None, bool]:
+    """Raw outputs at which a result may have saturated; and whether one may have left its format without a trace."""
+    watched, to = door(graph), graph.output
+    ends = {f"{prefix}.{program.output}" for prefix, program in graph.layers[-1].programs.items()}
+    if watched <= ends and to.overflow in (Overflow.SAT, Overflow.SAT_SYM):
+        return ((to.min, to.max) if watched else None), False
+    return None, bool(watched)
+
+
+def few(graph: Graph) -> Few | None:
+    """What predicts a few sequences; None where it takes more than one kernel, or numbers that are not plain."""
+    return _RECENT.find(graph, Few, lambda: _few(graph))
+
+
+def _few(graph: Graph) -> Few | None:
+    found, quantize = stretches(graph, Wanted(), 1, host()), batches.quantizer(graph.input)
+    kernel = found[0].kernel if len(found) == 1 else None
+    plain = graph.output.width <= 53 and abs(graph.output.frac) < 900
+    return Few(graph, kernel, quantize) if kernel and quantize and plain else None
+
+
+def _compile(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[Stretch]:
+    layers = tuple((layer, shape, type) for layer, shape, type, _, _ in graph.flow())
+    # Flatten changes nothing: steps and elements stand behind one another.
+    real = tuple(one for one in layers if one[0].program is not None)
+    if not real:
+        return []
+    try:
+        return [Stretch(real, network_kernel.build(layers, wanted, width, machine))]
+    except TooWide:
+        return [Stretch((one,), _kernel_or_none(one, wanted, width, machine)) for one in real]
+
+
+def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int, machine: Host) -> Kernel | None:
+    try:
+        return network_kernel.build([layer], wanted, width, machine)
+    except TooWide:
+        return None
+
+
+def _reference(layer: Layer, shape: Shape, type: Fixed, flow: NDArray[Any], wanted: Wanted, part: Part) -> NDArray[Any]:
+    """A layer by Python integers, for results wider than a machine word. Slow, and equally exact."""
+    steps, elements = (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
+    x = np.empty((part.sequences, steps, elements), np.int64)
+    batches.gather(flow, x.reshape(part.sequences, -1))
+    kept = steps if layer.return_sequences else 1
+    both = []
+    for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
+        both.append(_run_reference(program, prefix, x, kept, backward, wanted, part))
+    result = np.concatenate(both, axis=2)
+    out = np.zeros((flow.shape[0], result[0].size, flow.shape[2]), network_kernel.dtype(layer.result(shape, type)[1]))
+    batches.spread(result.reshape(len(result), -1), out)
+    return out
+
+
+def _run_reference(
+    program: Program, prefix: str, x: IntArray, kept: int, backward: bool, wanted: Wanted, part: Part
+) -> IntArray:
+    steps = x.shape[1]
+    names = [op.name for op in program.ops if f"{prefix}.{op.name}" in wanted.trace]
+    rows: dict[str, list[list[list[int]]]] = {name: [] for name in names}
+    after: dict[str, list[list[int]]] = {op.name: [] for op in program.states}
+    counts: list[dict[str, int]] = []
+    results = []
+    for b, sequence in enumerate(x.tolist()):
+        now = reference.initial_state(program)
+        for op in program.states:
+            if f"{prefix}.{op.name}" in part.given:
+                now[op.name] = part.given[f"{prefix}.{op.name}"][b].tolist()
+        count: dict[str, int] = {}
+        trace, now = reference.scan(
+            program, sequence[::-1] if backward else sequence, now, count if wanted.counts else None
+        )
+        counts.append(count)
+        last = trace[-1][program.output]
+        if backward:
+            trace = trace[::-1]
+        results.append([step[program.output] for step in trace] if kept == steps else [last])
+        for name, value in now.items():
+            after[name].append(value)
+        for name in names:
+            rows[name].append([values[name] for values in trace])
+    whole = part.results
+    try:
+        for name in counts[0]:
+            if wants_count(wanted, f"{prefix}.{name}"):
+                part.place(whole.counts, f"{prefix}.{name}", 1)[:] = [[c[name]] for c in counts]
+        for name, vectors in after.items() if wanted.states else ():
+            part.place(whole.state, f"{prefix}.{name}", len(vectors[0]))[:] = vectors
+        for name, steps_of in rows.items():
+            place = whole.trace.setdefault(f"{prefix}.{name}", np.empty((whole.batch, *np.shape(steps_of[0])), object))
+            place[part.start : part.stop] = steps_of
+        return np.array(results, object).astype(np.int64)
+    except OverflowError:
+        raise FxsimError(f"layer {prefix!r}: a result is wider than 64 bits; give it a narrower precision") from None

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cells of a plan, estimated before anything is built: what it is made of, times coefficients of the family.
+
+The parts are counted from the schedules (:mod:`rtl.cost.layer_parts`, :mod:`rtl.cost.engine_parts`); what a part costs
+is fitted to Yosys by ``benchmarks/calibrate_cost.py``, which also says how far off the estimates are on designs that
+the fit has not seen. DSP blocks and block RAMs need no coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+from ..plan.schedule import LayerSchedule
+from .layer_parts import layer_parts
+from .parts import Parts, bits
+
+if TYPE_CHECKING:
+    from ..plan.folding import Plan
+
+#: The kinds of parts, in bits if nothing else is said, and what each is.
+KINDS = {
+    "adder": "additions, of several in a row the last one",
+    "tree": "the other ones in a row, which become carry-save adders",
+    "bias": "additions of constants to sums",
+    "post": "additions that a 7-series DSP block makes behind its product",
+    "negate": "negations",
+    "joint": "sums of the DSP blocks of a wide product",
+    "logic": "partial products in logic",
+    "mux": "multiplexers, in LUTs",
+    "select": "choices between two values",
+    "compare": "comparisons and the choices they make",
+    "round": "rounding additions",
+    "sticky": "bits that a rounding looks at",
+    "limit": "saturations",
+    "detect": "bits that a saturation looks at",
+    "clamp": "table indices",
+    "rom": "read-only memories in LUTs, a sixteenth of their words times their different bits",
+    "table": "the same of function tables",
+    "buffer": "entries of buffers",
+    "ring": "states of interleaved sequences",
+    "control": "counters",
+    "shift": "shift registers of up to 32 stages",
+    "memory": "memories in LUTs of up to 32 words",
+    "ff": "registers",
+    "ff control": "registers of counters and of what follows them",
+    "inside": "registers that 7-series DSP blocks take in",
+    "rom register": "registers behind memories of weights",
+    "table register": "registers behind tables in LUTs",
+    "dsp": "DSP blocks",
+    "bram": "block RAMs of 36 Kbit",
+}
+_SERIES_7: Mapping[str, Mapping[str, float]] = {
+    "lut": {
+        "adder": 0.75,
+        "tree": 1.23,
+        "bias": 0.51,
+        "post": 0.3,
+        "negate": 0.95,
+        "joint": 0.78,
+        "logic": 1.5,
+        "mux": 1.34,
+        "select": 0.73,
+        "compare": 1.66,
+        "round": 0.72,
+        "sticky": 0.25,
+        "limit": 1.18,
+        "detect": 0.3,
+        "clamp": 0.8,
+        "rom": 1.23,
+        "table": 0.17,
+        "buffer": 0.76,
+        "ring": 0.38,
+        "control": 1.7,
+    },
+    "lutram": {
+        "shift": 0.94,
+        "memory": 0.74,
+        "control": 0.1,
+    },
+    "ff": {
+        "ff": 0.91,
+        "ff control": 1.04,
+        "inside": 0,
+        "rom register": 1.1,
+        "table register": 0.98,
+    },
+}
+_ULTRASCALE: Mapping[str, Mapping[str, float]] = {
+    "lut": {
+        "adder": 0.67,
+        "tree": 1.36,
+        "bias": 0.52,
+        "post": 0.91,
+        "negate": 0.86,
+        "joint": 0.94,
+        "logic": 2.16,
+        "mux": 1.41,
+        "select": 0.65,
+        "compare": 1.93,
+        "round": 1.11,
+        "sticky": 0.25,
+        "limit": 1.28,
+        "detect": 0.3,
+        "clamp": 0.99,
+        "rom": 1.42,
+        "table": 0.52,
+        "buffer": 1.04,
+        "ring": 0.54,
+        "control": 1.27,
+    },
+    "lutram": {
+        "shift": 1,
+        "memory": 0.65,
+        "control": 0.1,
+    },
+    "ff": {
+        "ff": 0.91,
+        "ff control": 1.23,
+        "inside": 0.97,
+        "rom register": 1.01,
+        "table register": 1,
+    },
+}
+#: Cells of each kind of part, by family.
+COEFFICIENTS = {"xc7": _SERIES_7, "xcu": _ULTRASCALE, "xcup": _ULTRASCALE}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cells: LUTs of logic, LUTs used as memory or shift register, flip-flops, DSP blocks, block RAMs of 36 Kbit."""
+
+    lut: int
+    lutram: int
+    ff: int
+    dsp: int
+    bram: float
+
+    def to_json(self) -> dict[str, float]:
+        """As the manifest holds it."""
+        return asdict(self)
+
+
+def cells(parts: Mapping[str, float], family: str) -> Cost | None:
+    """The cells of some parts; None for a family that is not calibrated."""
+    if family not in COEFFICIENTS:
+        return None
+    found = {
+        cell: round(sum(value * parts.get(kind, 0) for kind, value in each.items()))
+        for cell, each in COEFFICIENTS[family].items()
+    }
+    return Cost(found["lut"], found["lutram"], found["ff"], round(parts.get("dsp", 0)), parts.get("bram", 0))
+
+
+def plan_cost(plan: Plan) -> Cost | None:
+    """The cells of a plan; None for a family that is not calibrated."""
+    return cells(plan_parts(plan), plan.family.name) if plan.family.name in COEFFICIENTS else None
+
+
+def schedule_cost(plan: LayerSchedule, sequences: bool) -> Cost | None:
+    """The cells of a layer with a buffer as it usually is; None for a family that is not calibrated."""
+    name = plan.family.name
+    return cells(layer_parts(plan, sequences, 2, False), name) if name in COEFFICIENTS else None
+
+
+def plan_parts(plan: Plan) -> Parts:
+    """All parts of a plan."""
+    parts = _front(plan)
+    for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
+        last = layer is plan.layers[-1]
+        if schedule is not None:
+            parts.include(layer_parts(schedule, layer.return_sequences, stage.depth, last))
+            continue
+        # The steps of a sequence side by side.
+        size = layer.elements * layer.type.width
+        parts["ff"] += size * (1 + stage.depth)
+        parts["buffer"] += size * (stage.depth - last)
+    return parts
+
+
+def _front(plan: Plan) -> Parts:
+    """What brings the input's beats into order, and the counters of the ports."""
+    source = plan.source
+    vector = prod(plan.graph.shape) // source.steps * plan.graph.input.width
+    parts = Parts({"control": bits(source.beats) + 8, "ff control": bits(source.beats) + 2})
+    if source.gather > 1:
+        parts["ff"] += vector // source.gather * (source.gather - 1)
+    if source.spread:
+        parts["ff"] += vector * source.steps
+        parts["buffer"] += vector * (source.steps - 1)
+    if source.ways > 1:
+        size = vector + 2
+        counters = source.ways * (bits(source.steps + 1) + 2 * bits(source.steps) + 1) + 4 * bits(source.ways)
+        parts.include({"control": counters, "ff control": counters, "ff": size})
+        parts["memory"] += size * ceil(source.ways * source.steps / 32)
+    return parts

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engine of a matrix product is made of; the structure is what :mod:`rtl.gateware.matvec` builds."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fxsim.program.fixed import IntArray, Round
+from fxsim.program.ops import Dot
+
+from ..plan.delays import Family
+from ..plan.folded import Engine
+from ..plan.schedule import LayerSchedule
+from ..plan.signed_digits import LOGIC, digit_counts
+from .parts import Parts, bits, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
+
+#: The narrowest product that synthesis gives a DSP block.
+LEAST_PRODUCT = 9
+
+
+def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
+    """The engine of a matrix product of a layer."""
+    engine, known = plan.engines[op.name], plan.bounds[op.name]
+    wide, _ = plan.widths(op)
+    shift = plan.program[op.arg].type.frac + op.weights.type.frac - op.type.frac
+    total = known.narrow(op.type).width
+    parallel = engine.rows // engine.passes
+    logic = plan.fold.multiplier == LOGIC
+    # Bits of a product that its register keeps: those below the sum's grid are dropped, unless they round.
+    dropped = max(shift, 0) if op.type.round is Round.TRN and not engine.ordered else 0
+    parts = Parts()
+    if engine.constant:
+        signed = plan.bounds[op.arg].low < 0
+        parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, dropped))
+        terms = _constant_terms(op, wide, shift, total)
+    else:
+        parts.include(_memory_products(plan, op, engine, wide, logic, dropped))
+        terms = np.full((engine.width, 1), min(wide + weight_width(op) - max(shift, 0), total))
+    if engine.ordered:
+        low, high = known.product
+        parts.include(casts(low, high, shift + op.type.frac, op.type, op.type.width, parallel * engine.width))
+    elif shift > 0 and op.type.round is not Round.TRN:
+        parts["round"] += int(terms.sum()) * (1 if engine.constant else parallel)
+    if op.bias is not None and not engine.accumulates:
+        parts["bias"] += total * parallel
+    # The adder behind the multiplier of a DSP block takes the product as it is.
+    inside = 0.0
+    if shift <= 0 and not logic and not engine.ordered:
+        inside = _multiplied(op, engine.digits) if engine.constant else 1.0
+    levels = engine.registers[: len(engine.registers) - engine.accumulates]
+    copies = 1 if engine.constant else parallel
+    ends = not engine.accumulates or engine.registers[-1]
+    parts.include(tree(terms, total, levels, inside, ends), copies)
+    if engine.accumulates:
+        within = inside == 1.0 and engine.width == 1 and not engine.registers[-1]
+        parts["post" if within else "adder"] += total * parallel
+        parts["inside" if within else "ff"] += total * parallel
+        parts["ff"] += total * parallel * engine.registers[-1]
+        if engine.ordered:
+            parts["limit"] += total * parallel
+    groups = engine.beats * engine.passes
+    if op.bias is not None and groups > 1:
+        parts["rom"] += distinct(groups, total * parallel) * groups / 16
+    # Rows of earlier passes wait for the last.
+    parts["ff"] += (engine.passes - 1) * parallel * total
+    parts.include(_control(engine))
+    return parts
+
+
+def weight_width(op: Dot) -> int:
+    """Bits of the widest weight."""
+    return int(_column_widths(op).max())
+
+
+def _signed_widths(low: IntArray, high: IntArray) -> IntArray:
+    """Bits of signed integers that are ``low`` and ``high`` at the ends; none of only zeros."""
+    size = np.maximum(np.where(low < 0, -low - 1, 0), np.maximum(high, 0))
+    found: IntArray = np.ceil(np.log2(size + 1.0)).astype(np.int64) + (low < 0)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _column_widths(op: Dot) -> IntArray:
+    """Bits of the weights of each output."""
+    weights = op.weights.data.reshape(-1, op.weights.shape[-1])
+    return _signed_widths(weights.min(axis=0), weights.max(axis=0))
+
+
+def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool, dropped: int) -> Parts:
+    """Multipliers whose weights come from memories, and the choice of their operands."""
+    parts = Parts()
+    if engine.depth > 1:
+        parts["mux"] += multiplexer(engine.depth) * wide * engine.width
+    inside = not logic and wide + weight_width(op) >= LEAST_PRODUCT
+    parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width
+    in_luts = 0
+    widths, numbers = np.unique(_memory_widths(plan, op, engine), return_counts=True)
+    for width, number in zip(widths.tolist(), numbers.tolist(), strict=True):
+        count = number * engine.width
+        parts.include(multipliers(plan.family, wide, width, count, engine.stages, logic, wide + width - dropped))
+        parts["inside" if inside else "ff"] += (engine.fetch - 1) * width * count
+        if in_blocks(engine.slots, width * engine.width):
+            parts.include(read_only(engine.slots, width * engine.width, 1, "rom"), number)
+        else:
+            in_luts += width * count
+    # What is the same in several memories is made once.
+    if in_luts:
+        parts.include(in_logic(engine.slots, in_luts, "rom"))
+    return parts
+
+
+def _memory_widths(plan: LayerSchedule, op: Dot, engine: Engine) -> IntArray:
+    """Bits of the weights in the memory of each row position: of its units of every gate, in each beat and pass."""
+    rows, lanes = np.arange(engine.rows), plan.units // engine.beats
+    outputs = rows[:, None]
+    if engine.beats > 1:
+        outputs = (rows // lanes * plan.units + rows % lanes)[:, None] + np.arange(engine.beats)[None] * lanes
+    found: IntArray = _column_widths(op)[outputs].max(axis=1).reshape(engine.passes, -1).max(axis=0)
+    return found
+
+
+def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int, logic: bool, kept: int) -> Parts:
+    """``count`` multipliers, whose products are kept in ``stages`` registers of ``kept`` bits."""
+    parts = Parts()
+    if logic or wide + narrow < LEAST_PRODUCT:
+        parts["logic"] = wide * narrow * count
+        parts["ff"] = kept * stages * count
+        return parts
+    blocks = family.blocks(wide, narrow)
+    parts["dsp"] = blocks * count
+    # Of several blocks, the last has the register of all but the low bits of the others.
+    outside = (family.factors[1] - 1) * (blocks - 1)
+    parts["joint"] = (wide + narrow) * (blocks - 1) * count
+    parts["ff"] = min(outside, kept) * stages * count
+    parts["inside"] = max(kept - outside, 0) * stages * count
+    return parts
+
+
+@lru_cache(maxsize=256)
+def _constant_products(
+    op: Dot, digits: int, wide: int, signed: bool, family: Family, stages: int, dropped: int
+) -> Parts:
+    """Products by weights that never change: the same products of an input are made once."""
+    weights, counts, parts = op.weights.data, digit_counts(op.weights.data), Parts()
+    values = _different(weights, counts > digits)
+    size = _signed_widths(values, values)
+    # Beside an operand without a sign, a negative constant is extended to the width of the product.
+    extended = size if signed else np.where(values < 0, size + wide, size)
+    pairs, numbers = np.unique(size * 256 + extended, return_counts=True)
+    for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
+        narrow, factor = divmod(pair, 256)
+        parts.include(multipliers(family, wide, factor, number, stages, False, wide + narrow - dropped))
+    # By shifting and adding: of those that differ in a shift alone, one.
+    few = (counts > 0) & (counts <= digits)
+    odd = _different(weights // np.maximum(weights & -weights, 1), few)
+    size = wide + _signed_widths(odd, odd) - (odd == 1)
+    parts["ff"] += int(size.sum()) * stages
+    added = digit_counts(odd) - 1
+    parts["adder"] += int(size.sum(where=added > 0))
+    parts["tree"] += int((size * np.maximum(added - 1, 0)).sum())
+    parts["negate"] += int(size.sum(where=odd == -1))
+    return parts
+
+
+def _different(weights: IntArray, which: NDArray[np.bool_]) -> IntArray:
+    """The different weights of each input, out of those that ``which`` marks."""
+    if not which.any():
+        return np.zeros(0, np.int64)
+    most = int(np.abs(weights).max())
+    place = np.arange(weights.shape[0])[:, None] * (2 * most + 1) + most
+    found: IntArray = np.unique((place + weights)[which]) % (2 * most + 1) - most
+    return found
+
+
+def _multiplied(op: Dot, digits: int) -> float:
+    """The share of first sums of constant products in which there is one of a multiplier."""
+    counts = digit_counts(op.weights.data)
+    return 1.0 - float((counts[counts > 0] <= digits).mean()) ** 2 if counts.any() else 0.0
+
+
+@lru_cache(maxsize=256)
+def _constant_terms(op: Dot, wide: int, shift: int, total: int) -> IntArray:
+    """Bits of every product by a weight that never changes, 0 where there is none."""
+    weights = op.weights.data
+    size = wide + _signed_widths(weights, weights) - max(shift, 0)
+    found: IntArray = np.where(weights == 0, 0, np.clip(size, 1, total))
+    return found
+
+
+def _control(engine: Engine) -> Parts:
+    """Counters of an engine, and what follows its products."""
+    parts = Parts()
+    if engine.selected:
+        counters = bits(engine.depth) * (engine.depth > 1) + bits(engine.passes) * (engine.passes > 1)
+        counters += bits(engine.slots) * (engine.slots > 1) + bits(ceil(engine.slots / engine.steps)) + 3
+        time = engine.product_cycle - engine.start + sum(engine.registers)
+        parts["control"] += counters
+        parts["ff control"] += counters + time * (engine.accumulates + bits(engine.passes) * (engine.passes > 1))
+    return parts

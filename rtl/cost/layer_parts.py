@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a layer is made of around its engines; the same structure as :mod:`rtl.gateware.layer` builds. Pure Python."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from math import ceil
+
+from fxsim.program.fixed import Fixed, Round, smallest
+from fxsim.program.integers import Table
+from fxsim.program.ops import Add, Concat, Constant, Dot, Lookup, Max, Min, Mul, OneHot, Op, Select, State, Sub, Total
+
+from ..plan.folds import LANE, REDUCTIONS, is_shift, least_bits
+from ..plan.reads import Way
+from ..plan.schedule import LayerSchedule
+from ..plan.signed_digits import LOGIC
+from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
+from .parts import Parts, bits, casts, multiplexer, read_only
+
+#: Fewest registers in a row that become a shift register.
+SHIFT = 3
+
+
+def layer_parts(plan: LayerSchedule, sequences: bool, depth: int, registered: bool) -> Parts:
+    """All parts of a layer; ``sequences``, ``depth`` and ``registered``: as LayerCore has them."""
+    return _Layer(plan, sequences, depth, registered).count()
+
+
+class _Layer:
+    def __init__(self, plan: LayerSchedule, sequences: bool, depth: int, registered: bool) -> None:
+        self.plan, self.program, self.beats = plan, plan.program, plan.fold.beats
+        self.sequences, self.depth, self.registered = sequences, depth, registered
+        self.parts = Parts()
+
+    def count(self) -> Parts:
+        plan, program = self.plan, self.program
+        for dot in program.dots:
+            self.parts.include(engine_parts(plan, dot))
+        self.tables()
+        for op in program.ops:
+            if isinstance(op, LANE):
+                self.lane(op)
+            elif isinstance(op, REDUCTIONS):
+                self.reduction(op)
+        self.stores()
+        self.passing()
+        self.chosen()
+        self.frame()
+        return self.parts
+
+    # -- sizes ---------------------------------------------------------------------------------------------------------
+    def width(self, name: str) -> int:
+        """Bits of an element of an op."""
+        return self.plan.bounds[name].narrow(self.program[name].type).width
+
+    def elements(self, name: str) -> int:
+        """Elements of an op that stand at once."""
+        size = self.program.sizes[name]
+        return size // self.beats if size == self.plan.units or isinstance(self.program[name], Dot) else size
+
+    # -- what is read, when --------------------------------------------------------------------------------------------
+    def stands(self, name: str) -> int:
+        """The cycle from which on a passing value stands."""
+        plan, op = self.plan, self.program[name]
+        if isinstance(op, Concat):
+            return plan.reads[name, op.args[0]].cycle
+        if isinstance(op, Dot):
+            return plan.engines[name].ready
+        if isinstance(op, State):
+            return plan.enters.get(name, 0)
+        return plan.slots[name].cycle if name in plan.slots else 0
+
+    def passing(self) -> None:
+        """Registers of values on their way; three and more in a row are a shift register."""
+        looks: defaultdict[str, set[int]] = defaultdict(set)
+        users: defaultdict[str, set[str]] = defaultdict(set)
+        for read in self.plan.reads.values():
+            if read.kept:
+                self.parts["ff"] += self.elements(read.operand) * self.width(read.operand)
+            if read.origin.way in (Way.PASSING, Way.RELAYED):
+                looks[read.operand].add(read.cycle - self.stands(read.origin.op))
+                users[read.operand].add(read.reader or self.program.input.name)
+        for name, cycles in looks.items():
+            size = self.elements(name) * self.width(name)
+            # A DSP block has a register behind its product and two in front of each factor.
+            before = 1 if self.multiplies(name) and max(cycles) else 0
+            within = before
+            if len(cycles) == 1 and all(self.multiplies(user) for user in users[name]):
+                within += min(2, max(cycles) - before)
+                cycles = {max(cycles) - within + before}
+            self.parts["inside"] += size * within
+            for cycle in sorted(cycles):
+                if cycle - before >= SHIFT:
+                    self.parts["shift"] += size * ceil((cycle - before) / 32)
+                else:
+                    self.parts["ff"] += size * (cycle - before)
+                before = cycle
+
+    def chosen(self) -> None:
+        """This beat's part of vectors that stand: multiplexers, and a register behind each."""
+        reads = self.plan.reads.values()
+        for name, _, _ in {(read.operand, read.segment, read.cycle) for read in reads if read.origin.way is Way.CHOSEN}:
+            size = self.elements(name) * self.width(name)
+            if isinstance(self.program[name], Constant):
+                self.parts.include(read_only(min(self.beats, 63), size, 1, "rom"))
+            else:
+                self.parts["mux"] += multiplexer(self.beats) * size
+                self.parts["ff"] += size
+
+    # -- ops -----------------------------------------------------------------------------------------------------------
+    def lane(self, op: Op) -> None:
+        """Element-wise ops: their arithmetic, its registers and their cast."""
+        plan, known, slot = self.plan, self.plan.bounds[op.name], self.plan.slots[op.name]
+        count = self.elements(op.name)
+        if isinstance(op, Lookup):
+            return  # with the tables
+        exact = smallest(*known.exact, known.exact_frac).width
+        if isinstance(op, Mul):
+            if not is_shift(self.program, op):
+                logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
+                self.parts.include(multipliers(plan.family, *plan.widths(op), count, stages, logic, exact))
+            else:
+                self.parts["ff"] += exact * count * (slot.cycle - slot.start)
+        else:
+            self.parts["ff"] += exact * count * (slot.cycle - slot.start)
+            if isinstance(op, Add | Sub):
+                within = any(self.blocked(arg, known.exact_frac) for arg in op.args)
+                self.parts["post" if within else "adder"] += exact * count
+            elif isinstance(op, Max | Min | Select):
+                constant = any(isinstance(self.program[arg], Constant) for arg in op.args)
+                self.parts["select" if constant or isinstance(op, Select) else "compare"] += exact * count
+        self.parts.include(casts(*known.exact, known.exact_frac, op.type, self.width(op.name), count))
+
+    def multiplies(self, name: str) -> bool:
+        """Whether an op is the product of one DSP block each, with its register."""
+        op = self.program[name]
+        if not isinstance(op, Mul) or self.plan.fold.multiplier == LOGIC:
+            return False
+        if is_shift(self.program, op):
+            return False
+        slot, both = self.plan.slots[name], self.plan.widths(op)
+        return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1
+
+    def blocked(self, name: str, frac: int) -> bool:
+        """Whether an op is the product of a DSP block as it is, on the grid ``frac``: it adds to that, too."""
+        exact = self.plan.bounds[name].exact_frac
+        return self.multiplies(name) and self.program[name].type.frac == exact == frac
+
+    def tables(self) -> None:
+        """Table reads: the index, and the memories, of which two readers share one."""
+        plan = self.plan
+        readers: Counter[tuple[Table, Fixed, Fixed, bool]] = Counter()
+        for op in self.program.ops:
+            if not isinstance(op, Lookup):
+                continue
+            slot, type = plan.slots[op.name], plan.bounds[op.name].narrow(op.type)
+            count, entries = self.elements(op.name), len(op.table.values.data)
+            index = bits(entries)
+            self.parts["clamp"] += index * count
+            low, high = plan.bounds[op.arg].low, plan.bounds[op.arg].high
+            shift = self.program[op.arg].type.frac - op.table.frac
+            whole = smallest(low * op.table.scale >> max(shift, 0), high * op.table.scale >> max(shift, 0), 0).width
+            self.parts["detect"] += max(whole - index, 0) * count
+            if shift > 0 and op.table.round is not Round.TRN and not slot.doubled:
+                self.parts["round"] += whole * count
+            if op.table.scale & (op.table.scale - 1):
+                self.parts["dsp"] += count
+            if slot.cycle - slot.start == 2:
+                self.parts["ff"] += (index + slot.doubled) * count
+            readers[(op.table, op.type, type, slot.doubled)] += count
+        for (table, _, type, doubled), count in readers.items():
+            entries = len(table.values.data) << doubled
+            least = least_bits(self.program, table)
+            for ports, number in ((2, count // 2), (1, count % 2)):
+                self.parts.include(read_only(entries, type.width, ports, "table", least), number)
+
+    def reduction(self, op: Op) -> None:
+        """Trees with a register behind every level."""
+        (arg,) = op.args
+        size, width = self.program.sizes[arg], self.width(arg)
+        total, kind = self.width(op.name), "adder" if isinstance(op, Total) else "compare"
+        if isinstance(op, OneHot):
+            width, total = width + size, 1
+        left = size
+        while left > 1:
+            each = min(width, total) if isinstance(op, Total) else width
+            self.parts[kind] += left // 2 * each
+            left = (left + 1) // 2
+            self.parts["ff"] += left * each
+        self.parts["ff"] += total * self.program.sizes[op.name]
+
+    # -- what stays ----------------------------------------------------------------------------------------------------
+    def stores(self) -> None:
+        """Registers of states and of whole vectors."""
+        plan, program, waiting = self.plan, self.program, set()
+        for name in plan.collected:
+            self.parts["ff"] += program.sizes[name] * self.width(name)
+        for state in program.states:
+            size = state.elements * self.width(state.name)
+            if plan.ways > 1:
+                self.parts["ring"] += size
+                self.parts["memory"] += size * ceil(plan.ways / 32)
+                self.parts["ff"] += size
+                self.parts["ff control"] += plan.ways + 2 * bits(plan.ways)
+                continue
+            read = any(isinstance(op, Dot) and op.arg == state.name for op in program.ops)
+            if state.name in plan.opened:
+                self.parts["select"] += size
+                if all(isinstance(op, Dot) for op in program.ops if state.name in op.args):
+                    continue
+            self.parts["ff"] += size
+            if read and self.beats > 1:
+                waiting.add(state.update)
+        output = program.output
+        if self.beats > 1:
+            waiting.add(output)
+        for name in waiting:
+            self.parts["ff"] += program.sizes[name] // self.beats * (self.beats - 1) * self.width(name)
+
+    def frame(self) -> None:
+        """The token's register, counters of beats and cycles, and the buffer behind."""
+        plan, program, fold = self.plan, self.program, self.plan.fold
+        self.parts["ff"] += program.input.elements * program.input.type.width
+        counters = bits(fold.beats) * (fold.beats > 1) + bits(fold.cycles) * (fold.cycles > 1) + 1
+        counters *= len(plan.segments)
+        counters += bits(plan.interval) + bits(self.depth + 1) + 3
+        self.parts["control"] += counters
+        self.parts["ff control"] += counters + plan.result
+        # The designs that the coefficients were fitted to kept ``last`` behind every layer.
+        size = program.elements * program.type.width + 1 + self.sequences
+        self.parts["ff"] += size * self.depth
+        self.parts["buffer"] += size * (self.depth - 1 + (not self.registered))

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What gateware is made of, in bits: trees of adders, multiplexers, memories. Pure Python, for :mod:`rtl.cost.cost`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import ceil
+
+import numpy as np
+
+from fxsim.program.fixed import Fixed, IntArray, Overflow, Round
+
+from ..plan.folds import BLOCK_BITS, BLOCK_ROM
+
+
+class Parts(defaultdict[str, float]):
+    """How much there is of each kind; ``cost.KINDS`` says what the kinds are."""
+
+    def __init__(self, amounts: Mapping[str, float] | None = None) -> None:
+        super().__init__(float, amounts or {})
+
+    def include(self, other: Mapping[str, float], times: float = 1) -> None:
+        """Add what there is in others, so many times."""
+        for kind, amount in other.items():
+            self[kind] += amount * times
+
+
+def bits(count: int) -> int:
+    """Bits that count to ``count``."""
+    return max(count - 1, 1).bit_length()
+
+
+def multiplexer(count: int) -> float:
+    """Six-input LUTs of a bit of a multiplexer: four values each, joined by the multiplexers behind LUTs."""
+    if count <= 1:
+        return 0.0
+    return max(1.0, count / 4 + (count / 64 if count > 16 else 0.0))
+
+
+def block_rams(depth: int, width: int, ports: int) -> float:
+    """Block RAMs of 36 Kbit of a read-only memory; half a one holds 18 Kbit."""
+    best = 0.0
+    for size, abits, widest in ((0.5, 14, 36 if ports == 1 else 18), (1.0, 15, 72 if ports == 1 else 36)):
+        for each in (1, 2, 4, 9, 18, 36, 72):
+            if each <= widest:
+                words = 1 << (abits - (each.bit_length() - 1))
+                count = size * ceil(width / each) * ceil(depth / words)
+                best = count if not best else min(best, count)
+    return best
+
+
+def read_only(depth: int, width: int, ports: int, kind: str, least: int = BLOCK_BITS) -> Parts:
+    """A memory with registered output: block RAM where it is asked for, else LUTs and registers."""
+    if in_blocks(depth, width, least):
+        return Parts({"bram": block_rams(depth, width, ports)})
+    return in_logic(depth, width * ports, kind)
+
+
+def in_logic(depth: int, width: int, kind: str) -> Parts:
+    """A memory as functions of its address, each with a register."""
+    each = distinct(depth, width)
+    # Synthesis finds a multiplexer of constants, and few of its symmetries.
+    return Parts({kind: each * depth / 16, f"{kind} register": each})
+
+
+def distinct(depth: int, count: int) -> float:
+    """How many different functions ``count`` random ones of ``depth`` places are, but for constants and wires."""
+    if depth > 8:
+        return float(count)
+    all_of_them = 2.0**depth
+    return max(0.0, all_of_them * (1 - (1 - 1 / all_of_them) ** count) - 2)
+
+
+def in_blocks(depth: int, width: int, least: int = BLOCK_BITS) -> bool:
+    """Whether a read-only memory is asked to be block RAM; those of fewer bits than ``least`` are left to synthesis."""
+    return depth >= BLOCK_ROM and depth * width >= least
+
+
+def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -> Parts:
+    """``count`` casts of values ``low..high`` on the grid ``frac`` to ``to``, of which ``width`` bits are kept."""
+    parts = Parts()
+    shift = frac - to.frac
+    if shift > 0 and to.round is not Round.TRN:
+        parts["round"] = (width + 1) * count
+        if to.round is not Round.RND:
+            parts["sticky"] = max(shift - 1, 0) * count
+    down, up = low >> max(shift, 0), (high >> max(shift, 0)) + (shift > 0 and to.round is not Round.TRN)
+    if to.overflow is not Overflow.WRAP and (down < to.min or up > to.max):
+        parts["limit"] = width * count
+        parts["detect"] = max(max(up.bit_length(), (-down - 1).bit_length()) + 1 - to.width, 1) * count
+    return parts
+
+
+def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float, ends: bool) -> Parts:
+    """Sums of each column's terms, of so many bits (0: none), level by level.
+
+    ``registers``: whether there are any in front of each level. ``inside``: the share of the first level that DSP
+    blocks can add to their products. ``ends``: whether a register follows, or what else does not add: of additions in a
+    row only the last one is an adder, those before it become carry-save adders of three numbers.
+    """
+    parts = Parts()
+    # Terms that are not there are left out before neighbours are added.
+    terms = np.take_along_axis(terms, np.argsort(terms == 0, axis=0, kind="stable"), axis=0)
+    for level, registered in enumerate(registers):
+        if registered:
+            parts["ff"] += int(terms.sum())
+        if len(terms) > 1:
+            if len(terms) % 2:
+                terms = np.concatenate([terms, np.zeros_like(terms[:1])])
+            one, two = terms[::2], terms[1::2]
+            both = (one > 0) & (two > 0)
+            sums = np.minimum(np.maximum(one, two) + 1, limit)
+            added = int(sums.sum(where=both))
+            first = inside if level == 0 and not registered else 0.0
+            parts["post"] += added * first
+            last = registers[level + 1] if level + 1 < len(registers) else ends
+            parts["adder" if last else "tree"] += added * (1 - first)
+            terms = np.where(both, sums, one + two)
+    return parts

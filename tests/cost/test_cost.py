@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimated cells: against counts by Yosys that were measured before, and against Yosys itself on tiny designs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from networks import network
+
+import fxsim
+from benchmarks.calibrate_cost import BASELINE, GROUPS, errors, held_out, plan
+from benchmarks.calibrate_cost import network as drawn
+from rtl.cost.cost import COEFFICIENTS, KINDS, cells, plan_parts
+from rtl.cost.parts import block_rams, distinct, in_blocks, multiplexer, tree
+from rtl.plan.folding import by_reuse, make_plan
+
+MEASURED = json.loads(BASELINE.read_text())
+CELLS = ("lut", "lutram", "ff", "dsp", "bram")
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=", ".join)
+def test_the_model_against_designs_that_it_was_not_fitted_on(group):
+    unseen = [one for one in MEASURED["designs"] if one["family"] in group and held_out(one)]
+    assert len(unseen) >= 7
+    found = errors(unseen)
+    assert found["lut"]["median"] <= 10
+    assert found["ff"]["median"] <= 10
+    assert max(found["lut"]["worst"], found["ff"]["worst"]) <= 40
+    assert found["dsp"]["median"] == found["bram"]["median"] == found["bram"]["worst"] == 0
+    assert found["dsp"]["worst"] <= 2
+    # What the baseline and the documents say is of this model.
+    assert found == MEASURED["errors"][", ".join(group)]["held out"]
+
+
+def test_a_changed_coefficient_is_noticed(monkeypatch):
+    unseen = [one for one in MEASURED["designs"] if one["family"] == "xc7" and held_out(one)]
+    for cell, kind in (("lut", "adder"), ("ff", "ff")):
+        changed = {name: dict(each) for name, each in COEFFICIENTS["xc7"].items()}
+        changed[cell][kind] *= 4
+        monkeypatch.setitem(COEFFICIENTS, "xc7", changed)
+        assert errors(unseen)[cell]["median"] > 1.3 * MEASURED["errors"]["xc7"]["held out"][cell]["median"]
+
+
+#: Designs that are not among the measured ones.
+TINY = {"seed": 5, "reset_after": True, "units": 4, "features": 2, "steps": 3, "activation": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("more", "reuse"),
+    [
+        ({"cell": "lstm", "dense": [3], "precision": "ap_fixed<10,4>", "preset": "hls4ml"}, 8),
+        ({"cell": "gru", "dense": [], "precision": "ap_fixed<9,3>", "preset": "exact"}, 1),
+        # With interpolated tables.
+        ({"cell": "gru", "dense": [], "precision": "ap_fixed<13,2>", "preset": "exact", "table_size": None}, 2),
+    ],
+)
+def test_tiny_designs_synthesized_now(more, reuse, tmp_path):
+    pytest.importorskip("pyosys")
+    graph = drawn({**TINY, **more})
+    folding = by_reuse(graph, reuse)
+    fxsim.export(graph, tmp_path / "ip", folding=folding)
+    counted, estimated = fxsim.synth(tmp_path / "ip"), make_plan(graph, folding).cost
+    assert estimated is not None
+    assert estimated.dsp == counted["dsp"]
+    assert estimated.bram == counted["bram"]
+    assert estimated.lut == pytest.approx(counted["lut"], rel=0.35)
+    assert estimated.ff == pytest.approx(counted["ff"], rel=0.35)
+
+
+def test_a_manifest_says_what_is_estimated(tmp_path):
+    graph = network("lstm", tail=(3,))
+    ip = fxsim.export(graph, tmp_path / "ip", reuse=4)
+    assert ip.plan.cost is not None
+    assert ip.manifest["cost"] == {"multipliers": ip.plan.multipliers, **ip.plan.cost.to_json()}
+    other = fxsim.export(graph, tmp_path / "other", reuse=4, family="ecp5", clock_mhz=50)
+    assert other.plan.cost is None
+    assert set(other.manifest["cost"]) == {"multipliers", "dsp"}
+
+
+def test_every_coefficient_is_of_a_known_kind_and_every_part_costs_something():
+    used = {kind for each in COEFFICIENTS["xc7"].values() for kind in each} | {"dsp", "bram"}
+    assert used == set(KINDS)
+    for one in MEASURED["designs"]:
+        assert set(plan_parts(plan(one))) <= used
+
+
+def test_no_estimate_without_coefficients():
+    assert cells({"adder": 10}, "ecp5") is None
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "ports", "blocks"),
+    [(1024, 18, 1, 0.5), (1024, 18, 2, 0.5), (512, 36, 1, 0.5), (512, 36, 2, 1), (2048, 16, 2, 1), (1024, 72, 1, 2),
+     (4096, 9, 1, 1), (100, 300, 1, 4.5)],
+)  # fmt: skip
+def test_block_rams(depth, width, ports, blocks):
+    assert block_rams(depth, width, ports) == blocks
+
+
+def test_memories_are_where_the_gateware_asks_for_them():
+    from rtl.gateware.matvec import rom_style
+
+    for depth in (16, 63, 64, 100, 512):
+        for width in (1, 8, 63, 64, 65, 300):
+            assert in_blocks(depth, width) == bool(rom_style(depth, width))
+            assert in_blocks(depth, width, 1024) == bool(rom_style(depth, width, 1024))
+    assert in_blocks(64, 16, 1024)
+    assert not in_blocks(64, 16) and not in_blocks(63, 20, 1024)
+
+
+def test_different_functions():
+    rng = np.random.default_rng(1)
+    for depth, count in ((2, 10), (4, 40), (8, 200)):
+        # Neither constants nor the address bits themselves need a register each time they are asked for.
+        drawn = [len({tuple(bits) for bits in rng.integers(0, 2, (count, depth))}) for _ in range(200)]
+        assert distinct(depth, count) == pytest.approx(np.mean(drawn) - 2, abs=0.3)
+    assert distinct(20, 500) == 500
+
+
+def test_trees():
+    terms = np.array([[8, 8], [8, 0], [9, 9], [8, 0]])
+    # 8 + 8 in 9 bits, 9 + 8 in 10, both together in 11; beside it 8 + 9 in 10, alone.
+    assert tree(terms, 32, (False, False), 0.0, True) == {"tree": 29, "adder": 11, "post": 0}
+
+
+def test_multiplexers():
+    assert [multiplexer(n) for n in (1, 2, 4, 8, 16)] == [0, 1, 1, 2, 4]
+
+
+def test_more_of_everything_costs_more():
+    graph = network("lstm", units=4, tail=(3,))
+    small, large = (make_plan(graph, by_reuse(graph, reuse)).cost for reuse in (16, 1))
+    assert small is not None
+    assert large is not None
+    assert small.lut < large.lut
+    assert small.dsp < large.dsp
+    both = make_plan(graph, replace(by_reuse(graph, 16), interleave=3)).cost
+    assert both is not None
+    assert both.ff > small.ff
+    assert both.lutram > small.lutram

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Static timing: sums of delays over small netlists written by hand, and the longest paths of a design."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fxsim
+from benchmarks.calibrate_cost import network as design
+from fxsim.__main__ import main
+from fxsim.errors import FxsimError
+from rtl.export.netlist import Netlist, read_netlist
+from rtl.export.static_timing import StaticTiming
+from rtl.export.timing_report import long_paths, part
+from rtl.plan.cell_delays import CELL_DELAYS
+
+D = CELL_DELAYS["xc7"]
+TINY = {
+    "seed": 5, "cell": "gru", "reset_after": True, "units": 4, "features": 2, "steps": 3, "activation": "relu",
+    "dense": [3], "precision": "ap_fixed<9,3>", "preset": "exact",
+}  # fmt: skip
+#: Bit 2 is the clock.
+CLOCK = [2]
+
+
+def flop(d: int, q: int, ce: int | str = "1", r: int | str = "0") -> dict[str, Any]:
+    return cell("FDRE", {"D": [d], "CE": [ce], "R": [r], "C": CLOCK}, Q=[q])
+
+
+def lut(out: int, *pins: int) -> dict[str, Any]:
+    return cell(f"LUT{len(pins)}", {f"I{place}": [bit] for place, bit in enumerate(pins)}, O=[out])
+
+
+def cell(type: str, inputs: dict[str, list[int | str]], parameters: Any = None, **outputs: list[int]) -> dict[str, Any]:
+    directions = {**dict.fromkeys(inputs, "input"), **dict.fromkeys(outputs, "output")}
+    connections = {**inputs, **outputs}
+    return {
+        "type": type, "parameters": parameters or {}, "port_directions": directions, "connections": connections,
+    }  # fmt: skip
+
+
+def netlist(tmp_path: Path, *cells: dict[str, Any], **names: int) -> Netlist:
+    module = {
+        "cells": {f"cell{number}": one for number, one in enumerate(cells)},
+        "netnames": {name.replace("__", "."): {"hide_name": 0, "bits": [bit]} for name, bit in names.items()},
+    }
+    path = tmp_path / "netlist.json"
+    path.write_text(json.dumps({"modules": {"top": module}}))
+    return read_netlist(path, "top")
+
+
+def lengths(found: Netlist, delays=D) -> list[float]:
+    return sorted((length for length, _, _ in StaticTiming(found, delays).ends()), reverse=True)
+
+
+def test_registers_with_a_lut_between(tmp_path):
+    found = netlist(tmp_path, flop(10, 11), lut(12, 11, 13), flop(12, 14), flop(14, 13))
+    wire = D.net
+    # A LUT stands before the register that it feeds.
+    assert lengths(found)[0] == pytest.approx(D.register + wire + D.lut + D.setup)
+    slower = replace(D, lut=D.lut + 1)
+    assert lengths(found, slower)[0] == pytest.approx(lengths(found)[0] + 1)
+
+
+@pytest.mark.parametrize("pins", [1, 2, 8, 100])
+def test_wires_are_longer_with_every_pin(tmp_path, pins):
+    luts = [lut(100 + n, 11) for n in range(pins)]
+    ends = [flop(100 + n, 300 + n) for n in range(pins)]
+    found = netlist(tmp_path, flop(10, 11), *luts, *ends)
+    assert lengths(found)[0] == pytest.approx(D.register + D.net + D.fan_out * log2(pins) + D.lut + D.setup)
+
+
+def test_enable_and_reset_are_ends_of_their_own(tmp_path):
+    found = netlist(
+        tmp_path, flop(10, 11), flop(20, 21, ce=11), flop(30, 31, r=11), network__a__x=11, network__b__y=21, z=31
+    )
+    paths = long_paths(found, "xc7", {"z": "c"})
+    assert {(one.part, one.kind) for one in paths} == {("b", "enable"), ("c", "reset")}
+    wire = D.net + D.fan_out
+    by_kind = {one.kind: one for one in paths}
+    assert by_kind["enable"].path_ns == pytest.approx(D.register + wire + D.enable)
+    assert by_kind["reset"].path_ns == pytest.approx(D.register + wire + D.reset)
+    assert (by_kind["enable"].source, by_kind["enable"].target) == ("network.a.x", "network.b.y")
+    assert by_kind["enable"].fan_out == 2
+
+
+def test_an_addition(tmp_path):
+    """Into the chain at its first place, along it, and out at the last sum."""
+    chain = []
+    width = 8
+    for block in range(width // 4):
+        bits = range(4 * block, 4 * block + 4)
+        chain.append(
+            cell(
+                "CARRY4",
+                {
+                    "CI": [60 + block - 1] if block else ["0"], "CYINIT": ["0"],
+                    "DI": [100 + n for n in bits], "S": [200 + n for n in bits],
+                },
+                O=[300 + n for n in bits],
+                CO=[400 + 10 * block, 401 + 10 * block, 402 + 10 * block, 60 + block],
+            )
+        )  # fmt: skip
+    luts = [lut(200 + n, 100 + n, 500 + n) for n in range(width)]
+    regs = [flop(900 + n, 100 + n) for n in range(width)] + [flop(800 + n, 500 + n) for n in range(width)]
+    found = netlist(tmp_path, *chain, *luts, *regs, *(flop(300 + n, 700 + n) for n in range(width)))
+    wire = D.net + D.fan_out  # an operand goes to a LUT and to the chain
+    first = D.register + wire + D.lut + D.carry_select + 3 * D.carry_place
+    assert lengths(found)[0] == pytest.approx(first + D.carry_sum + 3 * D.carry_place + D.setup)
+
+
+def test_products_end_in_the_register_inside(tmp_path):
+    def product(**registers: int) -> float:
+        dsp = cell(
+            "DSP48E1", {"A": [11], "B": [12], "CLK": CLOCK}, {name: f"{n:b}" for name, n in registers.items()}, P=[13]
+        )
+        found = netlist(tmp_path, flop(10, 11), flop(20, 12), dsp, flop(13, 14), network__l__p=13)
+        return max(one.path_ns for one in long_paths(found, "xc7"))
+
+    wire = D.net
+    assert product() == pytest.approx(D.register + 2 * wire + D.through[0] + D.setup)
+    assert product(MREG=1) == pytest.approx(max(D.register + wire + D.product[0], D.product_out + wire + D.setup))
+    assert product(PREG=1) == pytest.approx(max(D.register + wire + D.result[0], D.result_out + wire + D.setup))
+    # Both: the longest path stays inside of the block, or leads into it.
+    both = max(D.register + wire + D.product[0], D.product_out - D.result_out, D.result_out + wire + D.setup)
+    assert product(MREG=1, PREG=1) == pytest.approx(both)
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(FxsimError, match=r"^the netlist has a loop without a register$"):
+        StaticTiming(netlist(tmp_path, lut(11, 12), lut(12, 11)), D)
+    with pytest.raises(FxsimError, match=r"^cell type MAGIC has no known timing$"):
+        StaticTiming(netlist(tmp_path, cell("MAGIC", {"A": [3]}, Y=[4])), D)
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(FxsimError, match=r"bad\.json: is no netlist of Yosys"):
+        read_netlist(tmp_path / "bad.json", "top")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("network.lstm.x[3]", "lstm"), ("gi_0[17]", "lstm"), ("act_c_0_1", "lstm"), ("s_tready", "ports"), ("", "ports")],
+)
+def test_parts(name, found):
+    assert part(name, {"gi": "lstm", "act_c": "lstm"}) == found
+
+
+@pytest.fixture(scope="module")
+def ip(tmp_path_factory) -> Path:
+    place = tmp_path_factory.mktemp("timing") / "ip"
+    fxsim.export(design(TINY), place, reuse=8)
+    return place
+
+
+class TestDesign:
+    def test_longest_paths(self, ip, capsys):
+        assert main(["synth", str(ip), "--timing"]) == 0
+        out = capsys.readouterr().out
+        found = json.loads((ip / "timing_xc7.json").read_text())
+        facts = json.loads((ip / "manifest.json").read_text())
+        assert (found["planned_ns"], found["clock_mhz"]) == (facts["longest_path_ns"], 200)
+        assert found["path_ns"] == max(one["path_ns"] for one in found["paths"]) > 2
+        assert {one["part"] for one in found["paths"]} >= {"gru", "ports"}
+        assert {one["kind"] for one in found["paths"]} >= {"data", "enable", "reset"}
+        assert f"{found['path_ns']:.2f} ns" in out
+        assert "static timing" in (ip / "report.html").read_text()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--family", "ecp5"], "family must be one of xc7, xcu, xcup to be timed, not 'ecp5'"),
+            (["--route"], "route and timing exclude each other: routed designs are timed by nextpnr"),
+        ],
+    )
+    def test_refuses(self, ip, options, message, capsys):
+        assert main(["synth", str(ip), "--timing", *options]) == 2
+        assert capsys.readouterr().err == f"fxsim: {message}\n"

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The search for a folding against all foldings there are."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+
+import pytest
+from networks import network
+
+import fxsim
+from fxsim.errors import FxsimError
+from fxsim.program.graph import Graph
+from rtl.plan.delays import family
+from rtl.plan.folding import Folding, Plan, choices, computing, make_plan, slower_inputs
+from rtl.plan.search import by_budget, pareto
+from rtl.plan.signed_digits import CHOICES
+
+GRAPHS = {
+    "dense behind": {"cell": "lstm", "units": 4, "tail": (3, 2)},
+    "sums over the sequence": {"cell": "gru", "units": 4, "flatten": True, "tail": (3,)},
+    "a result each step": {"cell": "gru_before", "units": 4, "return_sequences": True, "tail": (3,)},
+}
+
+
+def graph_of(name: str) -> Graph:
+    return network(**GRAPHS[name], seed=3)
+
+
+@lru_cache(maxsize=8)
+def every_plan(name: str) -> list[Plan]:
+    """Every combination of the layers' foldings, with products of the input as slow as they may be, exactly."""
+    graph = graph_of(name)
+    layers = computing(graph)
+    known = family("xc7")
+    each = [
+        [slow for fold in choices(layer.program) for slow, _ in slower_inputs(layer.program, fold, known, 200.0, 1)]
+        for layer in layers
+    ]
+    found = product(*each)
+    names = [layer.name for layer in layers]
+    return [make_plan(graph, Folding(dict(zip(names, folds, strict=True)))) for folds in found]
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_fastest_of_so_many_multipliers(name):
+    plans = every_plan(name)
+    assert len(plans) > 20
+    for budget in sorted({plan.multipliers for plan in plans})[::5]:
+        found = make_plan(graph_of(name), by_budget(graph_of(name), multipliers=budget))
+        assert found.multipliers <= budget
+        best = min(plan.timing.latency for plan in plans if plan.multipliers <= budget)
+        assert found.timing.latency == best
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("what", ["latency", "interval"])
+def test_the_smallest_of_so_many_cycles(name, what):
+    plans = every_plan(name)
+    for budget in sorted({int(getattr(plan.timing, what)) for plan in plans})[::7]:
+        found = make_plan(graph_of(name), by_budget(graph_of(name), **{what: budget}))
+        assert getattr(found.timing, what) <= budget
+        assert found.multipliers == min(plan.multipliers for plan in plans if getattr(plan.timing, what) <= budget)
+
+
+@pytest.mark.parametrize("name", ["dense behind", "sums over the sequence"])
+def test_the_front_is_one(name):
+    plans = every_plan(name)
+    shown = pareto(graph_of(name), 200.0, "xc7", count=1000)
+    assert len(shown) > 5
+    for one in shown:
+        better = [p for p in plans if p.timing.latency <= one.timing.latency and p.multipliers < one.multipliers]
+        assert better == []
+    # Nothing is left out: each plan is matched or beaten by one that is shown.
+    for plan in plans:
+        assert any(
+            one.timing.latency <= plan.timing.latency and one.multipliers <= plan.multipliers for one in shown
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("resource", ["dsp", "lut"])
+def test_budgets_of_cells(resource):
+    graph = graph_of("dense behind")
+    shown = pareto(graph, 200.0, "xc7")
+    used = [plan.dsp if resource == "dsp" else plan.cost.lut for plan in shown]
+    before = None
+    for budget in (min(used) + 5, (min(used) + max(used)) // 2, max(used)):
+        plan = make_plan(graph, by_budget(graph, **{resource: budget}))
+        assert (plan.dsp if resource == "dsp" else plan.cost.lut) <= budget
+        assert before is None or plan.timing.latency <= before
+        before = plan.timing.latency
+        # No shown plan of so little is faster.
+        little = [one.timing.latency for one, amount in zip(shown, used, strict=True) if amount <= budget]
+        assert plan.timing.latency <= min(little)
+    with pytest.raises(FxsimError, match=rf"^{resource} must be at least \d+, not 1$"):
+        by_budget(graph, **{resource: 1})
+
+
+def test_without_coefficients_there_is_no_budget_of_luts():
+    graph = graph_of("dense behind")
+    with pytest.raises(FxsimError, match=r"^lut must be left out: cells are not estimated for family ecp5$"):
+        by_budget(graph, lut=10000, family_name="ecp5", clock_mhz=50)
+    assert pareto(graph, 50.0, "ecp5")
+
+
+@pytest.mark.parametrize("count", [1, 0, -3, 2.5, True])
+def test_a_front_of_too_few(count):
+    with pytest.raises(FxsimError, match=r"^count must be an integer of at least 2, not"):
+        fxsim.pareto(graph_of("dense behind"), count=count)
+
+
+def test_in_logic_the_front_is_one_of_luts():
+    assert "lut" in CHOICES
+    shown = fxsim.pareto(graph_of("dense behind"), clock_mhz=100.0, multiplier="lut")
+    assert len(shown) > 3
+    assert all(plan.dsp == 0 for plan in shown)
+    luts = [plan.cost.lut for plan in shown]
+    assert luts == sorted(luts, reverse=True)
+    assert [plan.timing.latency for plan in shown] == sorted(plan.timing.latency for plan in shown)
