@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from campaigns import coverage, gates, plants, soak
+from campaigns import command, coverage, gates, plants, soak
 from campaigns.designs import DESIGNS, Design, export
 from shared import SHARED, needs_shared
 from test_testbenches import export as export_sum
@@ -161,6 +161,26 @@ def test_coverage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coverage, "STAGES", (Stage("one", sequences=1),))
     less = coverage.campaign("tiny", tmp_path, 1)
     assert int(less["toggles"].split()[0]) < int(row["toggles"].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        (["coverage", "--design", "lstm"], True),
+        (["coverage", "--sequences", "50"], False),
+        (["soak"], False),
+        (["soak", "--shared", "x"], True),
+        (["soak", "--shared", "x", "--sequences", "50"], False),
+        (["soak", "--report", "own.json"], True),
+    ],
+)
+def test_only_whole_campaigns_write_the_committed_report(given, written, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "REPORTS", tmp_path / "reports")
+    for one in (coverage, soak):
+        monkeypatch.setattr(one, "campaign", lambda *given: dict.fromkeys((*coverage.COLUMNS, *soak.COLUMNS), "1"))
+    assert command.main(given) == 0
+    assert any(tmp_path.rglob("*.json")) == written
 
 
 @pytest.mark.long

@@ -33,6 +33,14 @@ def _positive(text: str) -> int:
     return value
 
 
+def _committed(given: argparse.Namespace, verb: argparse.ArgumentParser) -> Path | None:
+    """The report in the repository, if this is a whole campaign on trained networks, else none."""
+    options = ("sequences", "count", "seconds", "one_of")
+    if any(getattr(given, one, None) != verb.get_default(one) for one in options):
+        return None
+    return None if given.verb == "soak" and given.shared is None else REPORTS / f"{given.verb}.json"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a campaign; 0 when all is well, 1 when something was found, 2 with one line when it cannot run."""
     parser = argparse.ArgumentParser(prog="python tests/campaigns", description="Verification in bulk.")
@@ -56,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"--{which}", dest="which", nargs="+", choices=choices, default=choices, metavar=which.upper(),
             help=f"which of {', '.join(choices)}; all by default",
         )  # fmt: skip
-        text = f"JSON file to write; by default {verb}.json in {REPORTS.name}"
+        text = f"JSON file to write; that of a whole campaign is {verb}.json in {REPORTS.name}"
         text += ", with --shared" if verb == "soak" else ""
         one.add_argument("--report", type=Path, help=text)
         one.add_argument("--work", type=Path, help="keep the files here")
@@ -85,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "--one-of", type=_positive, default=1, metavar="N", help="compile the emulator in one of N tests"
             )
     given = parser.parse_args(arguments)
+    place = given.report or _committed(given, verbs.choices[given.verb])
     good = True
     try:
         with tempfile.TemporaryDirectory(prefix="fxsim_campaign_") as temporary:
@@ -109,11 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
                     row = coverage.campaign(name, work, given.sequences)
                 else:
                     row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
-                # The committed report is of the trained networks.
-                if given.report is None and not (given.verb == "soak" and given.shared is None):
-                    given.report = REPORTS / f"{given.verb}.json"
-                if given.report is not None:
-                    report.write(given.report, name, row)
+                if place is not None:
+                    report.write(place, name, row)
                 rows.append(row)
             report.show(rows, CAMPAIGNS[given.verb].COLUMNS)
     except (CheckError, FxsimError) as error:
