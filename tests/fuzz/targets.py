@@ -663,7 +663,7 @@ PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
         "code in the input was executed",
         {"fxsim.files.arrays.check_npy": _lax, "numpy.lib.format.read_array": _unpickle},
     ),
-    "yaml": ("hls4ml_config", "code in the input was executed", {"yaml.safe_load": yaml.unsafe_load}),
+    "yaml": ("hls4ml_config", "code in the input was executed", {"yaml.SafeLoader": yaml.UnsafeLoader}),
     "header": ("arrays", "", {"fxsim.files.arrays.check_npy": print}),
     "size": ("keras", "memory", {"fxsim.importers.keras_files.MAX_JSON": 1 << 60}),
     "aliases": ("hls4ml_config", "Late", {"fxsim.quantization.hls4ml_config.show": repr}),
@@ -701,7 +701,7 @@ def stand_ins(real: bool) -> None:
 
     def check_folder(folder: Path, vectors: Path, **given: Any) -> Any:
         Vectors.load(vectors, Manifest.load(folder))
-        return SimpleNamespace(measured=None, tests=(), top="top")
+        return testbenches.CheckReport("top", 0, 0, 0, 0, 0, None, None, ())
 
     testbenches.check_folder = check_folder
 

@@ -24,7 +24,7 @@ from fxsim.errors import FxsimError, show
 from fxsim.files import arrays
 from fxsim.program.fixed import Fixed
 from fxsim.program.graph import Graph, Layer
-from fxsim.program.ops import Concat, Input
+from fxsim.program.ops import Concat, Input, Slice
 from fxsim.program.program import Program
 from fxsim.quantization.hls4ml_files import read_config
 from rtl.export.synthesis import results
@@ -209,7 +209,7 @@ def test_sizes_of_a_graph(tmp_path: Path) -> None:
     for number in range(3):
         ops.append(Concat(name=f"c{number}", type=type, parts=(ops[-1].name,) * 2))
     assert "at most 1048576 elements together" in refused(Program, tuple(ops), "c2")
-    small = Program(tuple(ops[:2]), "c0")
+    small = Program((ops[0], Slice(name="s", type=type, arg="x", start=0, stop=1 << 18)), "s")
     assert Graph("g", (16, 1 << 18), type, (Layer("l", "pointwise", small),)).inputs == 1 << 22
     message = refused(Graph, "g", (17, 1 << 18), type, (Layer("l", "pointwise", small),))
     assert message == "an input must have at most 4194304 elements, not 4456448"
