@@ -19,7 +19,7 @@ NAMESPACE = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 
 def facts(family: str = "xc7", **options: Any) -> dict[str, Any]:
     plan = make_plan(network("gru", seed=1, **options), Folding({}), 200.0, family)
-    return manifest(plan, "tiny", ["tiny.v"], Design("", [], {one.name: one.module for one in plan.layers}))
+    return manifest(plan, "tiny", ["tiny.v"], Design("", [], [], {one.name: one.module for one in plan.layers}))
 
 
 def text(known: dict[str, Any]) -> str:
