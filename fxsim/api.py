@@ -21,7 +21,7 @@ from .errors import FxsimError, show
 from .extras import importing, require
 from .families import canonical
 from .files.exported import complete, exported, written
-from .files.folder import MANIFEST, read_text
+from .files.folder import MANIFEST
 from .importers import from_keras, read_model
 from .importers.source import Source
 from .pages import check_results
@@ -126,21 +126,16 @@ def plan(
     the attainable value if there is none.
     """
     with importing("plan", "rtl"):
-        from rtl.plan.folding import Folding, by_reuse, check_framing
-        from rtl.plan.search import by_budget
+        from rtl.plan.choice import Target, choose
+        from rtl.plan.folding import check_clock
 
     _check_graph(graph)
-    if sum(value is not None for value in (multipliers, dsp, lut, latency, interval, reuse)) != 1:
-        raise FxsimError("a plan needs exactly one of multipliers, dsp, lut, latency, interval and reuse")
-    base = Folding({}, interleave, unroll, _beat(graph, input_beat))
-    where: dict[str, Any] = {"multiplier": multiplier, "clock_mhz": clock_mhz, "family_name": family, "base": base}
-    if reuse is not None:
-        found = by_reuse(graph, reuse, **where)
-    else:
-        found = by_budget(graph, multipliers=multipliers, dsp=dsp, lut=lut, latency=latency, interval=interval, **where)
-    if framing is not None:
-        check_framing(framing)
-    return replace(found, clock_mhz=clock_mhz, family=canonical(family), digest=graph.digest, framing=framing)
+    budgets = {"multipliers": multipliers, "dsp": dsp, "lut": lut, "latency": latency, "interval": interval}
+    given = [(name, value) for name, value in {**budgets, "reuse": reuse}.items() if value is not None]
+    if len(given) != 1:
+        raise FxsimError(f"a plan needs exactly one of {', '.join(budgets)} and reuse")
+    whole = {"interleave": interleave, "unroll": unroll, "beat": _beat(graph, input_beat)}
+    return choose(graph, given[0], Target(check_clock(clock_mhz), family, multiplier, framing), whole)
 
 
 def pareto(
@@ -276,17 +271,8 @@ def export(
         graph, another interleave, unroll or beat than it has.
     """
     with importing("export", "rtl"):
-        from rtl.plan.folding import (
-            CLOCK_MHZ,
-            FAMILY,
-            FRAMINGS,
-            Folding,
-            agreed,
-            by_reuse,
-            check_framing,
-            from_json,
-            make_plan,
-        )
+        from rtl.plan.choice import Target, asked, choose
+        from rtl.plan.folding import FRAMINGS, agreed, check_framing, make_plan
         from rtl.plan.names import default_top, top_name
 
     _check_graph(graph)
@@ -296,43 +282,13 @@ def export(
         from rtl.export.package import package
         from rtl.export.report import report
         from rtl.export.verilog import manifest, to_verilog
-    budgets: dict[str, Any] = {
-        "multipliers": multipliers,
-        "dsp": dsp,
-        "lut": lut,
-        "latency": latency,
-        "interval": interval,
-    }
-    chosen = {"folding": folding, "reuse": reuse, **budgets}
-    given = [name for name, value in chosen.items() if value is not None]
-    if len(given) > 1:
-        raise FxsimError(f"give one of {', '.join(chosen)}, not both {given[0]} and {given[1]}")
-    if isinstance(folding, str | os.PathLike):
-        folding = from_json(graph, read_text(Path(folding)), str(folding))
-    elif folding is not None and not isinstance(folding, Folding):
-        raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
-    beat = _beat(graph, input_beat)
-    whole: dict[str, Any] = {"interleave": interleave, "unroll": unroll, "beat": beat}
-    wanted = {name: value for name, value in whole.items() if value is not None}
-    if folding is not None:
-        if multiplier is not None:
-            raise FxsimError(f"multiplier must be left out with a folding, which has its own, not {show(multiplier)}")
-        for name, value in wanted.items():
-            if getattr(folding, name) not in (getattr(Folding, name), value):
-                raise FxsimError(f"{name} must be left out or {getattr(folding, name)}, as in the folding, not {value}")
-        folding = replace(folding, **wanted)
-    else:
-        base, multiplier = replace(Folding({}), **wanted), "auto" if multiplier is None else multiplier
-        if given:
-            where: dict[str, Any] = {"clock_mhz": CLOCK_MHZ if clock_mhz is None else clock_mhz}
-            where |= {"family": FAMILY if family is None else family, "multiplier": multiplier}
-            where |= {"interleave": base.interleave, "unroll": base.unroll, "input_beat": input_beat}
-            folding = plan(graph, reuse=reuse, **budgets, **where)
-        else:
-            folding = replace(by_reuse(graph, {}, multiplier, base=Folding({}, unroll=base.unroll)), **wanted)
-    planned = make_plan(graph, folding, clock_mhz, family)
-    framing = check_framing(agreed("framing", framing, folding.framing, FRAMINGS[0]))
-    check_size(planned, large or not {"multipliers", "dsp", "lut"}.isdisjoint(given))
+    budgets = {"multipliers": multipliers, "dsp": dsp, "lut": lut, "latency": latency, "interval": interval}
+    choice = asked({"folding": folding, "reuse": reuse, **budgets})
+    whole = {"interleave": interleave, "unroll": unroll, "beat": _beat(graph, input_beat)}
+    chosen = choose(graph, choice, Target(clock_mhz, family, multiplier), whole)
+    planned = make_plan(graph, chosen, clock_mhz, family)
+    framing = check_framing(agreed("framing", framing, chosen.framing, FRAMINGS[0]))
+    check_size(planned, large or (choice is not None and choice[0] in ("multipliers", "dsp", "lut")))
     done = _Steps(progress, 5)
     top = default_top(graph.name) if top is None else top_name(top)
     with exported(folder) as temporary:
