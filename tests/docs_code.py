@@ -14,6 +14,8 @@ language, and none, is refused. A comment in the line above a fence says more ab
     It runs where the program is installed; where it is not, the page's test says so when the rest has run.
 ``<!-- varies: REGEX -->``
     What matches differs from run to run or machine to machine; the rest is compared.
+``<!-- status: NUMBER -->``
+    Every command of the transcript ends with this status and not with 0.
 ``<!-- before: CODE -->``
     Python that the block needs and readers do not.
 """
@@ -38,7 +40,7 @@ RUN = ("python", "pycon", "console", "json")
 #: Seconds that a command may take.
 LIMIT = 300
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
-_NOTE = re.compile(r"<!--\s*(not run|long|needs|varies|before):(.*?)-->\s*\Z", re.DOTALL)
+_NOTE = re.compile(r"<!--\s*(not run|long|needs|varies|status|before):(.*?)-->\s*\Z", re.DOTALL)
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -183,7 +185,8 @@ def _transcript(block: Block, folder: Path, environment: dict[str, str]) -> None
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         where = f"line {block.line}: {command.strip()}"
-        assert done.returncode == 0, f"{where}: exit status {done.returncode}\n{done.stdout[-4000:]}"
+        wanted = int(block.notes.get("status", "0"))
+        assert done.returncode == wanted, f"{where}: exit status {done.returncode}\n{done.stdout[-4000:]}"
         if shown.strip():
             want, got = (_stable(text, block.notes.get("varies")) for text in (shown, done.stdout))
             assert doctest.OutputChecker().check_output(want, got, _FLAGS), f"{where}: shows\n{done.stdout}"

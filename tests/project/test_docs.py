@@ -64,7 +64,8 @@ class TestCode:
     def test_pages_with_code(self):
         """None of these may silently have no code that runs."""
         assert {path.name for path in CODE} >= {
-            "README.md", "arithmetic.md", "folding.md", "hls4ml.md", "simulator.md", "tutorial.md",
+            "README.md", "arithmetic.md", "faq.md", "folding.md", "hls4ml.md", "simulator.md", "tutorial.md",
+            "vivado.md",
         }  # fmt: skip
 
     @pytest.mark.parametrize(
@@ -82,6 +83,8 @@ class TestCode:
             ("```console\n$ echo one\none\n$ false\n```\n", "line 1: false: exit status 1"),
             ("```console\n$ fxsim plan no.keras --latency 5\n```\n", "exit status 2"),
             ("<!-- varies: \\d+ -->\n```console\n$ echo 12 s\n13 m\n```\n", "shows\n12 s"),
+            ("<!-- status: 2 -->\n```console\n$ true\n```\n", "line 2: true: exit status 0"),
+            ("<!-- status: 2 -->\n```console\n$ echo no >&2; exit 2\nyes\n```\n", "shows\nno"),
             ('```json\n{"a": 1,}\n```\n', "line 1: JSONDecodeError"),
         ],
     )
@@ -115,14 +118,15 @@ class TestCode:
             "<!-- before:\nx = 3\n-->\n```python\nassert x == 3\n```\n\n```pycon\n>>> x\n3\n\n```\n\n"
             "```console\n$ echo a \\\n  b\na b\n$ printf 'one\\ntwo\\nthree\\n'\none\n...\nthree\n```\n\n"
             "<!-- varies: \\d+ -->\n```console\n$ echo took 12 s\ntook 7 s\n```\n\n"
+            "<!-- status: 2 -->\n```console\n$ echo no >&2; exit 2\nno\n```\n\n"
             "<!-- not run: no such tool -->\n```console\n$ no-such-tool\n```\n\n"
             "<!-- long: an hour -->\n```python\nx = 4\n```\n\n"
             "<!-- needs: no-such-tool -->\n```console\n$ no-such-tool\n```\n\n"
             "<!-- needs: sh -->\n```console\n$ sh -c 'echo here'\nhere\n```\n"
         )
         folder = place(tmp_path)
-        assert run_page(page, folder) == (5, {"no-such-tool"})
-        assert [block.runs for block in blocks(page)] == [True, True, True, True, False, False, True, True]
+        assert run_page(page, folder) == (6, {"no-such-tool"})
+        assert [block.runs for block in blocks(page)] == [True, True, True, True, True, False, False, True, True]
         assert docs_code.LIMIT <= 300
 
 
