@@ -162,4 +162,4 @@ def temporary() -> str:
     for place in (given, "/tmp", "/var/tmp", "/dev/shm"):
         if _PLAIN.fullmatch(place) and os.access(place, os.W_OK | os.X_OK):
             return place
-    raise CheckError(f"make builds nothing in {given!r}, for its path has blanks: set TMPDIR to a folder without any")
+    raise CheckError(f"make cannot build in {given!r}, whose path has blanks: set TMPDIR to a folder without any")

@@ -39,7 +39,7 @@ class _Help(argparse.HelpFormatter):
 
 
 _STATUS = """\
-Exit status: 0; 1 if check finds a difference; 2 for anything else, with one line that says what is wrong.
+Exit status: 0 for success; 1 if check finds a difference; 2 for any other error, which one line explains.
 fxsim VERB --help describes a verb."""
 _FAMILIES = "Families:\n" + "\n".join(
     f"  {one.name:<4}  {'; '.join(filter(None, (', '.join(one.parts), one.delays)))}" for one in FAMILIES.values()
@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line; each verb sets ``run``, which is None where there is no verb."""
     top = _Parser(
         prog="fxsim",
-        description="Trained LSTM and GRU networks to a bit-accurate simulator and Verilog that gives the same bits.",
+        description="Turn trained LSTM and GRU networks into a bit-accurate simulator and Verilog with the same bits.",
         epilog=_STATUS,
         formatter_class=_Help,
         allow_abbrev=False,
@@ -60,14 +60,14 @@ def parser() -> argparse.ArgumentParser:
     _common(top)
     verb = top.add_subparsers(metavar="VERB", title="verbs", parser_class=_Parser)
 
-    one = _model(verb, "info", "show layers, parameters, formats and proven ranges")
+    one = _model(verb, "info", "show layers, parameters, formats, proven ranges and tables")
     one.set_defaults(run=verbs.info)
 
     one = _model(verb, "quantize", "write the quantised network as a .fx file, which all verbs take as MODEL")
     one.add_argument("-o", "--output", metavar="NET.fx", required=True, help="the file to write")
     one.set_defaults(run=verbs.quantize)
 
-    one = _model(verb, "predict", "compute the outputs for a batch of sequences, with the bits of the gateware")
+    one = _model(verb, "predict", "compute the outputs for a batch of sequences, bit for bit as the Verilog does")
     one.add_argument("inputs", metavar="X.npy", help="inputs (batch, time, features)")
     one.add_argument("-o", "--output", metavar="Y.npy", required=True, help="float64 outputs (batch, ...)")
     one.add_argument("--raw", action="store_true", help="write raw integers (int64) instead")
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     _float(one)
     one.set_defaults(run=verbs.profile)
 
-    one = _model(verb, "scan", "show accuracy, AUC, R² and error against bits", presets=("exact", "hls4ml", "both"))
+    one = _model(verb, "scan", "show accuracy, AUC, R² and error for many formats", presets=("exact", "hls4ml", "both"))
     one.add_argument("data", metavar="DATA.npz", help="x (batch, time, features) and, optionally, labels y")
     one.add_argument(
         "-o", "--output", metavar="DIR", required=True,
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument(
         "--layer", metavar="NAME", nargs="+", action="extend", default=[],
-        help="vary only this layer, one NAME after the other; names joined by commas vary together",
+        help="vary one layer at a time and leave the others as in --precision; names joined by commas vary together",
     )  # fmt: skip
     one.add_argument(
         "--hold", metavar="RATIO", type=float,
@@ -125,7 +125,11 @@ def parser() -> argparse.ArgumentParser:
     _design(one, file=True)
     one.add_argument("--interleave", metavar="K", type=int, help="sequences that take turns in a recurrent layer")
     one.add_argument("--unroll", metavar="U", type=int, help="copies of the cell: 1, or one for each step")
-    one.add_argument("--input-beat", metavar="BEAT", help="step (default), sequence, or a number of elements")
+    one.add_argument(
+        "--input-beat",
+        metavar="BEAT",
+        help="what one input beat holds: step (default), sequence, or a number of elements",
+    )
     one.add_argument("--top", metavar="NAME", help="name of the top module (default: from the name of the model file)")
     one.add_argument("--data", metavar="DATA.npz", help="x and, optionally, y: adds accuracy and error to report.html")
     _float(one)
@@ -153,18 +157,22 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.set_defaults(run=verbs.check)
 
-    one = _verb(verb, "synth", "count cells with Yosys; find the clock on ECP5 with nextpnr", epilog=_FAMILIES)
+    one = _verb(
+        verb, "synth", "count cells with Yosys; find the longest paths with --timing or --route", epilog=_FAMILIES
+    )
     one.add_argument("folder", metavar="DIR", help="an exported folder")
     one.add_argument("--family", metavar="FAMILY", type=_family, help="device family (default: that of the export)")
     one.add_argument("--route", action="store_true", help="place and route with nextpnr as well; ecp5 only")
     one.add_argument(
         "--timing", action="store_true",
-        help="show the longest paths between registers, by the delays of cells and wires; not for ecp5",
+        help="estimate the longest paths between registers from the netlist; not for ecp5",
     )  # fmt: skip
     one.set_defaults(run=verbs.synth)
 
     one = _verb(verb, "demo", "do all of this with a small trained network that comes with fxsim")
-    one.add_argument("-o", "--output", metavar="DIR", default="fxsim-demo", help="default: fxsim-demo")
+    one.add_argument(
+        "-o", "--output", metavar="DIR", default="fxsim-demo", help="folder to write (default: fxsim-demo)"
+    )
     one.set_defaults(run=verbs.demo)
 
     for one in verb.choices.values():
@@ -213,20 +221,25 @@ def _model(
     one = _verb(verb, name, text, epilog=_FAMILIES if name in ("plan", "export") else None)
     one.add_argument("model", metavar="MODEL", help=".keras, .h5, .json with --weights, or .fx")
     numerics = one.add_argument_group("numerics")
-    numerics.add_argument("--weights", metavar="W.h5", help="weights of an architecture .json")
+    numerics.add_argument("--weights", metavar="W.h5", help="the weights, if MODEL is an architecture .json")
     numerics.add_argument(
-        "--steps", metavar="N", type=int, help="steps of a sequence, where the model leaves them open"
+        "--steps", metavar="N", type=int, help="number of steps in a sequence, if the model leaves it open"
     )
     # Not exclusive for argparse: which of them go together is for quantize to say.
-    numerics.add_argument("--precision", metavar="P", help="for example ap_fixed<16,6> or ap_fixed<12,5,AP_RND,AP_SAT>")
+    numerics.add_argument(
+        "--precision", metavar="P", help="a format such as ap_fixed<16,6> (default) or ap_fixed<12,5,AP_RND,AP_SAT>"
+    )
     numerics.add_argument(
         "--config", metavar="FILE", help="an hls4ml configuration (JSON or YAML); implies --preset hls4ml"
     )
     numerics.add_argument(
-        "--preset", choices=presets, help="how the formats inside follow from the precision (default: exact)"
+        "--preset", choices=presets, help="the rule by which all formats follow from the precision (default: exact)"
     )
     numerics.add_argument(
-        "--table-size", metavar="N", type=int, help="entries of every function table (default: as --precision asks)"
+        "--table-size",
+        metavar="N",
+        type=int,
+        help="entries of every function table (default: as many as the precision needs)",
     )
     return one
 
@@ -257,7 +270,8 @@ def _design(one: argparse.ArgumentParser, file: bool = False) -> None:
     unless = " or that of --folding" * file
     whole.add_argument(
         "--multiplier", choices=("auto", "dsp", "lut"), default=None if file else "auto",
-        help="what multiplies by constant weights: DSP blocks, LUTs, or whichever is cheaper (default: auto)",
+        help="what multiplies: dsp, DSP blocks; lut, LUTs alone; auto, DSP blocks, but LUTs for weights that are cheap "
+        "there (default: auto)",
     )  # fmt: skip
     whole.add_argument(
         "--clock-mhz", metavar="F", type=float, default=None if file else 200.0,
@@ -269,7 +283,7 @@ def _design(one: argparse.ArgumentParser, file: bool = False) -> None:
     )  # fmt: skip
     whole.add_argument(
         "--framing", choices=("tlast", "count"),
-        help="a sequence ends with TLAST, or when its beats are counted, as for DMA engines "
+        help="how a sequence ends: with TLAST, or after its number of beats, as DMA engines need it "
         f"(default: tlast{unless})",
     )  # fmt: skip
 

@@ -211,7 +211,7 @@ def _accuracy(given: Namespace, graph: Graph) -> list[Part]:
     source, data = _source(given, "--data"), files.load_arrays(given.data, "x")
     task = scan_tasks.make_task(source, data["x"], data.get("y"))
     table = scan_page.listing([task.row(None, task.want), task.of_graph(graph)]).part("preset")
-    return [Text(f"{len(data['x'])} sequences, beside the same in float."), table]
+    return [Text(f"{len(data['x'])} sequences, in float and in fixed point."), table]
 
 
 def export(given: Namespace, out: Output) -> None:

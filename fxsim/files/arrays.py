@@ -52,7 +52,7 @@ def load_arrays(path: str | os.PathLike[str], *required: str) -> dict[str, NDArr
             infos = archive.infolist()
             size, packed = sum(info.file_size for info in infos), sum(info.compress_size for info in infos)
             if size > _MOST or (size > _MOST // 8 and size > _DENSEST * packed):
-                raise FxsimError(f"{path}: unpacks from {packed} to {size} bytes, which is no set of measured numbers")
+                raise FxsimError(f"{path}: expands from {packed} to {size} bytes, too many for measured data")
             arrays = {}
             for info in infos:
                 with archive.open(info) as member:
@@ -64,7 +64,7 @@ def load_arrays(path: str | os.PathLike[str], *required: str) -> dict[str, NDArr
     except OSError as error:
         raise FxsimError(f"{path}: cannot be read ({error.strerror or error})") from None
     except MemoryError:
-        raise FxsimError(f"{path}: its arrays, as large as they claim to be, have no room here") from None
+        raise FxsimError(f"{path}: its arrays do not fit into memory") from None
     except Exception as error:  # as above, and whatever a damaged archive provokes
         raise FxsimError(f"{path}: is not an .npz file of plain arrays ({_line(error)})") from None
     for name in required:

@@ -193,7 +193,7 @@ def _set_aside(place: Path, name: str, old: dict[str, str] | None, new: str) -> 
         beside = path.with_name(f"{path.name}.orig{number}")
     os.replace(path, beside)
     kept = beside.relative_to(place).as_posix()
-    warnings.warn(f"{name} was not as fxsim had written it: kept as {kept}", stacklevel=2)
+    warnings.warn(f"{name} was changed after fxsim wrote it: kept as {kept}", stacklevel=2)
 
 
 def _unchanged(path: Path, name: str, content: str | None) -> bool:

@@ -28,7 +28,7 @@ CELLS = {"lut": "LUT", "lutram": "LUT as memory", "ff": "FF", "dsp": "DSP", "bra
 
 def unchecked() -> Section:
     """Before the first check."""
-    return _verification([Verdict(None, "Not checked yet:", "fxsim check DIR")])
+    return _verification([Verdict(None, "Not checked yet:", "run fxsim check DIR")])
 
 
 def agrees(found: CheckReport, width: int, inputs: str, doubts: Iterable[str] = ()) -> Section:
@@ -38,7 +38,7 @@ def agrees(found: CheckReport, width: int, inputs: str, doubts: Iterable[str] = 
     if found.measured is not None:
         text = f"{found.values * width} output bits of {found.values} values, {found.differences} different; "
         parts.append(Verdict(True, "The Verilog agrees:", text + "every cycle as predicted"))
-        rows += [("sequences run, with stalls and without", found.sequences), ("output values", found.values)]
+        rows += [("sequences run, at full rate and with stalls", found.sequences), ("output values", found.values)]
         rows += [("different", found.differences), ("clock cycles run", found.cycles)]
         if found.inner:
             rows.append(("results of inner operations compared", found.inner))
@@ -54,7 +54,7 @@ def agrees(found: CheckReport, width: int, inputs: str, doubts: Iterable[str] = 
             for name in names
         ]
         parts.append(Table(("<cycles", "predicted", "measured"), cycles))
-    parts += [Verdict(None, "But:", doubt) for doubt in doubts]
+    parts += [Verdict(None, "Note:", doubt) for doubt in doubts]
     if found.tests:
         tests = [(name.rpartition(".")[2].replace("_", " "),) for name in found.tests]
         parts.append(Folded(f"{len(found.tests)} cocotb tests passed", [Table(("<",), tests)]))
@@ -100,10 +100,10 @@ def timing_listing(timed: Timed) -> Listing:
 
 def timing_line(timed: Timed) -> str:
     """The clock that the longest path holds, beside the one that was planned."""
-    verdict = "is held" if timed.path_ns <= timed.period_ns else "is not held"
+    verdict = "is met" if timed.path_ns <= timed.period_ns else "is not met"
     return (
-        f"{timed.clock_mhz:g} MHz {verdict}: the longest path takes {timed.path_ns:.2f} ns ({timed.fmax_mhz:.0f} MHz) "
-        f"of {timed.period_ns:.2f}; planned: {timed.planned_ns:.2f} ns"
+        f"{timed.clock_mhz:g} MHz {verdict}: the longest path takes {timed.path_ns:.2f} ns of "
+        f"{timed.period_ns:.2f} ({timed.fmax_mhz:.0f} MHz); planned: {timed.planned_ns:.2f} ns"
     )
 
 
@@ -117,7 +117,7 @@ def synthesis(found: Iterable[Mapping[str, Any]], timed: Timed | None = None) ->
     rows = [(one["family"], *(f"{one[name]:g}" for name in CELLS)) for one in found]
     parts: list[Part] = [Table(("<family", *CELLS.values()), rows)] if rows else []
     if not rows:
-        parts.append(Text("Not synthesized yet: fxsim synth DIR", soft=True))
+        parts.append(Text("Not synthesized yet: run fxsim synth DIR", soft=True))
     if timed is not None:
         parts.append(Text(timing_line(timed)))
         parts.append(timing_listing(timed).part())
@@ -139,4 +139,4 @@ def stamp(folder: Path, section: Section, files: Iterable[str] = ()) -> None:
         if text is not None:
             write_whole(place, text.encode())
     except FxsimError as error:
-        warnings.warn(f"the page does not tell it: {error}", stacklevel=2)
+        warnings.warn(f"report.html could not be updated: {error}", stacklevel=2)

@@ -11,8 +11,8 @@ from .scan_file import ScanRow
 
 #: What the pictures show, by the names of their files; they stand in this order.
 PICTURES = {
-    "scan.png": "AUC or R² over that of float against bits behind the point, a line for each number of integer bits; "
-    "ringed: the narrowest format that holds the wanted share",
+    "scan.png": "AUC or R² relative to float against fractional bits, a line for each number of integer bits; "
+    "the ring marks the narrowest format that holds the wanted share",
     "roc.png": "ROC curves: float solid, fixed point dash-dot",
     "errors.png": "mean error of the outputs against float's",
 }
@@ -101,11 +101,11 @@ def report(
 
 def _summary(sequences: int, rows: Sequence[ScanRow], hold: float | None, picked: Sequence[ScanRow]) -> Iterator[Part]:
     if hold is None:
-        yield Text("There are no labels that tell formats apart, so these are held against float's outputs alone.")
+        yield Text("No labels tell the formats apart, so they are compared with float's outputs alone.")
     else:
         for key in groups(rows):
             passed, text = verdict(key, hold, picked, score(rows))
-            yield Verdict(passed, "Held:" if passed else "Not held:", text)
+            yield Verdict(passed, "Enough:" if passed else "Not enough:", text)
     first = rows[0]
     facts: list[tuple[object, object]] = [("sequences", sequences), ("formats", sum(r.width is not None for r in rows))]
     facts += [

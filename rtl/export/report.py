@@ -19,6 +19,8 @@ from ..plan.search import pareto
 from ..plan.stages import heading, stages
 from ..plan.timing import passages
 
+#: What the framings mean.
+_FRAMINGS = {"tlast": "tlast: a sequence ends with TLAST", "count": "count: a sequence ends after its number of beats"}
 #: Plans of the table beside the chosen one, at most.
 _PLANS = 16
 
@@ -36,12 +38,14 @@ def report(plan: Plan, facts: Mapping[str, Any], extra: Sequence[Part] = ()) -> 
         Section("summary", "At a glance", [Facts(list(_summary(plan, facts)))]),
         *([Section("accuracy", "Accuracy", extra)] if extra else []),
         check_results.unchecked(),
-        Section("network", "Network and formats", [_network(plan), Text(f"SHA-256 of it: {graph.digest}", soft=True)]),
-        Section("cycles", "Cycles, and where they go", list(_cycles(plan, mhz))),
+        Section(
+            "network", "Network and formats", [_network(plan), Text(f"Digest (SHA-256): {graph.digest}", soft=True)]
+        ),
+        Section("cycles", "Where the cycles go", list(_cycles(plan, mhz))),
         Section("stages", "Pipeline stages", list(_stages(plan))),
         Section("cells", "Cells, estimated", list(_cells(plan, facts))),
         check_results.synthesis([]),
-        Section("plans", "What else could be built", list(_plans(plan))),
+        Section("plans", "Other foldings", list(_plans(plan))),
     ]
     return render(facts["top"], lead, sections)
 
@@ -58,7 +62,7 @@ def _summary(plan: Plan, facts: Mapping[str, Any]) -> Iterator[tuple[object, obj
         side = facts[name]
         beats = side["beats_per_sequence"]
         yield name, f"{beats} beat{'s' * (beats > 1)} of {side['elements_per_beat']} x {side['element']}"
-    yield "a sequence ends", "after its beats" if facts["framing"] == "count" else "with TLAST"
+    yield "framing", _FRAMINGS[facts["framing"]]
     yield "latency", f"{timing['latency']} cycles, {_us(timing['latency'], mhz)} us"
     after = timing["latency_after_last"]
     yield "after the last beat", f"{after} cycles, {_us(after, mhz)} us"
@@ -91,19 +95,23 @@ def _cycles(plan: Plan, mhz: float) -> Iterator[Part]:
     for layer, stage, one in zip(plan.layers, plan.stages, passed, strict=True):
         lanes.append(Lane(layer.name, [Bar(one.begun, one.taken, 1), Bar(one.taken, one.left, 2)]))
         steps = layer.steps if one.taken > one.begun else 1
-        waits = f"{steps} steps, one each {stage.interval * plan.folding.ways(layer.steps)} cycles" if steps > 1 else ""
+        waits = (
+            f"{steps} steps, one every {stage.interval * plan.folding.ways(layer.steps)} cycles" if steps > 1 else ""
+        )
         rows.append((layer.name, one.taken - before, one.left - one.taken, one.left, waits))
         before = one.left
-    kinds = ("beats come in", "takes steps, up to the last that the result needs", "computes the result from it")
+    kinds = ("input beats arrive", "takes in steps", "computes the result after the last step")
     yield Timeline(lanes, kinds, "cycles", "One sequence, from its first beat to its first result")
-    columns = ("<layer", "until it has all steps", "to its result", "cycles so far", "<")
+    columns = ("<layer", "cycles until it has all steps", "from there to its result", "total so far", "<")
     yield Table(columns, rows)
     total = passed[-1].left
-    yield Text(f"In all {total} cycles, {_us(total, mhz)} us at {mhz:g} MHz; the input takes until cycle {last}.")
+    yield Text(
+        f"{total} cycles in all, {_us(total, mhz)} us at {mhz:g} MHz; the last input beat arrives in cycle {last}."
+    )
 
 
 def _stages(plan: Plan) -> Iterator[Part]:
-    yield Text("What is registered in which cycle after a step enters a layer; the same as fxsim plan --stages.", True)
+    yield Text("What each layer does in each cycle after a step enters it, as fxsim plan --stages shows it.", True)
     for layer, schedule in zip(plan.layers, plan.schedules, strict=True):
         if schedule is not None:
             rows = [
@@ -129,8 +137,8 @@ def _cells(plan: Plan, facts: Mapping[str, Any]) -> Iterator[Part]:
     whole = [f"{cost[name]:g}" for name in shown]
     rows.append(("whole design", facts["top"], "", cost["multipliers"], *whole))
     names = [check_results.CELLS[name] for name in shown]
-    yield Table(("<layer", "<module", "cycles a step", "multipliers", *names), rows, marked=len(rows) - 1)
-    text = "The whole has its ports, too, and is rounded for itself."
+    yield Table(("<layer", "<module", "reuse", "multipliers", *names), rows, marked=len(rows) - 1)
+    text = "The whole design includes the ports, and its figures are rounded separately."
     yield Text(text if known else f"{text} LUTs and flip-flops are not estimated for {family}.", soft=True)
 
 
@@ -148,10 +156,13 @@ def _plans(plan: Plan) -> Iterator[Part]:
     if luts:
         yield _front("LUTs, estimated", luts)
     yield plan_table.listing(front, plan).part("chosen")
-    yield Text(f"By fxsim plan, at {plan.clock_mhz:g} MHz for {plan.family.name}; reuse of each layer.", soft=True)
+    yield Text(
+        f"As fxsim plan lists them, at {plan.clock_mhz:g} MHz for {plan.family.name}; reuse of each layer in turn.",
+        soft=True,
+    )
 
 
 def _front(name: str, points: Sequence[tuple[int, int]]) -> Plot:
     """A front of plans, the last of which is this design."""
-    series = [Series("foldings that no other beats", points[:-1]), Series("this design", points[-1:], large=True)]
+    series = [Series("best foldings", points[:-1]), Series("this design", points[-1:], large=True)]
     return Plot(series, "latency, cycles", name, f"{name} against latency", log_x=True, log_y=True)

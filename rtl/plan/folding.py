@@ -400,7 +400,8 @@ def agreed(name: str, given: Any, planned: Any, usual: Any) -> Any:
         return usual if planned is None else planned
     if planned is not None and given != planned:
         raise FxsimError(
-            f"{name} must be {planned}, as the folding was planned for, not {show(given)}: leave it out or plan again"
+            f"{name} must be {planned}, for which the folding was planned, not {show(given)}: "
+            "leave it out or plan again"
         )
     return given
 
@@ -428,7 +429,10 @@ def check_interleave(layers: Sequence[HardLayer], ways: int) -> None:
         flattens = layer.program is None or any(op.weights.data.ndim == 3 for op in layer.program.dots)
         gives = layer is layers[-1] and layer.return_sequences
         if layer.steps > 1 and (flattens or gives):
-            raise FxsimError(f"interleave must be 1, not {ways}, where layer {layer.name!r} joins or gives all steps")
+            raise FxsimError(
+                f"interleave must be 1, not {ways}, because layer {layer.name!r} joins all steps or "
+                "gives a result for each"
+            )
 
 
 @lru_cache(maxsize=64)

@@ -75,7 +75,7 @@ def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
                 k += 1
                 continue
             raise FxsimError(
-                f"layer {layer.name!r} deals a vector into steps, which fxsim builds in hardware only in front of all "
+                f"layer {layer.name!r} reshapes a vector to steps, which fxsim builds in hardware only before all "
                 "layers that compute; it simulates it anywhere"
             )
         if unroll > 1 and len(shape) == 2:

@@ -242,7 +242,7 @@ def by_budget(
             return plan.folding
         place -= 1
     least = search.used(search.plan(front.picks[0].tolist()))
-    one = " (one an engine)" if name == "multipliers" else ""
+    one = " (one for each engine)" if name == "multipliers" else ""
     raise FxsimError(f"{name} must be at least {least}{one}, not {wanted}")
 
 

@@ -352,7 +352,9 @@ class TestWorks:
         assert (status, err) == (0, "")
         assert (status, out, err) == fx("--help")
         assert out.startswith("usage: fxsim")
-        assert "Exit status: 0; 1 if check finds a difference; 2 for anything else" in " ".join(out.split())
+        assert "Exit status: 0 for success; 1 if check finds a difference; 2 for any other error" in " ".join(
+            out.split()
+        )
 
     @pytest.mark.parametrize("before", [True, False])
     def test_quiet(self, fx: Fx, folder: Path, before: bool) -> None:
@@ -585,11 +587,11 @@ class TestWorks:
             held = f"ap_fixed<{width}," if width < 99 else "none of these formats holds 0.97 of float's AUC"
             assert line.startswith(f"{preset}, layer {layer}: {held}")
         page = (tmp_path / "s" / "report.html").read_text()
-        assert page.count("<b>Held:</b>") == sum(width < 99 for width in least.values())
-        assert page.count("<b>Not held:</b>") == sum(width == 99 for width in least.values())
+        assert page.count("<b>Enough:</b>") == sum(width < 99 for width in least.values())
+        assert page.count("<b>Not enough:</b>") == sum(width == 99 for width in least.values())
         assert page.count("<img") == 3
         assert all(f"<td>{row['auc_ratio']:.5g}</td>" in page for row in data["rows"])
-        assert page.count('<tr class="m">') == page.count("<b>Held:</b>")
+        assert page.count('<tr class="m">') == page.count("<b>Enough:</b>")
 
     def test_scan_that_nothing_holds(self, fx: Fx, folder: Path) -> None:
         status, out, err = fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "3", "--hold", "1.5")
@@ -602,7 +604,7 @@ class TestWorks:
         assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
             "errors.png", "report.html", "scan.csv", "scan.json",
         ]  # fmt: skip
-        assert "held against float's outputs alone" in (tmp_path / "s" / "report.html").read_text()
+        assert "compared with float's outputs alone" in (tmp_path / "s" / "report.html").read_text()
         rows = json.loads((tmp_path / "s" / "scan.json").read_text())["rows"]
         assert [row["width"] for row in rows] == [None, 8, 6]
         assert {row["auc"] for row in rows} == {None}
@@ -641,8 +643,8 @@ class TestWorks:
         assert fx("export", tiny, "-o", "ip", "--folding", "f.json", *options)[0] == 0
         network("lstm", steps=3, features=2, units=4, seed=5).save(tmp_path / "other.fx")
         for model, more, said in (
-            (tiny, ("--clock-mhz", 200), "clock_mhz must be 300.0, as the folding was planned for, not 200.0"),
-            (tiny, ("--family", "xc7"), "family must be xcup, as the folding was planned for, not 'xc7'"),
+            (tiny, ("--clock-mhz", 200), "clock_mhz must be 300.0, for which the folding was planned, not 200.0"),
+            (tiny, ("--family", "xc7"), "family must be xcup, for which the folding was planned, not 'xc7'"),
             (tiny, ("--multiplier", "lut"), "multiplier must be left out with a folding, which has its own, not 'lut'"),
             ("other.fx", (), "f.json: was planned for another network or other formats"),
         ):

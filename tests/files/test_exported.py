@@ -88,7 +88,7 @@ def test_what_the_user_changed_is_kept(tmp_path):
     design(tmp_path, OLD)
     fill(tmp_path, {"vivado/synth.tcl": "my strategy", "a.v": "my patch", "report.html": "checked"})
     with pytest.warns(
-        UserWarning, match=r"^vivado/synth\.tcl was not as fxsim had written it: kept as vivado/synth\.tcl\.orig$"
+        UserWarning, match=r"^vivado/synth\.tcl was changed after fxsim wrote it: kept as vivado/synth\.tcl\.orig$"
     ):
         design(tmp_path, NEW | {"vivado/synth.tcl": "new"})
     # a.v is not of the new design: it stays where it was. The page is changed by fxsim itself.
@@ -103,7 +103,7 @@ def test_what_the_user_changed_is_kept(tmp_path):
 def test_a_file_of_the_users_that_has_the_name_of_a_new_one(tmp_path):
     design(tmp_path, OLD)
     fill(tmp_path, {"Makefile": "mine", "sim/b_tb.v": "new"})
-    with pytest.warns(UserWarning, match=r"^Makefile was not as fxsim had written it: kept as Makefile\.orig$"):
+    with pytest.warns(UserWarning, match=r"^Makefile was changed after fxsim wrote it: kept as Makefile\.orig$"):
         design(tmp_path, NEW)
     assert content(tmp_path) == NEW | {"Makefile.orig": "mine"}
 

@@ -62,7 +62,7 @@ def test_numbers_are_the_manifests(ip):
     side = ip.manifest["input"]
     beat = f"{side['beats_per_sequence']} beats of {side['elements_per_beat']} x {side['element']}"
     assert found["input"] == beat
-    assert f"In all {timing['latency']} cycles" in text
+    assert f"{timing['latency']} cycles in all" in text
     whole = section(text, "cells").partition("whole design")[2].replace("</td><td>", " ")
     numbers = " ".join(f"{cost[name]:g}" for name in ("multipliers", *check_results.CELLS))
     assert numbers in " ".join(whole.split())
@@ -105,13 +105,13 @@ def test_cycles_add_up_to_the_latency(options, folding, reuse):
     for one, stage in zip(passed, plan.stages, strict=True):
         assert before <= one.taken and one.begun <= one.taken and one.left >= one.taken + stage.latency
         before = one.left
-    facts = manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers}))
+    facts = manifest(plan, "t", ["t.v"], Design("", [], [], {one.name: one.module for one in plan.layers}))
     read(report(plan, facts))
 
 
 def test_a_family_without_cells():
     plan = make_plan(network("lstm", seed=1), Folding({}), 60.0, "ecp5")
-    text = report(plan, manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers})))
+    text = report(plan, manifest(plan, "t", ["t.v"], Design("", [], [], {one.name: one.module for one in plan.layers})))
     assert "not estimated for ecp5" in text and "LUTs, estimated" not in text
     read(text)
 
@@ -123,7 +123,7 @@ def test_hostile_names_stay_text():
     plan = make_plan(graph, Folding({}))
     text = report(
         plan,
-        manifest(plan, "t", ["t.v"], Design("", [], {one.name: one.module for one in plan.layers})),
+        manifest(plan, "t", ["t.v"], Design("", [], [], {one.name: one.module for one in plan.layers})),
         [Text(HOSTILE)],
     )
     reader = read(text)
@@ -191,7 +191,7 @@ def test_a_folder_without_a_page_is_left_alone(tmp_path):
     check_results.stamp(tmp_path, check_results.unchecked())
     assert text_of(tmp_path) == "somebody's own"
     (tmp_path / check_results.REPORT).write_bytes(b"\xff")
-    with pytest.warns(UserWarning, match=r"the page does not tell it: .*not text in UTF-8"):
+    with pytest.warns(UserWarning, match=r"report\.html could not be updated: .*not text in UTF-8"):
         check_results.stamp(tmp_path, Section("verification", "V", []))
 
 

@@ -84,9 +84,17 @@ def test_a_state_of_the_wrong_sequence_is_noticed(monkeypatch):
         (network("lstm"), 0, r"^interleave must be an integer from 1 to 64, not 0$"),
         (network("lstm"), 65, r"not 65$"),
         (network("lstm"), "2", r"not '2'$"),
-        (network("lstm", return_sequences=True), 2, r"^interleave must be 1, not 2, where layer 'lstm' joins or gives"),
-        (network("lstm", flatten=True, tail=(3,)), 2, r"where layer 'dense0_relu0' joins or gives all steps$"),
-        (network("lstm", flatten=True), 2, r"where layer 'flatten' joins or gives all steps$"),
+        (
+            network("lstm", return_sequences=True),
+            2,
+            r"^interleave must be 1, not 2, because layer 'lstm' joins all steps",
+        ),
+        (
+            network("lstm", flatten=True, tail=(3,)),
+            2,
+            r"because layer 'dense0_relu0' joins all steps or gives a result for each$",
+        ),
+        (network("lstm", flatten=True), 2, r"because layer 'flatten' joins all steps or gives a result for each$"),
     ],
 )
 def test_illegal_ways_are_refused(graph, ways, message):

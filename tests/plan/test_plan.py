@@ -110,7 +110,7 @@ def test_budget_of_multipliers():
         assert plan.multipliers <= budget
         assert last is None or plan.timing.latency <= last
         last = plan.timing.latency
-    with pytest.raises(FxsimError, match=r"^multipliers must be at least \d+ \(one an engine\), not 1$"):
+    with pytest.raises(FxsimError, match=r"^multipliers must be at least \d+ \(one for each engine\), not 1$"):
         by_budget(graph, multipliers=1)
 
 
@@ -181,11 +181,11 @@ def test_a_folding_file_remembers_what_it_was_planned_for():
     [
         (
             {"clock_mhz": 250},
-            r"^clock_mhz must be 300\.0, as the folding was planned for, not 250: leave it out or plan",
+            r"^clock_mhz must be 300\.0, for which the folding was planned, not 250: leave it out or plan",
         ),
         (
             {"family_name": "xc7"},
-            r"^family must be xcup, as the folding was planned for, not 'xc7': leave it out or plan",
+            r"^family must be xcup, for which the folding was planned, not 'xc7': leave it out or plan",
         ),
     ],
 )

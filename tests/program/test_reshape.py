@@ -123,5 +123,5 @@ def test_behind_other_layers_it_is_not_built() -> None:
     graph = plain()
     later = replace(graph, layers=(*graph.layers, replace(DEAL, steps=2)))
     assert fxsim.predict(later, x().reshape(-1, 4, 3)).shape == (9, 2, 1)
-    with pytest.raises(FxsimError, match=r"^layer 'deal' deals a vector into steps, which fxsim builds in hardware"):
+    with pytest.raises(FxsimError, match=r"^layer 'deal' reshapes a vector to steps, which fxsim builds in hardware"):
         make_plan(later, Folding({}))

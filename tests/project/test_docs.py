@@ -218,6 +218,26 @@ class TestSite:
         monkeypatch.setattr(house, "BASE", (*house.BASE, "api"))
         assert house.draw() != house.PICTURE.read_text(encoding="utf-8")
 
+    def test_messages_that_the_faq_explains_are_in_the_code(self):
+        """Those in titles and in the table; what differs from case to case is "…" there."""
+        text = (ROOT / "docs" / "faq.md").read_text(encoding="utf-8")
+        quoted = re.findall(r'^### "(.+)"$|^\| `(.+?)` \|', text, re.MULTILINE)
+        assert len(quoted) > 10
+        folders = ("fxsim", "rtl", "testbenches")
+        sources = [path.read_text(encoding="utf-8") for one in folders for path in (ROOT / one).rglob("*.py")]
+        # Texts of several lines are one text.
+        code = re.sub(r'" *\n\s*f?"', "", "\n".join(sources))
+        for message in map("".join, quoted):
+            assert all(part.strip() in code for part in message.split("…")), message
+
+    def test_the_glossary_is_in_order(self):
+        text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+        tables = [re.findall(r"^\| (.+?) \|", part, re.MULTILINE)[1:] for part in text.split("\n## ")[1:]]
+        for table in tables:
+            assert table == sorted(table, key=str.casefold)
+        words = [word for table in tables for word in table]
+        assert len(words) > 50 and len(set(words)) == len(words)
+
     def test_links_of_the_readme_lead_somewhere(self):
         text = (ROOT / "README.md").read_text(encoding="utf-8")
         links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text)]

@@ -205,9 +205,7 @@ class TestBlanks:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a b"))
         assert temporary() in ("/tmp", "/var/tmp", "/dev/shm")
         monkeypatch.setattr("os.access", lambda *arguments: False)
-        with pytest.raises(
-            CheckError, match=r"^make builds nothing in '.*/a b', for its path has blanks: set TMPDIR to a"
-        ):
+        with pytest.raises(CheckError, match=r"^make cannot build in '.*/a b', whose path has blanks: set TMPDIR to a"):
             temporary()
 
 
