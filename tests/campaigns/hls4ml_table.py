@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ _PAGE = Path(__file__).resolve().parents[2] / "docs" / "hls4ml.md"
 _BEGIN, _END = "<!-- campaign hls4ml: begin -->\n", "<!-- campaign hls4ml: end -->\n"
 _WAYS = {"live": "`from_hls4ml`, live model", "configured": "`load` with the project's configuration"}
 _GROUPS = {"keras2": "Keras 2, QKeras", "keras3": "Keras 3, PyTorch"}
+#: Reasons of models with layers that fxsim does not have.
+_FOREIGN = "a layer that fxsim does not have"
 _RESULTS = ("equal", "different", "refused", "not compared")
 
 
@@ -44,11 +47,22 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
     for way in _WAYS:
         reasons: Counter[str] = Counter()
         for row in results.values():
-            reasons.update({words: len(tests) for words, tests in row["reasons"][way].items()})
+            for words, tests in row["reasons"][way].items():
+                reasons[_kind(words)] += len(tests)
         for words, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
             # The words stand in code, where Markdown changes nothing but the bar between cells.
-            lines.append(f"| {way} | {count} | `{words.replace('|', '/')}` |")
+            lines.append(f"| {way} | {count} | {words if words == _FOREIGN else f'`{words}`'} |".replace("\n", " "))
     return "\n".join(lines) + "\n"
+
+
+def _kind(words: str) -> str:
+    """A reason without names and numbers; of several obstacles the first. The report has all of them in full."""
+    if re.search(r"fxsim does not import|its class must be known|must have weights in the model or be one of", words):
+        return _FOREIGN
+    words = re.sub(r"^\d+ obstacles: \(1\) ", "", words).partition(" (2) ")[0]
+    if re.search(r"is a custom ", words):
+        return "layer is a custom '…' of '…', not one of Keras"
+    return re.sub(r"\d+", "N", re.sub(r"'[^']*'", "'…'", words)).replace("|", "/")
 
 
 def document(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:

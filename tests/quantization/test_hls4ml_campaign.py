@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The campaign over hls4ml's own tests: how it counts, and the tables that it leaves in the documentation."""
 
+import json
+from pathlib import Path
+
 import pytest
-from campaigns import hls4ml_tests
+from campaigns import hls4ml_table, hls4ml_tests
 
 from fxsim.errors import FxsimError
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "hls4ml.md"
 
 
 def record(test, live, configured=None, nodes=("Input", "GRU")):
@@ -47,3 +52,12 @@ def test_a_defect_ends_the_campaign():
 def test_tests_that_are_not_there(tmp_path):
     with pytest.raises(FxsimError, match=r": must hold hls4ml's tests; test_rnn\.py is missing$"):
         hls4ml_tests.campaign("keras2", tmp_path, tmp_path / "python", tmp_path, tmp_path)
+
+
+def test_the_page_has_the_tables_of_the_report():
+    results = json.loads(hls4ml_table.REPORT.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert set(results) == set(hls4ml_tests.GROUPS)
+    assert hls4ml_table.document(page, results) == page
+    changed = {**results, "keras2": {**results["keras2"], "live equal": results["keras2"]["live equal"] + 1}}
+    assert hls4ml_table.document(page, changed) != page
