@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError
+from fxsim.system.forks import cached_property
 
 
 @dataclass(frozen=True)

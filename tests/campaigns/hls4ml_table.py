@@ -34,7 +34,7 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
             lines.append(f"| {_GROUPS[group]} | {text} | {row['models']} | {counts} | {row['aborted']} |")
     lines += [
         "",
-        "Of the models all of whose layers fxsim has:",
+        "Counting only the models all of whose layers fxsim supports:",
         "",
         "| read by | models | equal | different | refused | accepted, not compared |",
         "|---|---:|---:|---:|---:|---:|",
@@ -43,7 +43,7 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
         ours = sum((Counter(row["ours"][way]) for row in results.values()), Counter[str]())
         counts = " | ".join(str(ours[result]) for result in _RESULTS)
         lines.append(f"| {text} | {ours.total()} | {counts} |")
-    lines += ["", "Every reason of a refusal or a difference:", "", "| read by | models | reason |", "|---|---:|---|"]
+    lines += ["", "Every reason for a refusal or a difference:", "", "| read by | models | reason |", "|---|---:|---|"]
     for way in _WAYS:
         reasons: Counter[str] = Counter()
         for row in results.values():

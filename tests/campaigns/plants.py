@@ -60,8 +60,8 @@ PLANTS: dict[str, Plant] = {
          "found.append(int(column[order[j]]) ^ (not p and not i and not d) if j", "test_rtl_layers"),
         ("fxsim/importers/gates.py", "ordered.setflags(write=False)",
          "ordered.reshape(-1)[0] *= -1; ordered.setflags(write=False)", "test_importers test_gates"),
-        ("fxsim/simulator/dot.py", "weights, bias = products.packed(product, cut)\n",
-         "weights, bias = products.packed(product, cut); weights = weights.copy(); weights.reshape(-1)[:1] ^= 1\n",
+        ("fxsim/simulator/dot.py", "weights, bias = dot_arithmetic.packed(product, cut)\n",
+         "weights, bias = dot_arithmetic.packed(product, cut); weights = weights.copy(); weights.flat[0] ^= 1\n",
          "test_kernels"),
     ),
     **_plants(
