@@ -161,7 +161,7 @@ class TestForPrograms:
         "predict": {"output": None},
         "profile": {"profile": None, "tensors": None, "weights": 5, "layers": 3, "files": None},
         "scan": {"scan": None, "rows": 5, "held": 2, "files": None},
-        "scan of real numbers": "scan model.keras real.npz -o r --width 6,8 --precision ap_fixed<16,4,AP_RND,AP_SAT>",
+        "scan of real numbers": {"scan": None, "rows": 3, "files": None},
         "scan of layers": {"scan": None, "rows": 3, "held": 2, "files": None},
         "plan": {"network": None, "plans": None, "stages": None},
         "export": {"files": None, "design": None},
