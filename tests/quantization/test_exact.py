@@ -3,7 +3,6 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -663,9 +662,7 @@ def test_trained_networks_run_on_machine_integers(folder, kind, width):
 
 
 def test_demo():
-    folder = Path(exact.__file__).parent / "demo"
-    data = np.load(folder / "digits_test.npz")
-    source = read_model(folder / "digits.keras")
+    data, source = np.load(DATA), read_model(MODEL)
     for precision in ("ap_fixed<16,6>", "ap_fixed<12,4>", "ap_fixed<10,4>", "ap_fixed<8,4>"):
         right = np.mean(predict(exact.quantize(source, precision), data["x"]).argmax(axis=1) == data["y"])
         assert right >= 0.97, precision
