@@ -11,7 +11,7 @@ from .scan_file import ScanRow
 
 #: What the pictures show, by the names of their files; they stand in this order.
 PICTURES = {
-    "scan.png": "AUC or R² relative to float against fractional bits, a line for each number of integer bits; "
+    "scan.png": "Score relative to float against fractional bits, a line for each number of integer bits; "
     "the ring marks the narrowest format that holds the wanted share",
     "roc.png": "ROC curves: float solid, fixed point dash-dot",
     "errors.png": "mean error of the outputs against float's",

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal, Value
@@ -118,6 +116,7 @@ def test_faults_are_noticed(fault, monkeypatch):
     if fault == "carry":
         monkeypatch.setattr("rtl.gateware.matvec.fewer", lambda rows, signal: fewer(rows, signal)[:-1] or rows)
     else:
-        absorbed = plan.schedules[0].absorbed
-        absorbed["sum_f"] = replace(absorbed["sum_f"], other="wx_i")
+        schedule = plan.schedules[0]
+        reads = {**schedule.reads, ("sum_f", "wx_f"): schedule.reads["sum_i", "wx_i"]}
+        object.__setattr__(schedule, "reads", reads)  # it is frozen
     assert rtl_run(plan, raw).outputs.tolist() != expected

@@ -147,7 +147,9 @@ def test_a_counterexample_names_the_check_and_leaves_a_waveform(tmp_path):
 
 
 def test_a_mistake_that_fits_nowhere_is_refused():
-    with pytest.raises(CheckError, match=r"^rtl\.stream\.Buffer: 'nowhere' must stand in it once, not 0 times$"):
+    with pytest.raises(
+        CheckError, match=r"^rtl\.gateware\.stream\.Buffer: 'nowhere' must stand in it once, not 0 times$"
+    ):
         with mutated("rtl.gateware.stream.Buffer", "nowhere", ""):
             pass
 

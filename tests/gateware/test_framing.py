@@ -207,7 +207,7 @@ def test_the_command(tmp_path):
     text = (tmp_path / "ip" / "README.md").read_text()
     assert "Every 3 beats are a sequence, whatever TLAST does" in text and "comes too soon" not in text
     assert "input beats a sequence, counted, latency" in (tmp_path / "ip" / "component.xml").read_text()
-    assert "after its beats" in (tmp_path / "ip" / "report.html").read_text()
+    assert "after its number of beats" in (tmp_path / "ip" / "report.html").read_text()
 
 
 @pytest.mark.long

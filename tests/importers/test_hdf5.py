@@ -106,11 +106,11 @@ def test_more_values_than_allowed_are_not_read(monkeypatch: pytest.MonkeyPatch) 
 
 def test_groups_without_end() -> None:
     def deep(h5: h5py.File) -> None:
-        h5.require_group("/".join("a" * 40))
+        h5.require_group("/".join("a" * 80))
 
     with written(deep) as source, open_tree(source) as tree:
         with pytest.raises(ModelError, match="groups are nested too deep"):
-            tree.walk("/".join("a" * 20))
+            tree.walk("/".join("a" * 36))
 
     def loops(h5: h5py.File) -> None:
         for name in "abc":

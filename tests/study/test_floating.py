@@ -175,7 +175,7 @@ def test_refusals(source, x, message):
 def test_refuses_a_merge():
     sides = {side: cell("simple_rnn", [1], [1]) for side in ("forward", "backward")}
     source = one("bidirectional", {"merge_mode": "max", "return_sequences": False, **sides})
-    with pytest.raises(FxsimError, match=r"^merge_mode must be one of concat, sum, ave, mul, not 'max'$"):
+    with pytest.raises(FxsimError, match=r"^layer 'one': merge_mode must be one of concat, sum, ave, mul, not 'max'$"):
         predict(source, X)
 
 
