@@ -255,6 +255,6 @@ class TestCommandLine:
             out, lines[name] = capsys.readouterr()
             assert out.endswith("y.npy: float64 (8, 10), ap_fixed<16,6,AP_RND,AP_SAT>\n")
         share = f"{100 * (1000 * X[:8] > 31.98).mean():.3g} % of input in ap_fixed<16,6> (11 integer bits would do)"
-        assert lines == {"x": "", "big": f"fxsim: values do not fit their formats: {share}\n"}
+        assert lines == {"x": "", "big": f"fxsim: warning: values do not fit their formats: {share}\n"}
         got = np.load(tmp_path / "y.npy")
         assert np.array_equal(got, fxsim.load(MODEL).predict(1000 * X[:8], warn=False))
