@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
 
 from fxsim.program.graph import Graph
@@ -23,6 +25,22 @@ class RtlRun:
     outputs: np.ndarray
     taken: list[int]
     given: list[int]
+
+
+def answers(m: Module, x: Signal, values: Iterable[int], results: Sequence[Signal]) -> dict[int, list[int]]:
+    """What combinational logic makes of each value of its input ``x``."""
+    found = {}
+
+    async def bench(ctx):
+        for value in values:
+            ctx.set(x, value)
+            await ctx.delay(1e-9)
+            found[value] = [ctx.get(y) for y in results]
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return found
 
 
 def pack(values, width: int) -> int:

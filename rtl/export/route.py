@@ -23,7 +23,7 @@ from fxsim.extras import EXTRAS, install
 from fxsim.files.folder import MANIFEST, read_json, write_whole
 
 from ..plan.folding import check_clock
-from .synthesis import synthesize
+from .synthesis import planned, synthesize
 from .tools import call, output
 
 FAMILY = "ecp5"
@@ -60,10 +60,7 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
     if facts.get("family") != FAMILY:
         raise FxsimError(f"only a design planned for {FAMILY} can be routed, not one for {show(facts.get('family'))}")
     seed = integer(seed, "seed", 0)
-    planned = facts.get("longest_path_ns")
-    clock = facts.get("clock_mhz") if clock_mhz is None else check_clock(clock_mhz)
-    if not isinstance(planned, int | float) or not isinstance(clock, int | float) or not clock > 0:
-        raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
+    clock, path = planned(folder, facts if clock_mhz is None else {**facts, "clock_mhz": check_clock(clock_mhz)})
     command = find_command()
     if command is None:
         raise FxsimError(f"nextpnr-ecp5 is not installed; --route needs: {install(EXTRAS['route'])}")
@@ -73,7 +70,7 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
         options = ["--json", netlist.name, "--report", "report.json", "--freq", f"{clock:g}", "--seed", str(seed)]
         # A clock that is missed is an answer, not an error.
         output("nextpnr", call([command, *_DEVICE, *options, "--timing-allow-fail", "--quiet"], Path(work)))
-        found = Routed(float(clock), float(planned), *read_report(read_json(Path(work) / "report.json")))
+        found = Routed(clock, path, *read_report(read_json(Path(work) / "report.json")))
     write_whole(folder / f"route_{FAMILY}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
     return cells, found
 

@@ -76,6 +76,14 @@ def synthesize(folder: Path, family: str | None = None, netlist: Path | None = N
     return result
 
 
+def planned(folder: Path, facts: Mapping[str, Any]) -> tuple[float, float]:
+    """The clock in MHz that a manifest was planned for, and its longest path in ns; raises ``FxsimError`` without."""
+    clock, path = facts.get("clock_mhz"), facts.get("longest_path_ns")
+    if not isinstance(path, int | float) or not isinstance(clock, int | float) or not clock > 0:
+        raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
+    return float(clock), float(path)
+
+
 def results(folder: Path) -> list[dict[str, Any]]:
     """What :func:`synthesize` has written into a folder, family by family; raises ``FxsimError`` for something else."""
     found = []

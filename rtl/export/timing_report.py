@@ -19,7 +19,7 @@ from ..plan.cell_delays import CELL_DELAYS
 from .cell_timing import Capture
 from .netlist import Cell, Netlist, read_netlist
 from .static_timing import StaticTiming
-from .synthesis import synthesize
+from .synthesis import planned, synthesize
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,15 @@ def time_design(folder: Path, family: str | None = None) -> tuple[dict[str, Any]
     family = canonical(facts.get("family", "xc7") if family is None else family)
     if family not in CELL_DELAYS:
         raise FxsimError(f"family must be one of {', '.join(CELL_DELAYS)} to be timed, not {show(family)}")
-    planned, clock = facts.get("longest_path_ns"), facts.get("clock_mhz")
-    if not isinstance(planned, int | float) or not isinstance(clock, int | float) or not clock > 0:
-        raise FxsimError(f"{folder / MANIFEST}: must have longest_path_ns and clock_mhz")
+    clock, path = planned(folder, facts)
     with tempfile.TemporaryDirectory(prefix="fxsim_timing_") as work:
         file = Path(work) / "netlist.json"
         cells = synthesize(folder, family, file)
         paths = long_paths(read_netlist(file, cells["top"]), family, _ops(facts.get("taps")))
-    longest = paths[0].path_ns if paths else 0.0
-    if not longest:
+    if not paths:
         raise FxsimError(f"{folder}: has no path between two registers")
-    found = Timed(family, float(clock), float(planned), longest, 1e3 / longest, paths)
+    longest = paths[0].path_ns
+    found = Timed(family, clock, path, longest, 1e3 / longest, paths)
     write_whole(folder / f"timing_{family}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
     return cells, found
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -138,9 +138,7 @@ class _Body(States):
         segment, reads = self.plan.segment[op.name], self.plan.reads
         if isinstance(op, Slice) and op.name in self.plan.collected:
             read = reads[op.name, op.arg]
-            whole = read.origin
-            origin = replace(whole, start=whole.start + op.start, stop=whole.start + op.stop)
-            part = self.flow(op.name, read.cycle, self.values(replace(read, operand=op.name, origin=origin)))
+            part = self.flow(op.name, read.cycle, self.values(read))
             self.store(self.kept[op.name], part, segment, None)
         if isinstance(op, Input | State | Constant | Slice):
             return

@@ -8,7 +8,7 @@ from amaranth.hdl import Array, Const, Module, Signal, Value
 from fxsim.program.ops import Constant, Dot
 from fxsim.program.program import Program
 
-from ..plan.reads import Read, Way
+from ..plan.reads import Origin, Read, Way
 from ..plan.schedule import LayerSchedule
 from .control import Flow, Phase, Registers, Relay
 from .fixed import shape
@@ -26,7 +26,7 @@ class Operands:
         self.kept: dict[str, list[Value]] = {}  # whole vectors: held input, states, collected ops
         self.opened: dict[str, list[Signal]] = {}  # states before their register
         self.phases: list[Phase] = []
-        self._chosen: dict[tuple[str, int, int], list[Value]] = {}
+        self._chosen: dict[tuple[str, Origin, int, int], list[Value]] = {}
 
     def flow(self, name: str, cycle: int, values: list[Value], stands: int = 1) -> Flow:
         """Signals that pass by; ``stands``: cycles for which they do not change."""
@@ -59,7 +59,7 @@ class Operands:
 
     def choose(self, read: Read, whole: list[Value]) -> list[Value]:
         """This beat's elements of a whole vector, chosen in the cycle before."""
-        name, segment, cycle = key = read.operand, read.segment, read.cycle
+        name, _, segment, cycle = key = read.operand, read.origin, read.segment, read.cycle
         if key not in self._chosen:
             lanes = len(whole) // self.fold.beats
             index = self.phases[segment].index(self.local(segment, cycle) - 1)

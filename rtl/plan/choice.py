@@ -17,9 +17,6 @@ from fxsim.program.graph import Graph
 from .folding import CLOCK_MHZ, FAMILY, Folding, by_reuse, check_framing, from_json
 from .search import by_budget
 
-#: What a folding can be the best of.
-BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval")
-
 
 @dataclass(frozen=True)
 class Target:

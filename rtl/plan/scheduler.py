@@ -291,7 +291,9 @@ class _Scheduler:
                 for arg in op.args:
                     yield self.read(op.name, arg, segment, cycle)
             elif isinstance(op, Slice) and op.name in places.collected:
-                yield self.read(op.name, op.arg, segment, self.stands(op.arg, segment))
+                # It looks at its own elements only.
+                whole = self.read(op.name, op.arg, segment, self.stands(op.arg, segment))
+                yield replace(whole, origin=places.origin(op.name, segment))
             elif op.name in places.slots:
                 slot = places.slots[op.name]
                 looked_through = isinstance(op, Lookup) and slot.through

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from amaranth.hdl import Const, Module, Signal
-from amaranth.sim import Simulator
+from rtl_bench import answers
 
 from fxsim.program.fixed import Fixed, Overflow, Round
 from fxsim.program.fixed import cast as fixed_cast
@@ -79,18 +79,7 @@ def specified(source: Format, targets: list[tuple[Format, str, str]]) -> dict[in
     results = [Signal(to.shape) for to, _, _ in targets]
     for y, (to, rounding, overflow) in zip(results, targets, strict=True):
         m.d.comb += y.eq(cast(m, x, source, to, rounding, overflow))
-    found = {}
-
-    async def bench(ctx):
-        for value in range(source.range[0], source.range[1] + 1):
-            ctx.set(x, value)
-            await ctx.delay(1e-9)
-            found[value] = [ctx.get(y) for y in results]
-
-    simulator = Simulator(m)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return found
+    return answers(m, x, range(source.range[0], source.range[1] + 1), results)
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

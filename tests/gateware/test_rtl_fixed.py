@@ -4,6 +4,7 @@
 import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.sim import Simulator
+from rtl_bench import answers
 
 import rtl.gateware.fixed as gateware
 from fxsim.program.fixed import Fixed, Overflow, Round, cast
@@ -15,18 +16,7 @@ def rtl_casts(source: Fixed, targets: list[Fixed]) -> dict[int, list[int]]:
     x = Signal(gateware.shape(source))
     results = [Signal(gateware.shape(to)) for to in targets]
     m.d.comb += [y.eq(gateware.cast(x, source.frac, to)) for y, to in zip(results, targets, strict=True)]
-    found = {}
-
-    async def bench(ctx):
-        for value in range(source.plain.min, source.max + 1):
-            ctx.set(x, value)
-            await ctx.delay(1e-9)
-            found[value] = [ctx.get(y) for y in results]
-
-    simulator = Simulator(m)
-    simulator.add_testbench(bench)
-    simulator.run()
-    return found
+    return answers(m, x, range(source.plain.min, source.max + 1), results)
 
 
 def targets(rounding: Round) -> list[Fixed]:

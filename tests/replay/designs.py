@@ -60,6 +60,7 @@ DESIGNS = {
     "gru hls4ml whole sequence a beat": Design(trained_like("gru", "hls4ml"), {"reuse": 4, "input_beat": "sequence"}),
     "lstm saturating sums": Design(network("lstm", seed=3, wrap=False, tail=(3,)), {"reuse": 16}),
     "gru saturating sums reset before": Design(network("gru_before", seed=4, wrap=False), {"reuse": 24}),
+    "gru reset before in beats": Design(network("gru_before", seed=1000), {"reuse": 36}),
     "lstm exact ecp5": Design(trained_like("lstm", "exact"), {"reuse": 4, "family": "ecp5", "clock_mhz": 50.0}),
     "gru exact 20 bits xcu softmax": Design(
         trained_like("gru", "exact", "ap_fixed<20,7>", activation="softmax", dense=[4]),
