@@ -132,6 +132,31 @@ def test_products_end_in_the_register_inside(tmp_path):
     assert product(MREG=1, PREG=1) == pytest.approx(both)
 
 
+def test_a_path_inside_of_a_block(tmp_path):
+    """Between its own two registers; of two blocks of a layer the longer one."""
+    blocks = [
+        cell("DSP48E1", {"A": [11], "B": [11], "CLK": CLOCK}, dict.fromkeys(names, "1"), P=[13 + place])
+        for place, names in enumerate((("MREG", "PREG"), ("AREG", "PREG")))
+    ]
+    alone = netlist(tmp_path, flop(10, 11), blocks[0], network__l__p=13)
+    assert [one.path_ns for one in long_paths(alone, "xc7") if one.kind == "block"] == [D.product_out - D.result_out]
+    found = netlist(tmp_path, flop(10, 11), *blocks, network__l__p=13, network__l__q=14)
+    paths = {one.kind: one for one in long_paths(found, "xc7")}
+    assert paths["block"].path_ns == pytest.approx(D.factor_out[0] - D.result_out)
+    assert (paths["block"].part, paths["block"].target, paths["block"].cells) == ("l", "network.l.q", ("DSP48E1",))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_longest_of_a_kind(tmp_path, turned):
+    ends = [flop(11, 21), lut(12, 11, 21), flop(12, 22)]
+    found = netlist(
+        tmp_path, flop(10, 11), *(ends[::-1] if turned else ends), network__l__short=21, network__l__long=22
+    )
+    (path,) = long_paths(found, "xc7")
+    assert (path.target, path.cells) == ("network.l.long", ("FDRE", "LUT2"))
+    assert path.path_ns == max(lengths(found))
+
+
 def test_refusals(tmp_path):
     with pytest.raises(FxsimError, match=r"^the netlist has a loop without a register$"):
         StaticTiming(netlist(tmp_path, lut(11, 12), lut(12, 11)), D)
