@@ -29,7 +29,7 @@ from fxsim.importers.source import Source, SourceLayer
 from fxsim.program.graph import Graph
 from fxsim.quantization.presets import quantize
 from rtl.cost.cost import plan_parts
-from rtl.plan.folding import Plan, by_reuse, computing, from_json, make_plan
+from rtl.plan.folding import Folding, Plan, by_reuse, computing, from_json, make_plan
 from rtl.plan.folds import products
 from rtl.plan.signed_digits import LOGIC, digit_counts
 
@@ -37,10 +37,21 @@ Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "baselines" / "cost.json"
 #: Families that are calibrated, and which designs of each are held out.
-FAMILIES = ("xc7", "xcu", "xcup")
+FAMILIES = ("xc7", "xcu", "xcup", "ecp5")
 #: Families that share coefficients: synthesis uses the registers and adders inside of 7-series DSP blocks alone.
-GROUPS = (("xc7",), ("xcu", "xcup"))
+GROUPS = (("xc7",), ("xcu", "xcup"), ("ecp5",))
 HELD_OUT = 3
+#: Clocks that are planned for, in MHz.
+CLOCKS = {"xc7": (100, 200, 200, 300), "xcu": (100, 200, 300), "xcup": (100, 200, 300, 400), "ecp5": (25, 40, 60)}
+#: Networks of the size of top tagging, all products at once: one that is fitted to, and one that is not.
+LARGE: dict[tuple[str, int], dict[str, Any]] = {
+    ("xc7", 1): {"cell": "lstm", "preset": "hls4ml", "precision": "ap_fixed<12,5>", "multiplier": "auto"},
+    ("xc7", 3): {"cell": "gru", "preset": "exact", "precision": "ap_fixed<14,5>", "multiplier": "auto"},
+    ("xcu", 1): {"cell": "gru", "preset": "exact", "precision": "ap_fixed<10,4>", "multiplier": "dsp"},
+    ("xcup", 3): {"cell": "lstm", "preset": "exact", "precision": "ap_fixed<12,4>", "multiplier": "auto"},
+    ("ecp5", 1): {"cell": "lstm", "preset": "exact", "precision": "ap_fixed<10,4>", "multiplier": "auto"},
+    ("ecp5", 3): {"cell": "gru", "preset": "hls4ml", "precision": "ap_fixed<12,5>", "multiplier": "auto"},
+}
 #: What each part costs by its structure; the fit stays close to it where the designs say little.
 STRUCTURE: dict[str, dict[str, float]] = {
     "lut": {
@@ -69,17 +80,20 @@ def source(spec: dict[str, Any]) -> Source:
     def weights(inputs: int, outputs: int) -> np.ndarray:
         return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
 
-    options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": False, "use_bias": True}
-    found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
-    found["bias"] = rng.normal(0, 0.3, gates * units)
-    if cell != "simple_rnn":
-        options["recurrent_activation"] = "sigmoid"
-    if cell == "gru":
-        options["reset_after"] = spec["reset_after"]
-        if spec["reset_after"]:
-            found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
-    layers = [SourceLayer(cell, cell, options, found)]
-    size = units
+    layers = []
+    for k in range(spec["layers"]):
+        more = k + 1 < spec["layers"]
+        options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": more, "use_bias": True}
+        found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
+        found["bias"] = rng.normal(0, 0.3, gates * units)
+        if cell != "simple_rnn":
+            options["recurrent_activation"] = "sigmoid"
+        if cell == "gru":
+            options["reset_after"] = spec["reset_after"]
+            if spec["reset_after"]:
+                found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
+        layers.append(SourceLayer(f"{cell}{k}", cell, options, found))
+        size = units
     for k, outputs in enumerate(spec["dense"]):
         found = {"kernel": weights(size, outputs), "bias": rng.normal(0, 0.3, outputs)}
         layers.append(SourceLayer(f"dense{k}", "dense", {"units": outputs, "use_bias": True}, found))
@@ -89,11 +103,8 @@ def source(spec: dict[str, Any]) -> Source:
 
 
 def network(spec: dict[str, Any]) -> Graph:
-    """The network of a design; where it does not say how large tables are, they have 1024 entries.
-
-    That is what all tables had when the designs were measured.
-    """
-    size = spec.get("table_size", 1024)
+    """The network of a design."""
+    size = spec["table_size"]
     return quantize(source(spec), precision=spec["precision"], preset=spec["preset"], table_size=size)
 
 
@@ -106,45 +117,56 @@ def plan(spec: dict[str, Any]) -> Plan:
 
 def draw(family: str, number: int) -> dict[str, Any]:
     """The numbers of a design; what cannot be built, or is too large, is drawn again."""
-    rng = np.random.default_rng([FAMILIES.index(family), number])
+    rng = np.random.default_rng([FAMILIES.index(family), number, 2])
     while True:
-        width = int(rng.integers(8, 21))
-        cell = str(rng.choice(["lstm", "lstm", "gru", "gru", "simple_rnn"]))
-        spec: dict[str, Any] = {
-            "family": family,
-            "number": number,
-            "seed": int(rng.integers(1 << 30)),
-            "cell": cell,
-            "reset_after": bool(rng.random() < 0.6),
-            "units": int(rng.integers(4, 25)),
-            "features": int(rng.integers(1, 9)),
-            "steps": int(rng.integers(2, 9)),
-            "dense": [int(n) for n in rng.integers(2, 17, int(rng.integers(0, 3)))],
-            "activation": str(rng.choice(["relu", "relu", "sigmoid", "softmax"])),
-            "precision": f"ap_fixed<{width},{int(rng.integers(2, max(3, width // 2)))}>",
-            "preset": str(rng.choice(["exact", "hls4ml"])),
-            "clock_mhz": float(rng.choice([100, 200, 200, 300])),
-        }
+        spec = _spec(rng) | {"family": family, "number": number, "clock_mhz": float(rng.choice(CLOCKS[family]))}
         multiplier = str(rng.choice(["auto", "auto", "dsp", "lut"]))
+        large = LARGE.get((family, number))
+        if large is not None:
+            spec |= {"units": 20, "features": 6, "steps": 20, "dense": [], "layers": 1} | large
+            multiplier = spec.pop("multiplier")
         try:
             graph = network(spec)
-            folds = {}
-            parallel = rng.random() < 0.3
-            for layer in computing(graph):
-                reuse = 1 if parallel else int(2 ** rng.uniform(0, np.log2(products(layer.program))))
-                folds[layer.name] = by_reuse(graph, {layer.name: reuse}, multiplier).folds[layer.name]
-            folding = replace(by_reuse(graph, {}, multiplier), folds=folds)
-            if rng.random() < 0.2:
-                folding = replace(folding, interleave=int(rng.integers(2, 7)))
-            elif rng.random() < 0.07:
-                folding = replace(by_reuse(graph, {}, multiplier), unroll=spec["steps"])
-            if rng.random() < 0.15:
-                folding = replace(folding, beat=int(rng.choice([1, spec["features"] * spec["steps"]])))
+            folding = by_reuse(graph, 1, multiplier) if large else _folding(rng, graph, spec, multiplier)
             made = make_plan(graph, folding, spec["clock_mhz"], family)
         except FxsimError:
             continue
-        if made.multipliers <= MOST and _bits(made) <= MOST_BITS:
+        if large or (made.multipliers <= MOST and _bits(made) <= MOST_BITS):
             return spec | {"folding": folding.to_json()}
+
+
+def _spec(rng: np.random.Generator) -> dict[str, Any]:
+    width = int(rng.integers(6, 25))
+    return {
+        "seed": int(rng.integers(1 << 30)),
+        "cell": str(rng.choice(["lstm", "lstm", "gru", "gru", "simple_rnn"])),
+        "layers": int(rng.choice([1, 1, 1, 1, 2])),
+        "reset_after": bool(rng.random() < 0.6),
+        "units": int(4 * 2 ** rng.uniform(0, 3)),
+        "features": int(rng.integers(1, 13)),
+        "steps": int(rng.integers(2, 13)),
+        "dense": [int(n) for n in rng.integers(2, 17, int(rng.integers(0, 3)))],
+        "activation": str(rng.choice(["relu", "relu", "sigmoid", "softmax"])),
+        "precision": f"ap_fixed<{width},{int(rng.integers(2, max(3, width // 2)))}>",
+        "preset": str(rng.choice(["exact", "hls4ml"])),
+        "table_size": None if rng.random() < 0.6 else int(rng.choice([512, 1024, 2048])),
+    }
+
+
+def _folding(rng: np.random.Generator, graph: Graph, spec: dict[str, Any], multiplier: str) -> Folding:
+    folds = {}
+    parallel = rng.random() < 0.25
+    for layer in computing(graph):
+        reuse = 1 if parallel else int(2 ** rng.uniform(0, np.log2(products(layer.program))))
+        folds[layer.name] = by_reuse(graph, {layer.name: reuse}, multiplier).folds[layer.name]
+    folding = replace(by_reuse(graph, {}, multiplier), folds=folds)
+    if rng.random() < 0.2:
+        folding = replace(folding, interleave=int(rng.integers(2, 7)))
+    elif rng.random() < 0.07:
+        folding = replace(by_reuse(graph, {}, multiplier), unroll=spec["steps"])
+    if rng.random() < 0.15:
+        folding = replace(folding, beat=int(rng.choice([1, spec["features"] * spec["steps"]])))
+    return folding
 
 
 def _bits(made: Plan) -> int:
@@ -244,6 +266,7 @@ def main() -> None:
     parser.add_argument("--minutes", metavar="M", type=float, default=30.0, help="most minutes (default: 30)")
     parser.add_argument("--fit", action="store_true", help="print coefficients of the designs that are not held out")
     parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES, help="those to measure")
+    parser.add_argument("--first", metavar="N", type=int, default=0, help="number of the first one")
     parser.add_argument("--json", type=Path, default=BASELINE)
     given = parser.parse_args()
     results = {"errors": {}, "designs": []}
@@ -251,7 +274,7 @@ def main() -> None:
         results |= json.loads(given.json.read_text())
     known = {(one["family"], one["number"]) for one in results["designs"]}
     ends = time.monotonic() + 60 * given.minutes
-    for number in range(given.measure):
+    for number in range(given.first, given.measure):
         for family in given.families:
             if (family, number) not in known and time.monotonic() < ends:
                 results["designs"].append(measure(draw(family, number)))
