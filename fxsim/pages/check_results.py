@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: The page of an exported folder.
 REPORT = "report.html"
 #: Cells that Yosys counts, and their names for people.
-CELLS = {"lut": "LUT", "lutram": "LUT as memory", "ff": "FF", "dsp": "DSP", "bram": "BRAM"}
+CELLS = {"lut": "logic LUT", "lutram": "memory LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM"}
 
 
 def unchecked() -> Section:

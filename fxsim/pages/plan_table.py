@@ -70,7 +70,7 @@ def _row(one: Plan, chosen: Plan | None) -> Sequence[object]:
     timing, cost = one.timing, one.cost
     # Of each layer, the cycles in which its engines work on a step.
     reuse = "/".join(str(fold.reuse) for fold in one.folding.folds.values())
-    cells = (None, None, None) if cost is None else (cost.lut, cost.ff, cost.bram)
+    cells = (None, None, None) if cost is None else (cost.luts, cost.ff, cost.bram)
     return (
         reuse, one.multipliers, one.dsp, *cells, timing.latency, timing.latency / one.clock_mhz,
         timing.latency_after_last, timing.interval, one.clock_mhz * 1e6 / float(timing.interval),
@@ -81,7 +81,7 @@ def _row(one: Plan, chosen: Plan | None) -> Sequence[object]:
 def draw(front: Sequence[Plan], chosen: Plan | None, picture: Figure) -> None:
     """Latency against DSP blocks and, where they are estimated, LUTs; the chosen plan is marked."""
     panels = {"DSP blocks": {id(one): one.dsp for one in (*front, *([chosen] if chosen else []))}}
-    luts = {id(one): one.cost.lut for one in (*front, *([chosen] if chosen else [])) if one.cost is not None}
+    luts = {id(one): one.cost.luts for one in (*front, *([chosen] if chosen else [])) if one.cost is not None}
     if luts:
         panels["LUTs (estimated)"] = luts
     for place, (name, amount) in enumerate(panels.items()):

@@ -14,8 +14,8 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from ..plan.schedule import LayerSchedule
-from .layer_parts import layer_parts
-from .parts import Parts, bits
+from .layer_parts import Wires, layer_parts, result_wires
+from .parts import Parts, bits, memories
 
 if TYPE_CHECKING:
     from ..plan.folding import Plan
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KINDS = {
     "adder": "additions, of several in a row the last one",
     "tree": "the other ones in a row, which become carry-save adders",
+    "compress": "additions without carries",
     "bias": "additions of constants to sums",
     "post": "additions that a 7-series DSP block makes behind its product",
     "negate": "negations",
@@ -56,6 +57,7 @@ _SERIES_7: Mapping[str, Mapping[str, float]] = {
     "lut": {
         "adder": 0.75,
         "tree": 1.23,
+        "compress": 1,
         "bias": 0.51,
         "post": 0.3,
         "negate": 0.95,
@@ -92,6 +94,7 @@ _ULTRASCALE: Mapping[str, Mapping[str, float]] = {
     "lut": {
         "adder": 0.67,
         "tree": 1.36,
+        "compress": 1,
         "bias": 0.52,
         "post": 0.91,
         "negate": 0.86,
@@ -138,6 +141,11 @@ class Cost:
     dsp: int
     bram: float
 
+    @property
+    def luts(self) -> int:
+        """All LUTs: of logic, and those used as memory or shift register."""
+        return self.lut + self.lutram
+
     def to_json(self) -> dict[str, float]:
         """As the manifest holds it."""
         return asdict(self)
@@ -162,22 +170,32 @@ def plan_cost(plan: Plan) -> Cost | None:
 def schedule_cost(plan: LayerSchedule, sequences: bool) -> Cost | None:
     """The cells of a layer with a buffer as it usually is; None for a family that is not calibrated."""
     name = plan.family.name
-    return cells(layer_parts(plan, sequences, 2, False), name) if name in COEFFICIENTS else None
+    if name not in COEFFICIENTS:
+        return None
+    return cells(layer_parts(plan, sequences, 2, False, Wires(plan.program.input.type.width)), name)
 
 
 def plan_parts(plan: Plan) -> Parts:
     """All parts of a plan."""
     parts = _front(plan)
+    for each in parts_by_layer(plan):
+        parts.include(each)
+    return parts
+
+
+def parts_by_layer(plan: Plan) -> list[Parts]:
+    """The parts of each layer, with the buffer behind it."""
+    found, wires = [], Wires(plan.graph.input.width)
     for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
         last = layer is plan.layers[-1]
         if schedule is not None:
-            parts.include(layer_parts(schedule, layer.return_sequences, stage.depth, last))
+            found.append(layer_parts(schedule, layer.return_sequences, stage.depth, last, wires))
+            wires = result_wires(schedule, wires)
             continue
         # The steps of a sequence side by side.
-        size = layer.elements * layer.type.width
-        parts["ff"] += size * (1 + stage.depth)
-        parts["buffer"] += size * (stage.depth - last)
-    return parts
+        size = layer.elements * wires.width
+        found.append(Parts({"ff": size * (1 + stage.depth), "buffer": size * (stage.depth - last)}))
+    return found
 
 
 def _front(plan: Plan) -> Parts:
@@ -194,5 +212,5 @@ def _front(plan: Plan) -> Parts:
         size = vector + 2
         counters = source.ways * (bits(source.steps + 1) + 2 * bits(source.steps) + 1) + 4 * bits(source.ways)
         parts.include({"control": counters, "ff control": counters, "ff": size})
-        parts["memory"] += size * ceil(source.ways * source.steps / 32)
+        parts["memory"] += size * ceil(source.ways * source.steps / memories(plan.family.name).words)
     return parts

@@ -16,7 +16,7 @@ from ..plan.delays import Family
 from ..plan.folded import Engine
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC, digit_counts
-from .parts import Parts, bits, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
+from .parts import Parts, bits, carry_save, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
 
 #: The narrowest product that synthesis gives a DSP block.
 LEAST_PRODUCT = 9
@@ -33,6 +33,9 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     # Bits of a product that its register keeps: those below the sum's grid are dropped, unless they round.
     dropped = max(shift, 0) if op.type.round is Round.TRN and not engine.ordered else 0
     parts = Parts()
+    if engine.compressed:
+        parts.include(_compressed(plan, op, engine, wide, logic))
+        return parts
     if engine.constant:
         signed = plan.bounds[op.arg].low < 0
         parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, dropped))
@@ -65,8 +68,32 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     groups = engine.beats * engine.passes
     if op.bias is not None and groups > 1:
         parts["rom"] += distinct(groups, total * parallel) * groups / 16
-    # Rows of earlier passes wait for the last.
-    parts["ff"] += (engine.passes - 1) * parallel * total
+    # Rows of earlier passes wait for the last; parked ones all wait.
+    parts["ff"] += (engine.passes - (op.name not in plan.parked)) * parallel * total
+    parts.include(_control(engine))
+    return parts
+
+
+def _compressed(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool) -> Parts:
+    """An engine that adds without carries, and to each row what is read from another product."""
+    absorbed = {name: part for name, part in plan.absorbed.items() if part.dot == op.name}
+    widths = np.full(engine.rows, plan.bounds[op.name].narrow(op.type).width)
+    more = np.full(engine.rows, op.bias is not None, np.int64)
+    for name, part in absorbed.items():
+        rows = slice(part.start, part.start + plan.program.sizes[name])
+        widths[rows] = plan.bounds[name].narrow(plan.program[name].type).width
+        more[rows] += 1
+    if engine.constant:
+        signed = plan.bounds[op.arg].low < 0
+        parts = Parts(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, 0))
+        terms = (op.weights.data != 0).sum(axis=0)
+        size = _constant_terms(op, wide, 0, int(widths.max())).sum(axis=0) + more * widths
+    else:
+        parts = _memory_products(plan, op, engine, wide, logic, 0)
+        terms = np.full(engine.rows, engine.width)
+        size = terms * np.minimum(wide + weight_width(op), widths) + more * widths
+    for width, count, bits_in in zip(widths.tolist(), (terms + more).tolist(), size.tolist(), strict=True):
+        parts.include(carry_save(width, count, bits_in, engine.registers))
     parts.include(_control(engine))
     return parts
 
@@ -104,7 +131,7 @@ def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, lo
         parts.include(multipliers(plan.family, wide, width, count, engine.stages, logic, wide + width - dropped))
         parts["inside" if inside else "ff"] += (engine.fetch - 1) * width * count
         if in_blocks(engine.slots, width * engine.width):
-            parts.include(read_only(engine.slots, width * engine.width, 1, "rom"), number)
+            parts.include(read_only(engine.slots, width * engine.width, 1, "rom", plan.family.name), number)
         else:
             in_luts += width * count
     # What is the same in several memories is made once.

@@ -4,31 +4,69 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from fxsim.program.fixed import Fixed, Round, smallest
 from fxsim.program.integers import Table
-from fxsim.program.ops import Add, Concat, Constant, Dot, Lookup, Max, Min, Mul, OneHot, Op, Select, State, Sub, Total
+from fxsim.program.ops import (
+    Add,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    OneHot,
+    Op,
+    Select,
+    State,
+    Sub,
+    Total,
+)
 
 from ..plan.folds import LANE, REDUCTIONS, is_shift, least_bits
-from ..plan.reads import Way
+from ..plan.reads import Read, Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
 from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
-from .parts import Parts, bits, casts, multiplexer, read_only
+from .live_bits import moving_bits, unseen_bits, zero_bits
+from .parts import Parts, bits, block_rams, casts, in_blocks, in_logic, memories, multiplexer, read_only
 
 #: Fewest registers in a row that become a shift register.
 SHIFT = 3
 
 
-def layer_parts(plan: LayerSchedule, sequences: bool, depth: int, registered: bool) -> Parts:
-    """All parts of a layer; ``sequences``, ``depth`` and ``registered``: as LayerCore has them."""
-    return _Layer(plan, sequences, depth, registered).count()
+@dataclass(frozen=True)
+class Wires:
+    """A vector's elements as synthesis sees them: so many bits that differ, above ``zeros`` that are always zero."""
+
+    width: int
+    zeros: int = 0
+
+
+def layer_parts(plan: LayerSchedule, sequences: bool, depth: int, registered: bool, given: Wires) -> Parts:
+    """All parts of a layer with the input ``given``; ``sequences``, ``depth`` and ``registered`` as in LayerCore."""
+    return _Layer(plan, sequences, depth, registered, given).count()
+
+
+def result_wires(plan: LayerSchedule, given: Wires) -> Wires:
+    """A layer's result."""
+    name = plan.program.output
+    zeros = zero_bits(plan.program, plan.bounds, given.zeros)[name]
+    return Wires(max(plan.bounds[name].narrow(plan.program.type).width - zeros, 0), zeros)
 
 
 class _Layer:
-    def __init__(self, plan: LayerSchedule, sequences: bool, depth: int, registered: bool) -> None:
+    def __init__(self, plan: LayerSchedule, sequences: bool, depth: int, registered: bool, given: Wires) -> None:
         self.plan, self.program, self.beats = plan, plan.program, plan.fold.beats
+        self.zeros, self.given = zero_bits(plan.program, plan.bounds, given.zeros), given
+        self.unseen = unseen_bits(plan.program, plan.bounds, self.zeros)
+        self.result = result_wires(plan, given)
         self.sequences, self.depth, self.registered = sequences, depth, registered
         self.parts = Parts()
 
@@ -37,7 +75,11 @@ class _Layer:
         for dot in program.dots:
             self.parts.include(engine_parts(plan, dot))
         self.tables()
+        used = {read.operand for read in plan.reads.values()} | {state.update for state in program.states}
         for op in program.ops:
+            # Nothing is built of a sum that a product makes, or whose only reader looks through it.
+            if op.name in plan.absorbed or op.name not in used:
+                continue
             if isinstance(op, LANE):
                 self.lane(op)
             elif isinstance(op, REDUCTIONS):
@@ -50,8 +92,10 @@ class _Layer:
 
     # -- sizes ---------------------------------------------------------------------------------------------------------
     def width(self, name: str) -> int:
-        """Bits of an element of an op."""
-        return self.plan.bounds[name].narrow(self.program[name].type).width
+        """Bits of an element of an op that differ."""
+        if name == self.program.input.name:
+            return self.given.width
+        return max(self.plan.bounds[name].narrow(self.program[name].type).width - self.zeros[name], 0)
 
     def elements(self, name: str) -> int:
         """Elements of an op that stand at once."""
@@ -72,37 +116,53 @@ class _Layer:
 
     def passing(self) -> None:
         """Registers of values on their way; three and more in a row are a shift register."""
-        looks: defaultdict[str, set[int]] = defaultdict(set)
-        users: defaultdict[str, set[str]] = defaultdict(set)
+        looks: defaultdict[str, list[Read]] = defaultdict(list)
         for read in self.plan.reads.values():
             if read.kept:
                 self.parts["ff"] += self.elements(read.operand) * self.width(read.operand)
             if read.origin.way in (Way.PASSING, Way.RELAYED):
-                looks[read.operand].add(read.cycle - self.stands(read.origin.op))
-                users[read.operand].add(read.reader or self.program.input.name)
-        for name, cycles in looks.items():
-            size = self.elements(name) * self.width(name)
-            # A DSP block has a register behind its product and two in front of each factor.
-            before = 1 if self.multiplies(name) and max(cycles) else 0
-            within = before
-            if len(cycles) == 1 and all(self.multiplies(user) for user in users[name]):
-                within += min(2, max(cycles) - before)
-                cycles = {max(cycles) - within + before}
-            self.parts["inside"] += size * within
-            for cycle in sorted(cycles):
-                if cycle - before >= SHIFT:
-                    self.parts["shift"] += size * ceil((cycle - before) / 32)
-                else:
-                    self.parts["ff"] += size * (cycle - before)
-                before = cycle
+                looks[read.origin.op].append(read)
+        for name, reads in looks.items():
+            # Readers of parts: each element has registers up to its own last reader.
+            edges = sorted({edge for read in reads for edge in (read.origin.start, read.origin.stop)})
+            share = self.elements(name) / self.program.sizes[name]
+            for start, stop in pairwise(edges):
+                here = [read for read in reads if read.origin.start <= start and stop <= read.origin.stop]
+                if here:
+                    unseen = min(self.unseen.get((read.reader, read.operand), 0) for read in here)
+                    unseen = max(unseen - self.zeros[name], 0)
+                    self.delayed(name, here, (stop - start) * share * max(self.width(name) - unseen, 0))
+
+    def delayed(self, name: str, reads: Sequence[Read], size: float) -> None:
+        """``size`` bits of an op on their way to their readers."""
+        plan, program, stages = self.plan, self.program, memories(self.plan.family.name).shifts
+        cycles = {read.cycle - self.stands(name) for read in reads}
+        if plan.chained:
+            # Each copy stands as long as a token does.
+            late = max(cycles) - (plan.interval if isinstance(program[name], Input) else 1)
+            self.parts["ff"] += size * (0 if late < 0 else 1 + late // plan.interval)
+            return
+        # A DSP block has a register behind its product or sum, and two in front of each factor.
+        before = 1 if (self.multiplies(name) or self.summed(name)) and max(cycles) else 0
+        within = before
+        if len(cycles) == 1 and all(self.multiplies(read.reader or program.input.name) for read in reads):
+            within += min(2, max(cycles) - before)
+            cycles = {max(cycles) - within + before}
+        self.parts["inside"] += size * within
+        for cycle in sorted(cycles):
+            if cycle - before >= SHIFT and stages:
+                self.parts["shift"] += size * ceil((cycle - before) / stages)
+            else:
+                self.parts["ff"] += size * (cycle - before)
+            before = cycle
 
     def chosen(self) -> None:
         """This beat's part of vectors that stand: multiplexers, and a register behind each."""
-        reads = self.plan.reads.values()
+        plan, reads = self.plan, self.plan.reads.values()
         for name, _, _ in {(read.operand, read.segment, read.cycle) for read in reads if read.origin.way is Way.CHOSEN}:
             size = self.elements(name) * self.width(name)
             if isinstance(self.program[name], Constant):
-                self.parts.include(read_only(min(self.beats, 63), size, 1, "rom"))
+                self.parts.include(read_only(min(self.beats, 63), size, 1, "rom", plan.family.name))
             else:
                 self.parts["mux"] += multiplexer(self.beats) * size
                 self.parts["ff"] += size
@@ -122,9 +182,9 @@ class _Layer:
             else:
                 self.parts["ff"] += exact * count * (slot.cycle - slot.start)
         else:
-            self.parts["ff"] += exact * count * (slot.cycle - slot.start)
+            within = isinstance(op, Add | Sub) and any(self.blocked(arg, known.exact_frac) for arg in op.args)
+            self.parts["inside" if within else "ff"] += exact * count * (slot.cycle - slot.start)
             if isinstance(op, Add | Sub):
-                within = any(self.blocked(arg, known.exact_frac) for arg in op.args)
                 self.parts["post" if within else "adder"] += exact * count
             elif isinstance(op, Max | Min | Select):
                 constant = any(isinstance(self.program[arg], Constant) for arg in op.args)
@@ -140,6 +200,14 @@ class _Layer:
             return False
         slot, both = self.plan.slots[name], self.plan.widths(op)
         return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1
+
+    def summed(self, name: str) -> bool:
+        """Whether an op is a sum that a DSP block makes behind its product, as it is and without a register."""
+        op, known = self.program[name], self.plan.bounds[name]
+        if not isinstance(op, Add | Sub) or name in self.plan.absorbed or known.overflows:
+            return False
+        slot, plain = self.plan.slots[name], op.type.round is Round.TRN or known.exact_frac <= op.type.frac
+        return slot.cycle == slot.start and plain and any(self.blocked(arg, known.exact_frac) for arg in op.args)
 
     def blocked(self, name: str, frac: int) -> bool:
         """Whether an op is the product of a DSP block as it is, on the grid ``frac``: it adds to that, too."""
@@ -157,22 +225,29 @@ class _Layer:
             count, entries = self.elements(op.name), len(op.table.values.data)
             index = bits(entries)
             self.parts["clamp"] += index * count
+            if slot.through:
+                low, high = plan.bounds[op.arg].exact
+                self.parts["adder"] += smallest(low, high, 0).width * count
             low, high = plan.bounds[op.arg].low, plan.bounds[op.arg].high
             shift = self.program[op.arg].type.frac - op.table.frac
             whole = smallest(low * op.table.scale >> max(shift, 0), high * op.table.scale >> max(shift, 0), 0).width
             self.parts["detect"] += max(whole - index, 0) * count
-            if shift > 0 and op.table.round is not Round.TRN and not slot.doubled:
+            if shift > 0 and op.table.round is not Round.TRN and not (slot.doubled or slot.through):
                 self.parts["round"] += whole * count
             if op.table.scale & (op.table.scale - 1):
                 self.parts["dsp"] += count
             if slot.cycle - slot.start == 2:
                 self.parts["ff"] += (index + slot.doubled) * count
             readers[(op.table, op.type, type, slot.doubled)] += count
-        for (table, _, type, doubled), count in readers.items():
+        for (table, to, type, doubled), count in readers.items():
             entries = len(table.values.data) << doubled
-            least = least_bits(self.program, table)
+            asked = in_blocks(entries, type.width, least_bits(self.program, table))
+            width = moving_bits(table, to, type.width)
             for ports, number in ((2, count // 2), (1, count % 2)):
-                self.parts.include(read_only(entries, type.width, ports, "table", least), number)
+                if asked:
+                    self.parts["bram"] += block_rams(entries, width, ports, plan.family.name) * number
+                else:
+                    self.parts.include(in_logic(entries, width * ports, "table"), number)
 
     def reduction(self, op: Op) -> None:
         """Trees with a register behind every level."""
@@ -199,7 +274,7 @@ class _Layer:
             size = state.elements * self.width(state.name)
             if plan.ways > 1:
                 self.parts["ring"] += size
-                self.parts["memory"] += size * ceil(plan.ways / 32)
+                self.parts["memory"] += size * ceil(plan.ways / memories(plan.family.name).words)
                 self.parts["ff"] += size
                 self.parts["ff control"] += plan.ways + 2 * bits(plan.ways)
                 continue
@@ -220,13 +295,13 @@ class _Layer:
     def frame(self) -> None:
         """The token's register, counters of beats and cycles, and the buffer behind."""
         plan, program, fold = self.plan, self.program, self.plan.fold
-        self.parts["ff"] += program.input.elements * program.input.type.width
+        self.parts["ff"] += program.input.elements * self.width(program.input.name)
         counters = bits(fold.beats) * (fold.beats > 1) + bits(fold.cycles) * (fold.cycles > 1) + 1
         counters *= len(plan.segments)
         counters += bits(plan.interval) + bits(self.depth + 1) + 3
         self.parts["control"] += counters
         self.parts["ff control"] += counters + plan.result
         # The designs that the coefficients were fitted to kept ``last`` behind every layer.
-        size = program.elements * program.type.width + 1 + self.sequences
+        size = program.elements * self.result.width + 1 + self.sequences
         self.parts["ff"] += size * self.depth
         self.parts["buffer"] += size * (self.depth - 1 + (not self.registered))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -38,22 +39,44 @@ def multiplexer(count: int) -> float:
     return max(1.0, count / 4 + (count / 64 if count > 16 else 0.0))
 
 
-def block_rams(depth: int, width: int, ports: int) -> float:
-    """Block RAMs of 36 Kbit of a read-only memory; half a one holds 18 Kbit."""
+@dataclass(frozen=True)
+class Memories:
+    """A family's memories. ``blocks``: sizes of a block RAM, each with the bits of the address of its single bits, the
+    widest word, and how many of it are one; ``shifts``: stages of a shift register in a LUT, 0 if there is none;
+    ``words``: of a memory in a LUT.
+    """
+
+    blocks: tuple[tuple[int, int, float], ...] = ((14, 36, 0.5), (15, 72, 1.0))
+    shifts: int = 32
+    words: int = 32
+
+
+_XILINX = Memories()
+MEMORIES: Mapping[str, Memories] = {"ecp5": Memories(blocks=((14, 36, 1.0),), shifts=0, words=16)}
+
+
+def memories(family: str) -> Memories:
+    """The memories of a family."""
+    return MEMORIES.get(family, _XILINX)
+
+
+def block_rams(depth: int, width: int, ports: int, family: str = "xc7") -> float:
+    """Block RAMs of a read-only memory (of 36 Kbit, of which half a one holds 18 Kbit; on ECP5 of 18 Kbit)."""
     best = 0.0
-    for size, abits, widest in ((0.5, 14, 36 if ports == 1 else 18), (1.0, 15, 72 if ports == 1 else 36)):
+    for abits, widest, size in memories(family).blocks:
         for each in (1, 2, 4, 9, 18, 36, 72):
-            if each <= widest:
+            # With two ports, each has half of the wires.
+            if each <= widest // ports:
                 words = 1 << (abits - (each.bit_length() - 1))
                 count = size * ceil(width / each) * ceil(depth / words)
                 best = count if not best else min(best, count)
     return best
 
 
-def read_only(depth: int, width: int, ports: int, kind: str, least: int = BLOCK_BITS) -> Parts:
+def read_only(depth: int, width: int, ports: int, kind: str, family: str, least: int = BLOCK_BITS) -> Parts:
     """A memory with registered output: block RAM where it is asked for, else LUTs and registers."""
     if in_blocks(depth, width, least):
-        return Parts({"bram": block_rams(depth, width, ports)})
+        return Parts({"bram": block_rams(depth, width, ports, family)})
     return in_logic(depth, width * ports, kind)
 
 
@@ -117,4 +140,24 @@ def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float, 
             last = registers[level + 1] if level + 1 < len(registers) else ends
             parts["adder" if last else "tree"] += added * (1 - first)
             terms = np.where(both, sums, one + two)
+    return parts
+
+
+def carry_save(width: int, count: int, size: int, registers: Sequence[bool]) -> Parts:
+    """``count`` numbers of ``size`` bits in all, added without carries to two of ``width`` bits, and these with.
+
+    ``registers``: whether there are any in front of each level, and of the last addition.
+    """
+    parts = Parts()
+    for level, registered in enumerate(registers):
+        if registered:
+            parts["ff"] += size
+        if level < len(registers) - 1:
+            whole, rest = divmod(count, 6)
+            # Each bit of a row that comes out is a function of the bits that go in.
+            made = 3 * whole + (0, 0, 0, 2, 2, 3)[rest]
+            parts["compress"] += made * width
+            count = made + (rest if rest < 3 else rest == 4)
+            size = count * width
+    parts["adder"] += width * (count > 1)
     return parts

@@ -54,7 +54,7 @@ class LargeDesign(FxsimError):
 
 def size(plan: Plan) -> Size:
     """The size of a planned design."""
-    lut = None if plan.cost is None else plan.cost.lut
+    lut = None if plan.cost is None else plan.cost.luts
     count, (octets, milliseconds) = (plan.multipliers, _MULTIPLIER) if lut is None else (lut, _LUT)
     return Size(plan.multipliers, plan.dsp, lut, round(count * octets), round(count * milliseconds / 1000))
 

@@ -12,8 +12,7 @@ from fxsim.pages.charts import Bar, Lane, Plot, Series, Timeline
 from fxsim.pages.page import Facts, Folded, Part, Section, Table, Text, render
 from fxsim.pages.table_files import dimensions
 
-from ..cost.cost import COEFFICIENTS, cells
-from ..cost.layer_parts import layer_parts
+from ..cost.cost import COEFFICIENTS, cells, parts_by_layer
 from ..plan.folding import Plan
 from ..plan.search import pareto
 from ..plan.stages import heading, stages
@@ -127,11 +126,10 @@ def _cells(plan: Plan, facts: Mapping[str, Any]) -> Iterator[Part]:
     known = family in COEFFICIENTS
     shown = tuple(check_results.CELLS) if known else ("dsp",)
     rows: list[Sequence[object]] = []
-    for layer, schedule, stage in zip(plan.layers, plan.schedules, plan.stages, strict=True):
+    for layer, schedule, parts in zip(plan.layers, plan.schedules, parts_by_layer(plan), strict=True):
         if schedule is None:
             continue
-        last = layer is plan.layers[-1]
-        found = cells(layer_parts(schedule, layer.return_sequences, stage.depth, last), family)
+        found = cells(parts, family)
         numbers = [f"{getattr(found, name):g}" for name in check_results.CELLS] if found is not None else [schedule.dsp]
         rows.append((layer.name, modules[layer.name], schedule.fold.reuse, schedule.multipliers, *numbers))
     whole = [f"{cost[name]:g}" for name in shown]
@@ -152,7 +150,7 @@ def _plans(plan: Plan) -> Iterator[Part]:
         yield Text(f"No other foldings: {error}")
         return
     yield _front("DSP blocks", [(one.timing.latency, one.dsp) for one in (*front, plan)])
-    luts = [(one.timing.latency, one.cost.lut) for one in (*front, plan) if one.cost is not None]
+    luts = [(one.timing.latency, one.cost.luts) for one in (*front, plan) if one.cost is not None]
     if luts:
         yield _front("LUTs, estimated", luts)
     yield plan_table.listing(front, plan).part("chosen")

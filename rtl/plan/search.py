@@ -125,7 +125,7 @@ class _Search:
         """How much of the resource a plan takes."""
         if self.resource == "lut":
             assert plan.cost is not None
-            return plan.cost.lut
+            return plan.cost.luts
         return plan.dsp if self.resource == "dsp" else plan.multipliers
 
 
@@ -140,7 +140,7 @@ def _options(
             cost = plan.dsp if resource == "dsp" else plan.multipliers
             estimate = None if resource == "multipliers" else schedule_cost(plan, sequences)
             if estimate is not None:
-                cost = estimate.dsp if resource == "dsp" else estimate.lut
+                cost = estimate.dsp if resource == "dsp" else estimate.luts
             found.append(Option(fold, cost, plan.interval, plan.interval * ways, plan.latency))
     return found
 

@@ -83,11 +83,11 @@ def test_the_front_is_one(name):
 def test_budgets_of_cells(resource):
     graph = graph_of("dense behind")
     shown = pareto(graph, 200.0, "xc7")
-    used = [plan.dsp if resource == "dsp" else plan.cost.lut for plan in shown]
+    used = [plan.dsp if resource == "dsp" else plan.cost.luts for plan in shown]
     before = None
     for budget in (min(used) + 5, (min(used) + max(used)) // 2, max(used)):
         plan = make_plan(graph, by_budget(graph, **{resource: budget}))
-        assert (plan.dsp if resource == "dsp" else plan.cost.lut) <= budget
+        assert (plan.dsp if resource == "dsp" else plan.cost.luts) <= budget
         assert before is None or plan.timing.latency <= before
         before = plan.timing.latency
         # No shown plan of so little is faster.
@@ -115,6 +115,6 @@ def test_in_logic_the_front_is_one_of_luts():
     shown = fxsim.pareto(graph_of("dense behind"), clock_mhz=100.0, multiplier="lut")
     assert len(shown) > 3
     assert all(plan.dsp == 0 for plan in shown)
-    luts = [plan.cost.lut for plan in shown]
+    luts = [plan.cost.luts for plan in shown]
     assert luts == sorted(luts, reverse=True)
     assert [plan.timing.latency for plan in shown] == sorted(plan.timing.latency for plan in shown)
