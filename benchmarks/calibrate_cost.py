@@ -60,10 +60,11 @@ STRUCTURE: dict[str, dict[str, float]] = {
         "rom": 1.3, "table": 0.6, "buffer": 1, "ring": 0.7, "control": 2,
     },
     "lutram": {"shift": 1, "memory": 0.7, "control": 0.1},
-    "ff": {"ff": 1, "ff control": 1.3, "inside": 0.5, "rom register": 0.9, "table register": 1},
+    "ff": {"ff": 1, "ff control": 1, "inside": 1, "rom register": 1, "table register": 1},
 }  # fmt: skip
-#: How much the fit is held to it, relative to the designs' errors.
-HOLD = 0.03
+#: How much the fit is held to it, relative to the designs' errors: registers are counted, LUTs depend on what synthesis
+#: makes of each part.
+HOLD = {"lut": 0.03, "lutram": 0.1, "ff": 0.3}
 #: Relative error from which on a design counts less than half.
 FAR = 0.1
 #: Multipliers of the largest design, and bits of all its additions, roughly: Yosys is to take a minute, not an hour.
@@ -72,7 +73,7 @@ GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
 
 
 def source(spec: dict[str, Any]) -> Source:
-    """The float network of a design: normal weights from its seed."""
+    """The float network of a design: normal weights from its seed, ``layers`` numbered cells or one without number."""
     rng = np.random.default_rng(spec["seed"])
     cell, units, size = spec["cell"], spec["units"], spec["features"]
     gates = GATES[cell]
@@ -80,9 +81,10 @@ def source(spec: dict[str, Any]) -> Source:
     def weights(inputs: int, outputs: int) -> np.ndarray:
         return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
 
+    names = [f"{cell}{k}" for k in range(spec["layers"])] if "layers" in spec else [cell]
     layers = []
-    for k in range(spec["layers"]):
-        more = k + 1 < spec["layers"]
+    for name in names:
+        more = name != names[-1]
         options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": more, "use_bias": True}
         found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
         found["bias"] = rng.normal(0, 0.3, gates * units)
@@ -92,7 +94,7 @@ def source(spec: dict[str, Any]) -> Source:
             options["reset_after"] = spec["reset_after"]
             if spec["reset_after"]:
                 found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
-        layers.append(SourceLayer(f"{cell}{k}", cell, options, found))
+        layers.append(SourceLayer(name, cell, options, found))
         size = units
     for k, outputs in enumerate(spec["dense"]):
         found = {"kernel": weights(size, outputs), "bias": rng.normal(0, 0.3, outputs)}
@@ -104,7 +106,7 @@ def source(spec: dict[str, Any]) -> Source:
 
 def network(spec: dict[str, Any]) -> Graph:
     """The network of a design."""
-    size = spec["table_size"]
+    size = spec.get("table_size", 1024)
     return quantize(source(spec), precision=spec["precision"], preset=spec["preset"], table_size=size)
 
 
@@ -204,12 +206,15 @@ def fit(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     parts = [plan_parts(plan(one)) for one in designs]
     found = {}
     for cell, structure in STRUCTURE.items():
+        if designs[0]["family"] == "xc7":
+            # Registers inside of DSP blocks are no flip-flops.
+            structure = {kind: value for kind, value in structure.items() if kind != "inside"}
         measured = np.array([one["cells"][cell] for one in designs], float)
         # Small counts are no more exact than a hundred cells.
         weight = 1 / np.maximum([one["cells"]["lut" if cell == "lutram" else cell] for one in designs], 100)
         rows = np.array([[each[kind] for kind in structure] for each in parts], float) * weight[:, None]
         start = np.array(list(structure.values()))
-        hold = np.diag(HOLD * np.sqrt(len(designs)) / start)
+        hold = np.diag(HOLD[cell] * np.sqrt(len(designs)) / start)
         wanted, trust, best = measured * weight, np.ones(len(designs)), start
         for _ in range(8):
             squares = np.vstack([rows * trust[:, None], hold]), np.concatenate([wanted * trust, hold @ start])

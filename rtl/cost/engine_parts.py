@@ -18,8 +18,8 @@ from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC, digit_counts
 from .parts import Parts, bits, carry_save, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
 
-#: The narrowest product that synthesis gives a DSP block.
-LEAST_PRODUCT = 9
+#: Bits of the narrowest product, and of its narrowest factor, that synthesis gives a DSP block.
+LEAST_PRODUCT, LEAST_FACTOR = {"ecp5": 4}, 2
 
 
 def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
@@ -122,7 +122,7 @@ def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, lo
     parts = Parts()
     if engine.depth > 1:
         parts["mux"] += multiplexer(engine.depth) * wide * engine.width
-    inside = not logic and wide + weight_width(op) >= LEAST_PRODUCT
+    inside = not logic and in_block(plan.family, wide, weight_width(op))
     parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width
     in_luts = 0
     widths, numbers = np.unique(_memory_widths(plan, op, engine), return_counts=True)
@@ -150,10 +150,15 @@ def _memory_widths(plan: LayerSchedule, op: Dot, engine: Engine) -> IntArray:
     return found
 
 
+def in_block(family: Family, one: int, two: int) -> bool:
+    """Whether synthesis gives a product of such factors a DSP block."""
+    return min(one, two) >= LEAST_FACTOR and one + two >= LEAST_PRODUCT.get(family.name, 9)
+
+
 def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int, logic: bool, kept: int) -> Parts:
     """``count`` multipliers, whose products are kept in ``stages`` registers of ``kept`` bits."""
     parts = Parts()
-    if logic or wide + narrow < LEAST_PRODUCT:
+    if logic or not in_block(family, wide, narrow):
         parts["logic"] = wide * narrow * count
         parts["ff"] = kept * stages * count
         return parts

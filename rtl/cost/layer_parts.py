@@ -33,7 +33,7 @@ from ..plan.folds import LANE, REDUCTIONS, is_shift, least_bits
 from ..plan.reads import Read, Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
-from .engine_parts import LEAST_PRODUCT, engine_parts, multipliers
+from .engine_parts import engine_parts, in_block, multipliers
 from .live_bits import moving_bits, unseen_bits, zero_bits
 from .parts import Parts, bits, block_rams, casts, in_blocks, in_logic, memories, multiplexer, read_only
 
@@ -199,7 +199,7 @@ class _Layer:
         if is_shift(self.program, op):
             return False
         slot, both = self.plan.slots[name], self.plan.widths(op)
-        return slot.cycle > slot.start and sum(both) >= LEAST_PRODUCT and self.plan.family.blocks(*both) == 1
+        return slot.cycle > slot.start and in_block(self.plan.family, *both) and self.plan.family.blocks(*both) == 1
 
     def summed(self, name: str) -> bool:
         """Whether an op is a sum that a DSP block makes behind its product, as it is and without a register."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 
 from ..plan.folds import Fold
 
@@ -175,3 +175,10 @@ class Phase:
 def after(value: Value, count: int) -> Value:
     """The next of ``count`` numbers, around."""
     return Mux(value == count - 1, 0, value + 1)
+
+
+def times(value: Value, factor: int, count: int) -> Value:
+    """``value * factor`` of one of ``count`` numbers: a choice of constants, for which no DSP block is spent."""
+    if factor & (factor - 1) == 0:
+        return value * factor
+    return Array(Const(k * factor, range(count * factor)) for k in range(count))[value]

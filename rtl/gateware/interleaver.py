@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from .control import after
+from .control import after, times
 from .stream import Beat
 
 
@@ -52,7 +52,7 @@ class Deal(wiring.Component):
             self.i.ready.eq(filled[into] != depth),
             put.eq(self.i.valid & self.i.ready),
             write.en.eq(put),
-            write.addr.eq(into * depth + newest[into]),
+            write.addr.eq(times(into, depth, ways) + newest[into]),
             write.data.eq(self.i.payload),
             self.o.valid.eq(stands),
         ]
@@ -68,7 +68,7 @@ class Deal(wiring.Component):
             get.eq(free & (filled[turn] != 0) & (active[turn] | (turn == first))),
             fill.eq(free & ~get & ~active[turn] & some),
             read.en.eq(get),
-            read.addr.eq(turn * depth + oldest[turn]),
+            read.addr.eq(times(turn, depth, ways) + oldest[turn]),
         ]
         with m.If(free):
             m.d.sync += [stands.eq(get | fill), filler.eq(fill), given.eq(turn)]

@@ -21,7 +21,7 @@ from ..plan.folds import BLOCK_BITS, Fold
 from ..plan.signed_digits import LOGIC, digits
 from ..plan.widths import WIDEST
 from .carry_save import fewer, row
-from .control import Delay, Phase, Registers
+from .control import Delay, Phase, Registers, times
 from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
 from .stream import elements
 
@@ -324,7 +324,7 @@ class _Slots:
         self._done = Delay(registers, self.busy & closing, "done", reset_less=False)
         self._turn = Delay(registers, self.turn, "turn")
         group = Signal(range(max(e.beats * e.passes, 2)), name="group")
-        m.d.comb += group.eq(phase.beat * e.passes + self.turn)
+        m.d.comb += group.eq(times(phase.beat, e.passes, e.beats) + self.turn)
         self._group = Delay(registers, group, "group")
 
     def opens(self, time: int) -> Value:
