@@ -48,11 +48,13 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         parts.include(casts(low, high, shift + op.type.frac, op.type, op.type.width, parallel * engine.width))
     elif shift > 0 and op.type.round is not Round.TRN:
         parts["round"] += int(terms.sum()) * (1 if engine.constant else parallel)
+    groups = engine.beats * engine.passes
     if op.bias is not None and not engine.accumulates:
-        parts["bias"] += total * parallel
-    # The adder behind the multiplier of a DSP block takes the product as it is.
+        # One that never changes is half an addition.
+        parts["bias" if groups == 1 else "tree"] += total * parallel
+    # The adder behind the multiplier of a 7-series DSP block takes the product as it is.
     inside = 0.0
-    if shift <= 0 and not logic and not engine.ordered:
+    if plan.family.name == "xc7" and shift <= 0 and not logic and not engine.ordered:
         inside = _multiplied(op, engine.digits) if engine.constant else 1.0
     levels = engine.registers[: len(engine.registers) - engine.accumulates]
     copies = 1 if engine.constant else parallel
@@ -65,7 +67,6 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         parts["ff"] += total * parallel * engine.registers[-1]
         if engine.ordered:
             parts["limit"] += total * parallel
-    groups = engine.beats * engine.passes
     if op.bias is not None and groups > 1:
         parts["rom"] += distinct(groups, total * parallel) * groups / 16
     # Rows of earlier passes wait for the last; parked ones all wait.

@@ -212,7 +212,9 @@ class _Layer:
     def blocked(self, name: str, frac: int) -> bool:
         """Whether an op is the product of a DSP block as it is, on the grid ``frac``: it adds to that, too."""
         exact = self.plan.bounds[name].exact_frac
-        return self.multiplies(name) and self.program[name].type.frac == exact == frac
+        return (
+            self.plan.family.name == "xc7" and self.multiplies(name) and self.program[name].type.frac == exact == frac
+        )
 
     def tables(self) -> None:
         """Table reads: the index, and the memories, of which two readers share one."""
