@@ -62,7 +62,7 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     parts.include(tree(terms, total, levels, inside, ends), copies)
     if engine.accumulates:
         within = inside == 1.0 and engine.width == 1 and not engine.registers[-1]
-        parts["post" if within else "adder"] += total * parallel
+        parts["post" if within else "accumulate"] += total * parallel
         parts["inside" if within else "ff"] += total * parallel
         parts["ff"] += total * parallel * engine.registers[-1]
         if engine.ordered:

@@ -286,6 +286,7 @@ class _Layer:
                 if all(isinstance(op, Dot) for op in program.ops if state.name in op.args):
                     continue
             self.parts["ff"] += size
+            self.parts["clear"] += size
             if read and self.beats > 1:
                 waiting.add(state.update)
         output = program.output

@@ -33,10 +33,8 @@ def bits(count: int) -> int:
 
 
 def multiplexer(count: int) -> float:
-    """Six-input LUTs of a bit of a multiplexer: four values each, joined by the multiplexers behind LUTs."""
-    if count <= 1:
-        return 0.0
-    return max(1.0, count / 4 + (count / 64 if count > 16 else 0.0))
+    """Six-input LUTs of a bit of a multiplexer: a tree that joins four values in each."""
+    return (count - 1) / 3
 
 
 @dataclass(frozen=True)
