@@ -180,6 +180,8 @@ def _constant_products(
     """Products by weights that never change: the same products of an input are made once."""
     weights, counts, parts = op.weights.data, digit_counts(op.weights.data), Parts()
     values = _different(weights, counts > digits)
+    # Low zeros are left out of the product.
+    values = values // np.maximum(values & -values, 1)
     size = _signed_widths(values, values)
     # Beside an operand without a sign, a negative constant is extended to the width of the product.
     extended = size if signed else np.where(values < 0, size + wide, size)

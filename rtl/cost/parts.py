@@ -63,10 +63,10 @@ def block_rams(depth: int, width: int, ports: int, family: str = "xc7") -> float
     best = 0.0
     for abits, widest, size in memories(family).blocks:
         for each in (1, 2, 4, 9, 18, 36, 72):
-            # With two ports, each has half of the wires.
+            # With two ports, each has half of the wires. What is deeper than a block stands side by side in it.
             if each <= widest // ports:
                 words = 1 << (abits - (each.bit_length() - 1))
-                count = size * ceil(width / each) * ceil(depth / words)
+                count = size * ceil(ceil(depth / words) * width / each)
                 best = count if not best else min(best, count)
     return best
 

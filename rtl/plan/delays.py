@@ -19,7 +19,8 @@ from fxsim.program.fixed import Fixed, Overflow, Round
 
 @dataclass(frozen=True)
 class Family:
-    """Operator delays of one device family, in ns; ``factors`` are the signed bits that one DSP block multiplies.
+    """Operator delays of one device family, in ns; ``factors`` are the signed bits that one DSP block multiplies;
+    ``unsigned``: it multiplies as many bits without a sign.
 
     ``multiply``: from a register through a DSP block's multiplier into the register inside it; ``multiply_out``:
     through it without a register; ``multiply_wide``: between the registers inside of several joined blocks;
@@ -53,6 +54,7 @@ class Family:
     scale: float = 1.0
     margin: float = 0.9
     factors: tuple[int, int] = (25, 18)
+    unsigned: bool = False
 
     def budget(self, clock_mhz: float) -> float:
         """Delay that fits between two registers, on the scale of this table."""
@@ -75,6 +77,9 @@ class Family:
         wide, narrow = self.factors
 
         def parts(width: int, bits: int) -> int:
+            if self.unsigned:
+                # Those below the top have all bits; of one bit that is left, LUTs make the products.
+                return max(1, ceil((width - 1) / bits))
             # Those below the top have no sign, and so a bit less.
             return 1 + max(0, ceil((width - bits) / (bits - 1)))
 
@@ -139,6 +144,7 @@ FAMILIES = {
             table_in=2.3,
             table_out=5.9,
             factors=(18, 18),
+            unsigned=True,
         ),
     )
 }
