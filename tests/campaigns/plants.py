@@ -89,7 +89,7 @@ PLANTS: dict[str, Plant] = {
         "beat", "beat dropped under backpressure",
         ("rtl/gateware/stream.py", "below = filled == k + pop if", "below = filled == k if", "test_rtl_layers"),
         ("rtl/gateware/layer.py", "i.ready.eq((wait == 0) & (room != 0))", "i.ready.eq(wait == 0)", "test_rtl_layers"),
-        ("rtl/gateware/axi.py", "network.o.ready.eq(self.m_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
+        ("rtl/gateware/axi.py", "network.o.ready.eq(self.m_axis_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
          "test_battery"),
     ),
     **_plants(
