@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from amaranth.hdl import Array, C, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from fxsim.program.fixed import Fixed, smallest
@@ -17,14 +16,14 @@ from fxsim.program.fixed import cast as cast_integer
 from fxsim.program.ops import Dot
 from fxsim.program.ranges import Bounds
 
-from ..cost.parts import in_blocks
 from ..plan.folded import Engine
-from ..plan.folds import BLOCK_BITS, Fold
+from ..plan.folds import Fold
 from ..plan.signed_digits import LOGIC, digits
 from ..plan.widths import WIDEST
 from .carry_save import fewer, row
-from .control import Delay, Phase, Registers
+from .control import Delay, Phase, Registers, after
 from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
+from .rom import rom
 from .stream import elements, numbered
 
 
@@ -186,8 +185,7 @@ class MatVec(wiring.Component):
                 for address in range(len(slots[0]))
             ]
             width = type.width * len(part)
-            memory = Memory(shape=width, depth=len(words), init=words, attrs=rom_style(len(words), width))
-            m.submodules[f"rom{p}_{start}" if start else f"rom{p}"] = memory
+            m.submodules[f"rom{p}_{start}" if start else f"rom{p}"] = memory = rom(words, width)
             port = memory.read_port()
             m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
             for i, weight in zip(part, elements(port.data, len(part), type.width, type.signed), strict=True):
@@ -326,7 +324,7 @@ class _Slots:
         with m.If(self.busy):
             m.d.sync += self.step.eq(Mux(closing, 0, self.step + 1))
             with m.If(closing):
-                m.d.sync += self.turn.eq(Mux(self.turn == e.passes - 1, 0, self.turn + 1))
+                m.d.sync += self.turn.eq(after(self.turn, e.passes))
             # Weights that change with the step go on where the last token stopped, until the sequence ends.
             final = closing & (self.turn == e.passes - 1) & (phase.beat == e.beats - 1)
             restart = final & phase.last if e.steps > 1 else final
@@ -353,8 +351,3 @@ class _Slots:
     def group(self, time: int) -> Value:
         """Number of beat and pass ``time`` cycles later."""
         return self._group(time)
-
-
-def rom_style(depth: int, width: int, least: int = BLOCK_BITS) -> dict[str, str]:
-    """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if in_blocks(depth, width, least) else {}

@@ -86,10 +86,9 @@ class Operands:
 
     def later(self, value: Value, name: str, segment: int, when: int | None) -> Value:
         """``value`` one cycle later; with ``when``, that of the last step's cycle ``when``."""
-        register = Signal(value.shape(), name=name, reset_less=True)
         if when is None:
-            self.registers.add(register, value)
-        else:
-            with self.m.If(self.phases[segment].strobe(self.local(segment, when))):
-                self.m.d.sync += register.eq(value)
+            return self.registers.later(value, name)
+        register = Signal(value.shape(), name=name, reset_less=True)
+        with self.m.If(self.phases[segment].strobe(self.local(segment, when))):
+            self.m.d.sync += register.eq(value)
         return register

@@ -86,6 +86,14 @@ class Buffer(wiring.Component):
         return m
 
 
+def fill(m: Module, parts: list[Signal], take: Value, number: Value, data: Value) -> None:
+    """Each of some registers keeps the ``data`` that is taken while ``number`` is its own."""
+    for k, part in enumerate(parts):
+        # One condition each: a switch over all of them would be written out for each of them.
+        with m.If(take & (number == k)):
+            m.d.sync += part.eq(data)
+
+
 def numbered(name: str, members: Iterable[Member]) -> dict[str, Member]:
     """Members ``name0``, ``name1``, …, one for each element of a vector: a signal each, as tools show them best."""
     return {f"{name}{k}": member for k, member in enumerate(members)}
