@@ -95,7 +95,7 @@ def fill(m: Module, parts: list[Signal], take: Value, number: Value, data: Value
 
 
 def numbered(name: str, members: Iterable[Member]) -> dict[str, Member]:
-    """Members ``name0``, ``name1``, …, one for each element of a vector: a signal each, as tools show them best."""
+    """Members ``name0``, ``name1``, … for the elements of a vector, each of which may have a shape of its own."""
     return {f"{name}{k}": member for k, member in enumerate(members)}
 
 
