@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..plan.schedule import LayerSchedule
 from .layer_parts import Wires, layer_parts, result_wires
-from .parts import Parts, bits, memories
+from .parts import Parts, bits, block_rams, deep, memories
 
 if TYPE_CHECKING:
     from ..plan.folding import Plan
@@ -218,5 +218,9 @@ def _front(plan: Plan) -> Parts:
         size = vector + 2
         counters = source.ways * (bits(source.steps + 1) + 2 * bits(source.steps) + 1) + 4 * bits(source.ways)
         parts.include({"control": counters, "ff control": counters, "ff": size})
-        parts["memory"] += size * ceil(source.ways * source.steps / memories(plan.family.name).words)
+        words, family = source.ways * source.steps, plan.family.name
+        if deep(words):
+            parts["bram"] += block_rams(words, size, 1, family)
+        else:
+            parts["memory"] += size * ceil(words / memories(family).words)
     return parts

@@ -98,6 +98,11 @@ def in_blocks(depth: int, width: int, least: int = BLOCK_BITS) -> bool:
     return depth >= BLOCK_ROM and depth * width >= least
 
 
+def deep(words: int) -> bool:
+    """Whether a memory that is written, too, is asked to be block RAM: LUTs hold up to 64 words each."""
+    return words > 64
+
+
 def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -> Parts:
     """``count`` casts of values ``low..high`` on the grid ``frac`` to ``to``, of which ``width`` bits are kept."""
     parts = Parts()

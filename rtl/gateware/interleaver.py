@@ -9,6 +9,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .control import after, times
+from .rom import ram_style
 from .stream import Beat
 
 
@@ -28,7 +29,10 @@ class Deal(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(bits)))
+    i : In(stream.Signature(Beat(bits)))
+        The steps of sequences, one sequence after another.
+    o : Out(stream.Signature(Beat(bits)))
+        A step of each slot in turn, or a filler.
     """
 
     def __init__(self, bits: int, ways: int, depth: int) -> None:
@@ -38,7 +42,9 @@ class Deal(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ways, depth = self.ways, self.depth
-        m.submodules.steps = memory = Memory(shape=Beat(self.bits), depth=ways * depth, init=[])
+        m.submodules.steps = memory = Memory(
+            shape=Beat(self.bits), depth=ways * depth, init=[], attrs=ram_style(ways * depth)
+        )
         write, read = memory.write_port(), memory.read_port()
         filled = Array(Signal(range(depth + 1), name=f"filled{k}") for k in range(ways))
         newest = Array(Signal(range(max(depth, 2)), name=f"newest{k}") for k in range(ways))
@@ -46,8 +52,7 @@ class Deal(wiring.Component):
         active = Array(Signal(name=f"active{k}") for k in range(ways))
         # The slot being filled, the one whose sequence starts next, the one whose turn it is, the one at the output.
         into, first, turn, given = (Signal(range(ways), name=name) for name in ("into", "first", "turn", "given"))
-        put, get, fill = Signal(), Signal(), Signal()
-        stands, filler = Signal(name="stands"), Signal(name="filler")
+        put, get, fill, stands, filler = (Signal(name=name) for name in ("put", "get", "fill", "stands", "filler"))
         m.d.comb += [
             self.i.ready.eq(filled[into] != depth),
             put.eq(self.i.valid & self.i.ready),
@@ -61,7 +66,7 @@ class Deal(wiring.Component):
             with m.If(self.i.payload.last):
                 m.d.sync += into.eq(after(into, ways))
         # A slot counts as active from its first step's reading until its last one stands at the output.
-        free, some = Signal(), Signal()
+        free, some = Signal(name="free"), Signal(name="some")
         m.d.comb += [
             free.eq(~stands | self.o.ready),
             some.eq(Cat(*active).any() | Cat(*(count != 0 for count in filled)).any()),
