@@ -5,8 +5,8 @@
 
 Every third design is held out: no coefficient has seen it. ``--measure`` synthesizes designs until there are N of each
 family, for at most M minutes, which takes half a minute a design; their cells stay in the JSON file, each with the
-numbers that the design is made of again. ``--fit`` prints the coefficients that ``rtl/cost/cost.py`` holds. Without
-either, the errors of the model as it stands are printed, and written into the JSON file.
+numbers that the design is made of again. ``--fit`` writes the coefficients, ``rtl/cost/coefficients.py``. Then, the
+errors of the model as it stands are printed, and written into the JSON file.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from fxsim.errors import FxsimError
 from fxsim.importers.source import Source, SourceLayer
 from fxsim.program.graph import Graph
 from fxsim.quantization.presets import quantize
+from rtl.cost.coefficients import COEFFICIENTS
 from rtl.cost.cost import plan_parts
 from rtl.plan.folding import Folding, Plan, by_reuse, computing, from_json, make_plan
 from rtl.plan.folds import products
@@ -36,6 +37,7 @@ from rtl.plan.signed_digits import LOGIC, digit_counts
 Floats = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "baselines" / "cost.json"
+COEFFICIENTS_FILE = HERE.parent / "rtl" / "cost" / "coefficients.py"
 #: Families that are calibrated, and which designs of each are held out.
 FAMILIES = ("xc7", "xcu", "xcup", "ecp5")
 #: Families that share coefficients: synthesis uses the registers and adders inside of 7-series DSP blocks alone.
@@ -235,13 +237,30 @@ def _least_squares(rows: Floats, wanted: Floats) -> list[float]:
     return [round(float(value), 2) for value in found]
 
 
+def write_coefficients(fitted: Mapping[tuple[str, ...], Mapping[str, Mapping[str, float]]]) -> None:
+    """Write the module that holds them."""
+    lines = [
+        "# SPDX-License-Identifier: Apache-2.0",
+        '"""Cells of each kind of part, by family; written by ``benchmarks/calibrate_cost.py --fit``."""',
+        "",
+        "COEFFICIENTS: dict[str, dict[str, dict[str, float]]] = {",
+    ]
+    for group, cells in fitted.items():
+        for family in group:
+            lines.append(f'    "{family}": {{')
+            for cell, each in cells.items():
+                lines.append(f'        "{cell}": {{')
+                lines += [f'            "{kind}": {value},' for kind, value in each.items()]
+                lines.append("        },")
+            lines.append("    },")
+    COEFFICIENTS_FILE.write_text("\n".join([*lines, "}"]) + "\n")
+
+
 def errors(designs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Median and worst relative error of each kind of cell, in per cent; of LUTs as memory relative to all LUTs."""
     found: dict[str, list[float]] = {cell: [] for cell in ("lut", "lutram", "ff", "dsp", "bram")}
     for one in designs:
-        cost = plan(one).cost
-        assert cost is not None
-        estimate, measured = cost.to_json(), one["cells"]
+        estimate, measured = plan(one).cost.to_json(), one["cells"]
         for cell, values in found.items():
             whole = measured["lut"] + measured["lutram"] if cell == "lutram" else measured[cell]
             if whole:
@@ -286,15 +305,16 @@ def main() -> None:
                 results["designs"].append(measure(draw(family, number)))
                 print(json.dumps(results["designs"][-1]), flush=True)
                 write(given.json, results)
-    for group in GROUPS:
-        designs = [one for one in results["designs"] if one["family"] in group]
+    by_group = {group: [one for one in results["designs"] if one["family"] in group] for group in GROUPS}
+    if given.fit:
+        fitted = {group: fit([one for one in designs if not held_out(one)]) for group, designs in by_group.items()}
+        write_coefficients(fitted)
+        COEFFICIENTS.update({family: found for group, found in fitted.items() for family in group})
+    for group, designs in by_group.items():
         seen, unseen = ([one for one in designs if held_out(one) is which] for which in (False, True))
-        if given.fit:
-            print(", ".join(group), json.dumps(fit(seen), indent=1))
         results["errors"][", ".join(group)] = {"fitted": errors(seen), "held out": errors(unseen)}
-    if not given.fit:
-        print(json.dumps(results["errors"], indent=1))
-        write(given.json, results)
+    print(json.dumps(results["errors"], indent=1))
+    write(given.json, results)
 
 
 if __name__ == "__main__":

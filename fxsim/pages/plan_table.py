@@ -70,7 +70,7 @@ def _row(one: Plan, chosen: Plan | None) -> Sequence[object]:
     timing, cost = one.timing, one.cost
     # Of each layer, the cycles in which its engines work on a step.
     reuse = "/".join(str(fold.reuse) for fold in one.folding.folds.values())
-    cells = (None, None, None) if cost is None else (cost.luts, cost.ff, cost.bram)
+    cells = (cost.luts, cost.ff, cost.bram)
     return (
         reuse, one.multipliers, one.dsp, *cells, timing.latency, timing.latency / one.clock_mhz,
         timing.latency_after_last, timing.interval, one.clock_mhz * 1e6 / float(timing.interval),
@@ -79,11 +79,12 @@ def _row(one: Plan, chosen: Plan | None) -> Sequence[object]:
 
 
 def draw(front: Sequence[Plan], chosen: Plan | None, picture: Figure) -> None:
-    """Latency against DSP blocks and, where they are estimated, LUTs; the chosen plan is marked."""
-    panels = {"DSP blocks": {id(one): one.dsp for one in (*front, *([chosen] if chosen else []))}}
-    luts = {id(one): one.cost.luts for one in (*front, *([chosen] if chosen else [])) if one.cost is not None}
-    if luts:
-        panels["LUTs (estimated)"] = luts
+    """Latency against DSP blocks and LUTs; the chosen plan is marked."""
+    shown = [*front, *([chosen] if chosen else [])]
+    panels = {
+        "DSP blocks": {id(one): one.dsp for one in shown},
+        "LUTs (estimated)": {id(one): one.cost.luts for one in shown},
+    }
     for place, (name, amount) in enumerate(panels.items()):
         axes = picture.add_subplot(1, len(panels), place + 1)
         axes.plot([one.timing.latency for one in front], [amount[id(one)] for one in front], "o-", color="#0b6e99",

@@ -2,8 +2,8 @@
 """Cells of a plan, estimated before anything is built: what it is made of, times coefficients of the family.
 
 The parts are counted from the schedules (:mod:`rtl.cost.layer_parts`, :mod:`rtl.cost.engine_parts`); what a part costs
-is fitted to Yosys by ``benchmarks/calibrate_cost.py``, which also says how far off the estimates are on designs that
-the fit has not seen. DSP blocks and block RAMs need no coefficients.
+is fitted to Yosys by ``benchmarks/calibrate_cost.py``, which writes :mod:`rtl.cost.coefficients` and says how far off
+the estimates are on designs that the fit has not seen. DSP blocks and block RAMs need no coefficients.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from ..plan.schedule import LayerSchedule
+from .coefficients import COEFFICIENTS
 from .layer_parts import Wires, layer_parts, result_wires
 from .parts import Parts, bits, block_rams, deep, memories
 
@@ -55,86 +56,6 @@ KINDS = {
     "dsp": "DSP blocks",
     "bram": "block RAMs of 36 Kbit",
 }
-_SERIES_7: Mapping[str, Mapping[str, float]] = {
-    "lut": {
-        "adder": 0.75,
-        "tree": 1.23,
-        "compress": 1,
-        "accumulate": 1,
-        "clear": 0.8,
-        "bias": 0.51,
-        "post": 0.3,
-        "negate": 0.95,
-        "joint": 0.78,
-        "logic": 1.5,
-        "mux": 1.34,
-        "select": 0.73,
-        "compare": 1.66,
-        "round": 0.72,
-        "sticky": 0.25,
-        "limit": 1.18,
-        "detect": 0.3,
-        "clamp": 0.8,
-        "rom": 1.23,
-        "table": 0.17,
-        "buffer": 0.76,
-        "ring": 0.38,
-        "control": 1.7,
-    },
-    "lutram": {
-        "shift": 0.94,
-        "memory": 0.74,
-        "control": 0.1,
-    },
-    "ff": {
-        "ff": 0.91,
-        "ff control": 1.04,
-        "inside": 0,
-        "rom register": 1.1,
-        "table register": 0.98,
-    },
-}
-_ULTRASCALE: Mapping[str, Mapping[str, float]] = {
-    "lut": {
-        "adder": 0.67,
-        "tree": 1.36,
-        "compress": 1,
-        "accumulate": 1,
-        "clear": 0.8,
-        "bias": 0.52,
-        "post": 0.91,
-        "negate": 0.86,
-        "joint": 0.94,
-        "logic": 2.16,
-        "mux": 1.41,
-        "select": 0.65,
-        "compare": 1.93,
-        "round": 1.11,
-        "sticky": 0.25,
-        "limit": 1.28,
-        "detect": 0.3,
-        "clamp": 0.99,
-        "rom": 1.42,
-        "table": 0.52,
-        "buffer": 1.04,
-        "ring": 0.54,
-        "control": 1.27,
-    },
-    "lutram": {
-        "shift": 1,
-        "memory": 0.65,
-        "control": 0.1,
-    },
-    "ff": {
-        "ff": 0.91,
-        "ff control": 1.23,
-        "inside": 0.97,
-        "rom register": 1.01,
-        "table register": 1,
-    },
-}
-#: Cells of each kind of part, by family.
-COEFFICIENTS = {"xc7": _SERIES_7, "xcu": _ULTRASCALE, "xcup": _ULTRASCALE}
 
 
 @dataclass(frozen=True)
@@ -157,10 +78,8 @@ class Cost:
         return asdict(self)
 
 
-def cells(parts: Mapping[str, float], family: str) -> Cost | None:
-    """The cells of some parts; None for a family that is not calibrated."""
-    if family not in COEFFICIENTS:
-        return None
+def cells(parts: Mapping[str, float], family: str) -> Cost:
+    """The cells of some parts."""
     found = {
         cell: round(sum(value * parts.get(kind, 0) for kind, value in each.items()))
         for cell, each in COEFFICIENTS[family].items()
@@ -168,17 +87,15 @@ def cells(parts: Mapping[str, float], family: str) -> Cost | None:
     return Cost(found["lut"], found["lutram"], found["ff"], round(parts.get("dsp", 0)), parts.get("bram", 0))
 
 
-def plan_cost(plan: Plan) -> Cost | None:
-    """The cells of a plan; None for a family that is not calibrated."""
-    return cells(plan_parts(plan), plan.family.name) if plan.family.name in COEFFICIENTS else None
+def plan_cost(plan: Plan) -> Cost:
+    """The cells of a plan."""
+    return cells(plan_parts(plan), plan.family.name)
 
 
-def schedule_cost(plan: LayerSchedule, sequences: bool) -> Cost | None:
-    """The cells of a layer with a buffer as it usually is; None for a family that is not calibrated."""
-    name = plan.family.name
-    if name not in COEFFICIENTS:
-        return None
-    return cells(layer_parts(plan, sequences, 2, False, Wires(plan.program.input.type.width)), name)
+def schedule_cost(plan: LayerSchedule, sequences: bool) -> Cost:
+    """The cells of a layer with a buffer as it usually is."""
+    wires = Wires(plan.program.input.type.width)
+    return cells(layer_parts(plan, sequences, 2, False, wires), plan.family.name)
 
 
 def plan_parts(plan: Plan) -> Parts:

@@ -11,33 +11,31 @@ from ..plan.folding import Plan
 
 #: The largest design that is written without being asked for as such: about a minute, 10 MB of Verilog.
 MOST_MULTIPLIERS, MOST_LUTS = 10_000, 300_000
-#: Bytes of Verilog and milliseconds of one processor a LUT, and the same a multiplier where LUTs are not estimated.
-#: Measured on fully parallel LSTM layers of 8 to 24 units: 32 to 49 bytes, 0.16 to 0.21 ms a LUT; 1 000 to 1 250
-#: bytes, 5.0 to 5.4 ms a multiplier.
-_LUT, _MULTIPLIER = (36, 0.18), (1_150, 5.2)
+#: Bytes of Verilog and milliseconds of one processor a LUT. Measured on fully parallel LSTM layers of 8 to 24 units:
+#: 32 to 49 bytes, 0.16 to 0.21 ms.
+_BYTES, _MILLISECONDS = 36, 0.18
 
 
 @dataclass(frozen=True)
 class Size:
-    """A design's size. ``lut``: estimated, or None; ``verilog``: bytes of it; ``seconds``: to write it."""
+    """A design's size. ``lut``: estimated; ``verilog``: bytes of it; ``seconds``: to write it."""
 
     multipliers: int
     dsp: int
-    lut: int | None
+    lut: int
     verilog: int
     seconds: int
 
     @property
     def large(self) -> bool:
         """Whether it is beyond what is written without being asked for."""
-        return self.multipliers > MOST_MULTIPLIERS or (self.lut or 0) > MOST_LUTS
+        return self.multipliers > MOST_MULTIPLIERS or self.lut > MOST_LUTS
 
     def __str__(self) -> str:
-        luts = "" if self.lut is None else f", about {_round(self.lut)} LUTs"
         time = f"{self.seconds // 60} minutes" if self.seconds >= 120 else f"{self.seconds} s"
         return (
-            f"{self.multipliers} multipliers, {self.dsp} DSP blocks{luts}; some {_round(self.verilog >> 20)} MB of "
-            f"Verilog and {time} to write"
+            f"{self.multipliers} multipliers, {self.dsp} DSP blocks, about {_round(self.lut)} LUTs; some "
+            f"{_round(self.verilog >> 20)} MB of Verilog and {time} to write"
         )
 
 
@@ -54,9 +52,8 @@ class LargeDesign(FxsimError):
 
 def size(plan: Plan) -> Size:
     """The size of a planned design."""
-    lut = None if plan.cost is None else plan.cost.luts
-    count, (octets, milliseconds) = (plan.multipliers, _MULTIPLIER) if lut is None else (lut, _LUT)
-    return Size(plan.multipliers, plan.dsp, lut, round(count * octets), round(count * milliseconds / 1000))
+    lut = plan.cost.luts
+    return Size(plan.multipliers, plan.dsp, lut, round(lut * _BYTES), round(lut * _MILLISECONDS / 1000))
 
 
 def check_size(plan: Plan, large: bool) -> Size:

@@ -12,7 +12,7 @@ from fxsim.pages.charts import Bar, Lane, Plot, Series, Timeline
 from fxsim.pages.page import Facts, Folded, Part, Section, Table, Text, render
 from fxsim.pages.table_files import dimensions
 
-from ..cost.cost import COEFFICIENTS, cells, parts_by_layer
+from ..cost.cost import cells, parts_by_layer
 from ..plan.folding import Plan
 from ..plan.search import pareto
 from ..plan.stages import heading, stages
@@ -68,10 +68,9 @@ def _summary(plan: Plan, facts: Mapping[str, Any]) -> Iterator[tuple[object, obj
     yield "interval", f"{timing['interval']} cycles, {mhz * 1e6 / timing['interval']:.0f} sequences/s"
     yield "multipliers", cost["multipliers"]
     yield "DSP blocks", cost["dsp"]
-    if "lut" in cost:
-        yield "LUTs, estimated", cost["lut"] + cost["lutram"]
-        yield "flip-flops, estimated", cost["ff"]
-        yield "block RAMs", f"{cost['bram']:g}"
+    yield "LUTs, estimated", cost["lut"] + cost["lutram"]
+    yield "flip-flops, estimated", cost["ff"]
+    yield "block RAMs", f"{cost['bram']:g}"
     yield "longest path", f"{facts['longest_path_ns']:g} ns of {1000 / mhz:g}, by the delay table"
 
 
@@ -123,21 +122,18 @@ def _stages(plan: Plan) -> Iterator[Part]:
 
 def _cells(plan: Plan, facts: Mapping[str, Any]) -> Iterator[Part]:
     family, cost, modules = plan.family.name, facts["cost"], facts["modules"]
-    known = family in COEFFICIENTS
-    shown = tuple(check_results.CELLS) if known else ("dsp",)
     rows: list[Sequence[object]] = []
     for layer, schedule, parts in zip(plan.layers, plan.schedules, parts_by_layer(plan), strict=True):
         if schedule is None:
             continue
         found = cells(parts, family)
-        numbers = [f"{getattr(found, name):g}" for name in check_results.CELLS] if found is not None else [schedule.dsp]
+        numbers = [f"{getattr(found, name):g}" for name in check_results.CELLS]
         rows.append((layer.name, modules[layer.name], schedule.fold.reuse, schedule.multipliers, *numbers))
-    whole = [f"{cost[name]:g}" for name in shown]
+    whole = [f"{cost[name]:g}" for name in check_results.CELLS]
     rows.append(("whole design", facts["top"], "", cost["multipliers"], *whole))
-    names = [check_results.CELLS[name] for name in shown]
-    yield Table(("<layer", "<module", "reuse", "multipliers", *names), rows, marked=len(rows) - 1)
-    text = "The whole design includes the ports, and its figures are rounded separately."
-    yield Text(text if known else f"{text} LUTs and flip-flops are not estimated for {family}.", soft=True)
+    columns = ("<layer", "<module", "reuse", "multipliers", *check_results.CELLS.values())
+    yield Table(columns, rows, marked=len(rows) - 1)
+    yield Text("The whole design includes the ports, and its figures are rounded separately.", soft=True)
 
 
 def _plans(plan: Plan) -> Iterator[Part]:
@@ -150,9 +146,7 @@ def _plans(plan: Plan) -> Iterator[Part]:
         yield Text(f"No other foldings: {error}")
         return
     yield _front("DSP blocks", [(one.timing.latency, one.dsp) for one in (*front, plan)])
-    luts = [(one.timing.latency, one.cost.luts) for one in (*front, plan) if one.cost is not None]
-    if luts:
-        yield _front("LUTs, estimated", luts)
+    yield _front("LUTs, estimated", [(one.timing.latency, one.cost.luts) for one in (*front, plan)])
     yield plan_table.listing(front, plan).part("chosen")
     yield Text(
         f"As fxsim plan lists them, at {plan.clock_mhz:g} MHz for {plan.family.name}; reuse of each layer in turn.",

@@ -151,7 +151,7 @@ def manifest(plan: Plan, top: str, files: list[str], design: Design) -> dict[str
         "cost": {
             "multipliers": plan.multipliers,
             "dsp": plan.dsp,
-            **(plan.cost.to_json() if plan.cost is not None else {}),
+            **plan.cost.to_json(),
         },
         "modules": design.modules,
         "taps": design.taps,

@@ -118,14 +118,14 @@ class Plan:
         return self.family.path(max((s.longest for s in self.schedules if s is not None), default=0.0))
 
     @cached_property
-    def cost(self) -> Cost | None:
-        """Cells, estimated; None for a family that is not calibrated."""
+    def cost(self) -> Cost:
+        """Cells, estimated."""
         return plan_cost(self)
 
     @property
     def dsp(self) -> int:
         """DSP blocks of all layers."""
-        return self.cost.dsp if self.cost is not None else sum(s.dsp for s in self.schedules if s is not None)
+        return self.cost.dsp
 
     def told(self) -> str:
         """Size and speed in a line."""
@@ -137,7 +137,7 @@ class Plan:
 
     def summary(self) -> Summary:
         """Cycles and cells, and the folding of each layer, for people, notebooks and programs."""
-        timing, cost = self.timing, {} if self.cost is None else self.cost.to_json()
+        timing, cost = self.timing, self.cost.to_json()
         facts = {
             "name": self.graph.name,
             "digest": self.graph.digest,

@@ -20,7 +20,7 @@ from fxsim.program.fixed import IntArray
 from fxsim.program.graph import Graph
 from fxsim.program.program import Program
 
-from ..cost.cost import COEFFICIENTS, schedule_cost
+from ..cost.cost import schedule_cost
 from .delays import Family, family
 from .folding import Folding, Plan, check_clock, check_interleave, choices, computing, make_plan, slower_inputs
 from .folds import Fold, folds, least_reuse, products
@@ -85,8 +85,6 @@ class _Search:
         check_interleave(lower(graph, base.unroll), base.interleave)
         self.graph, self.clock_mhz, self.family, self.resource = graph, clock_mhz, family(family_name), resource
         self.base = base
-        if resource == "lut" and self.family.name not in COEFFICIENTS:
-            raise FxsimError(f"lut must be left out: cells are not estimated for family {self.family.name}")
         self.layers = computing(graph, base.unroll)
         self.options = []
         for layer in self.layers:
@@ -124,7 +122,6 @@ class _Search:
     def used(self, plan: Plan) -> int:
         """How much of the resource a plan takes."""
         if self.resource == "lut":
-            assert plan.cost is not None
             return plan.cost.luts
         return plan.dsp if self.resource == "dsp" else plan.multipliers
 
@@ -137,9 +134,9 @@ def _options(
     found = []
     for one in _folds(program, multiplier):
         for fold, plan in slower_inputs(program, one, known, clock_mhz, ways):
-            cost = plan.dsp if resource == "dsp" else plan.multipliers
-            estimate = None if resource == "multipliers" else schedule_cost(plan, sequences)
-            if estimate is not None:
+            cost = plan.multipliers
+            if resource != "multipliers":
+                estimate = schedule_cost(plan, sequences)
                 cost = estimate.dsp if resource == "dsp" else estimate.luts
             found.append(Option(fold, cost, plan.interval, plan.interval * ways, plan.latency))
     return found
@@ -185,7 +182,7 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     result of a sequence.
     """
     count = integer(count, "count", 2)
-    search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier, family_name), Folding({}))
+    search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier), Folding({}))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.
     wanted = np.geomspace(front.cycles[0], front.cycles[-1], count)
@@ -194,8 +191,8 @@ def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "
     return [plan for plan in plans if not any(_beats(other, plan, search) for other in plans)]
 
 
-def _resource(multiplier: str, family_name: str) -> str:
-    return "lut" if multiplier == LOGIC and family(family_name).name in COEFFICIENTS else "multipliers"
+def _resource(multiplier: str) -> str:
+    return "lut" if multiplier == LOGIC else "multipliers"
 
 
 def _beats(one: Plan, two: Plan, search: _Search) -> bool:
@@ -227,7 +224,7 @@ def by_budget(
         raise FxsimError("give one of multipliers, dsp, lut, latency and interval")
     ((name, wanted),) = given.items()
     wanted = integer(wanted, "the budget", 1)
-    resource = name if name in RESOURCES else _resource(multiplier, family_name)
+    resource = name if name in RESOURCES else _resource(multiplier)
     search = _Search(graph, clock_mhz, family_name, multiplier, resource, base or Folding({}))
     if name == "interval":
         return _in_interval(search, wanted)
