@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cells of each kind of part (``cost.KINDS``), by family: written by ``benchmarks/calibrate_cost.py --fit``."""
+"""Cells of each kind of part, by family; written by ``benchmarks/calibrate_cost.py --fit``."""
 
 COEFFICIENTS: dict[str, dict[str, dict[str, float]]] = {
     "xc7": {
@@ -120,37 +120,37 @@ COEFFICIENTS: dict[str, dict[str, dict[str, float]]] = {
     },
     "ecp5": {
         "lut": {
-            "adder": 0.87,
-            "tree": 2.23,
+            "adder": 0.9,
+            "tree": 2.28,
             "compress": 1.0,
-            "accumulate": 1.67,
-            "bias": 0.53,
+            "accumulate": 0.95,
+            "bias": 0.59,
             "post": 0.5,
-            "negate": 0.96,
-            "joint": 0.39,
+            "negate": 1.01,
+            "joint": 0.49,
             "logic": 1.5,
-            "mux": 1.25,
-            "select": 0.7,
-            "clear": 1.15,
-            "compare": 1.75,
-            "round": 1.72,
+            "mux": 1.44,
+            "select": 0.69,
+            "clear": 0.92,
+            "compare": 1.97,
+            "round": 1.04,
             "sticky": 0.25,
             "limit": 1.2,
             "detect": 0.31,
-            "clamp": 1.15,
-            "rom": 0.91,
-            "table": 0.62,
-            "buffer": 1.76,
-            "ring": 0.58,
-            "control": 2.33,
+            "clamp": 0.74,
+            "rom": 1.2,
+            "table": 0.58,
+            "buffer": 1.36,
+            "ring": 0.59,
+            "control": 2.43,
         },
         "lutram": {
             "shift": 1.0,
-            "memory": 0.69,
+            "memory": 0.67,
             "control": 0.1,
         },
         "ff": {
-            "ff": 0.98,
+            "ff": 0.99,
             "ff control": 1.01,
             "inside": 0.97,
             "rom register": 0.99,

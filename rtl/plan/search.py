@@ -231,8 +231,10 @@ def by_budget(
     front = search.front(last=False)
     if name == "latency":
         return _in_latency(search, front, wanted)
-    # What a plan takes beside its layers is small, but counts.
-    place = int(np.searchsorted(front.cost, wanted, side="right")) - 1
+    # What a plan takes beside its layers is small, but counts; LUTs of layers on their own are a little too many, for
+    # not all bits of what comes before differ.
+    most = wanted * 1.1 if resource == "lut" else wanted
+    place = max(int(np.searchsorted(front.cost, most, side="right")) - 1, 0)
     while place >= 0:
         plan = search.plan(front.picks[place].tolist())
         if search.used(plan) <= wanted:

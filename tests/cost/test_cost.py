@@ -13,8 +13,16 @@ from networks import network
 import fxsim
 from benchmarks.calibrate_cost import BASELINE, GROUPS, errors, held_out, plan
 from benchmarks.calibrate_cost import network as drawn
-from rtl.cost.cost import COEFFICIENTS, KINDS, cells, plan_parts
-from rtl.cost.parts import block_rams, distinct, in_blocks, multiplexer, tree
+from fxsim.program.fixed import Fixed
+from fxsim.program.integers import Const
+from fxsim.program.ops import Add, Cast, Constant, Input
+from fxsim.program.program import Program
+from fxsim.program.ranges import bounds
+from rtl.cost.coefficients import COEFFICIENTS
+from rtl.cost.cost import KINDS, plan_parts
+from rtl.cost.live_bits import unseen_bits, zero_bits
+from rtl.cost.parts import block_rams, carry_save, distinct, in_blocks, multiplexer, tree
+from rtl.plan.delays import FAMILIES
 from rtl.plan.folding import by_reuse, make_plan
 
 MEASURED = json.loads(BASELINE.read_text())
@@ -24,11 +32,11 @@ CELLS = ("lut", "lutram", "ff", "dsp", "bram")
 @pytest.mark.parametrize("group", GROUPS, ids=", ".join)
 def test_the_model_against_designs_that_it_was_not_fitted_on(group):
     unseen = [one for one in MEASURED["designs"] if one["family"] in group and held_out(one)]
-    assert len(unseen) >= 7
+    assert len(unseen) >= 5
     found = errors(unseen)
-    assert found["lut"]["median"] <= 10
-    assert found["ff"]["median"] <= 10
-    assert max(found["lut"]["worst"], found["ff"]["worst"]) <= 40
+    assert found["lut"]["median"] <= (10 if group == ("ecp5",) else 6)
+    assert found["ff"]["median"] <= 6
+    assert max(found["lut"]["worst"], found["ff"]["worst"]) <= 20
     assert found["dsp"]["median"] == found["bram"]["median"] == found["bram"]["worst"] == 0
     assert found["dsp"]["worst"] <= 2
     # What the baseline and the documents say is of this model.
@@ -37,7 +45,7 @@ def test_the_model_against_designs_that_it_was_not_fitted_on(group):
 
 def test_a_changed_coefficient_is_noticed(monkeypatch):
     unseen = [one for one in MEASURED["designs"] if one["family"] == "xc7" and held_out(one)]
-    for cell, kind in (("lut", "adder"), ("ff", "ff")):
+    for cell, kind in (("lut", "tree"), ("ff", "ff")):
         changed = {name: dict(each) for name, each in COEFFICIENTS["xc7"].items()}
         changed[cell][kind] *= 4
         monkeypatch.setitem(COEFFICIENTS, "xc7", changed)
@@ -63,7 +71,6 @@ def test_tiny_designs_synthesized_now(more, reuse, tmp_path):
     folding = by_reuse(graph, reuse)
     fxsim.export(graph, tmp_path / "ip", folding=folding)
     counted, estimated = fxsim.synth(tmp_path / "ip"), make_plan(graph, folding).cost
-    assert estimated is not None
     assert estimated.dsp == counted["dsp"]
     assert estimated.bram == counted["bram"]
     assert estimated.lut == pytest.approx(counted["lut"], rel=0.35)
@@ -73,27 +80,23 @@ def test_tiny_designs_synthesized_now(more, reuse, tmp_path):
 def test_a_manifest_says_what_is_estimated(tmp_path):
     graph = network("lstm", tail=(3,))
     ip = fxsim.export(graph, tmp_path / "ip", reuse=4)
-    assert ip.plan.cost is not None
     assert ip.manifest["cost"] == {"multipliers": ip.plan.multipliers, **ip.plan.cost.to_json()}
     other = fxsim.export(graph, tmp_path / "other", reuse=4, family="ecp5", clock_mhz=50)
-    assert other.plan.cost is None
-    assert set(other.manifest["cost"]) == {"multipliers", "dsp"}
+    assert other.manifest["cost"] == {"multipliers": other.plan.multipliers, **other.plan.cost.to_json()}
 
 
 def test_every_coefficient_is_of_a_known_kind_and_every_part_costs_something():
-    used = {kind for each in COEFFICIENTS["xc7"].values() for kind in each} | {"dsp", "bram"}
-    assert used == set(KINDS)
+    for family in FAMILIES:
+        used = {kind for each in COEFFICIENTS[family].values() for kind in each} | {"dsp", "bram"}
+        assert used | {"inside"} == set(KINDS)
     for one in MEASURED["designs"]:
-        assert set(plan_parts(plan(one))) <= used
-
-
-def test_no_estimate_without_coefficients():
-    assert cells({"adder": 10}, "ecp5") is None
+        assert set(plan_parts(plan(one))) <= set(KINDS)
 
 
 @pytest.mark.parametrize(
     ("depth", "width", "ports", "blocks"),
-    [(1024, 18, 1, 0.5), (1024, 18, 2, 0.5), (512, 36, 1, 0.5), (512, 36, 2, 1), (2048, 16, 2, 1), (1024, 72, 1, 2),
+    [(1024, 18, 1, 0.5), (3374, 22, 1, 2.5), (3374, 22, 2, 2.5), (3374, 14, 1, 1.5), (3374, 14, 2, 2),
+     (1300, 10, 1, 0.5), (1024, 18, 2, 0.5), (512, 36, 1, 0.5), (512, 36, 2, 1), (2048, 16, 2, 1), (1024, 72, 1, 2),
      (4096, 9, 1, 1), (100, 300, 1, 4.5)],
 )  # fmt: skip
 def test_block_rams(depth, width, ports, blocks):
@@ -126,18 +129,39 @@ def test_trees():
     assert tree(terms, 32, (False, False), 0.0, True) == {"tree": 29, "adder": 11, "post": 0}
 
 
+def test_sums_without_carries():
+    # Seven rows of 10 bits, 56 bits in all behind a register: six become three, the seventh stays; then four, three.
+    found = carry_save(10, 7, 56, [True, False, False, False])
+    assert found == {"ff": 56, "compress": 30 + 20 + 20, "adder": 10}
+    assert carry_save(10, 1, 8, [False, False]) == {"compress": 0, "adder": 0}
+
+
+def test_bits_that_nobody_looks_at_or_that_are_zero():
+    """``round down(a + b)``, of which a has one bit below the other, and the sum two that are dropped."""
+    fine, coarse = Fixed.parse("ap_fixed<10,4>"), Fixed.parse("ap_fixed<9,4>")
+    ops = (
+        Input(name="x", type=coarse, elements=1),
+        Constant(name="a", type=fine, values=Const(np.array([16]), fine)),
+        Add(name="sum", type=Fixed.parse("ap_fixed<8,5>"), a="x", b="a"),
+        Cast(name="y", type=Fixed.parse("ap_fixed<7,5>"), arg="sum"),
+    )
+    program = Program(ops=ops, output="y")
+    known = bounds(program)
+    zeros = zero_bits(program, known, 1)
+    assert (zeros["x"], zeros["a"], zeros["sum"]) == (1, 4, 0)
+    # y drops one bit of sum, which drops three of the exact sum; of x, the lowest that is not zero may carry.
+    assert unseen_bits(program, known, zeros) == {("y", "sum"): 1, ("sum", "x"): 3, ("sum", "a"): 2}
+
+
 def test_multiplexers():
-    assert [multiplexer(n) for n in (1, 2, 4, 8, 16)] == [0, 1, 1, 2, 4]
+    assert [multiplexer(n) for n in (1, 4, 16, 64)] == [0, 1, 5, 21]
 
 
 def test_more_of_everything_costs_more():
     graph = network("lstm", units=4, tail=(3,))
     small, large = (make_plan(graph, by_reuse(graph, reuse)).cost for reuse in (16, 1))
-    assert small is not None
-    assert large is not None
     assert small.lut < large.lut
     assert small.dsp < large.dsp
     both = make_plan(graph, replace(by_reuse(graph, 16), interleave=3)).cost
-    assert both is not None
     assert both.ff > small.ff
     assert both.lutram > small.lutram

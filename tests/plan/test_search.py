@@ -12,7 +12,7 @@ from networks import network
 import fxsim
 from fxsim.errors import FxsimError
 from fxsim.program.graph import Graph
-from rtl.plan.delays import family
+from rtl.plan.delays import FAMILIES, family
 from rtl.plan.folding import Folding, Plan, choices, computing, make_plan, slower_inputs
 from rtl.plan.search import by_budget, pareto
 from rtl.plan.signed_digits import CHOICES
@@ -97,11 +97,16 @@ def test_budgets_of_cells(resource):
         by_budget(graph, **{resource: 1})
 
 
-def test_without_coefficients_there_is_no_budget_of_luts():
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_each_family_has_a_budget_of_luts(name):
     graph = graph_of("dense behind")
-    with pytest.raises(FxsimError, match=r"^lut must be left out: cells are not estimated for family ecp5$"):
-        by_budget(graph, lut=10000, family_name="ecp5", clock_mhz=50)
-    assert pareto(graph, 50.0, "ecp5")
+    most = make_plan(graph, Folding({}), 50, name).cost.luts
+    few, many = (
+        make_plan(graph, by_budget(graph, lut=luts, family_name=name, clock_mhz=50), 50, name)
+        for luts in (most * 2 // 3, most)
+    )
+    assert few.cost.luts <= most * 2 // 3 < many.cost.luts <= most
+    assert few.timing.latency > many.timing.latency
 
 
 @pytest.mark.parametrize("count", [1, 0, -3, 2.5, True])
