@@ -8,9 +8,26 @@ from math import ceil
 
 from fxsim.program.fixed import Fixed, Round, smallest
 from fxsim.program.integers import Table
-from fxsim.program.ops import Add, Concat, Constant, Dot, Lookup, Max, Min, Mul, OneHot, Op, Select, State, Sub, Total
+from fxsim.program.ops import (
+    Add,
+    Concat,
+    Constant,
+    Dot,
+    Elementwise,
+    Lookup,
+    Max,
+    Min,
+    Mul,
+    OneHot,
+    Op,
+    Reduction,
+    Select,
+    State,
+    Sub,
+    Total,
+)
 
-from ..plan.folds import LANE, REDUCTIONS, is_shift, least_bits
+from ..plan.folds import is_shift, least_bits
 from ..plan.reads import Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
@@ -38,9 +55,9 @@ class _Layer:
             self.parts.include(engine_parts(plan, dot))
         self.tables()
         for op in program.ops:
-            if isinstance(op, LANE):
+            if isinstance(op, Elementwise):
                 self.lane(op)
-            elif isinstance(op, REDUCTIONS):
+            elif isinstance(op, Reduction):
                 self.reduction(op)
         self.stores()
         self.passing()

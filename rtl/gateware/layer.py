@@ -10,9 +10,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from fxsim.program.fixed import Fixed
-from fxsim.program.ops import Concat, Constant, Dot, Input, Lookup, Op, Slice, State
+from fxsim.program.ops import AnyOp, Concat, Dot, Elementwise, Leaf, Lookup, Op, Reduction, Slice
 
-from ..plan.folds import REDUCTIONS, engine_fold
+from ..plan.folds import engine_fold
 from ..plan.reads import RESULT, Read
 from ..plan.schedule import LayerSchedule
 from .control import Flow, Phase
@@ -134,13 +134,13 @@ class _Body(States):
         self.phases.append(Phase(m, self.registers, f"phase{number}", self.fold, start, last, abort))
 
     # -- ops -----------------------------------------------------------------------------------------------------------
-    def add(self, op: Op) -> None:
+    def add(self, op: AnyOp) -> None:
         segment, reads = self.plan.segment[op.name], self.plan.reads
         if isinstance(op, Slice) and op.name in self.plan.collected:
             read = reads[op.name, op.arg]
             part = self.flow(op.name, read.cycle, self.values(read))
             self.store(self.kept[op.name], part, segment, None)
-        if isinstance(op, Input | State | Constant | Slice):
+        if isinstance(op, Leaf | Slice):
             return
         if isinstance(op, Dot):
             flow = self.dot(op, segment)
@@ -151,7 +151,7 @@ class _Body(States):
         elif isinstance(op, Concat):
             parts = [reads[op.name, arg] for arg in op.args]
             flow = self.flow(op.name, parts[0].cycle, [value for read in parts for value in self.values(read)])
-        elif isinstance(op, REDUCTIONS):
+        elif isinstance(op, Reduction):
             slot = self.plan.slots[op.name]
             results = self.reductions.build(op, self.values(reads[op.name, op.args[0]]))
             flow = self.flow(op.name, slot.cycle, results)
@@ -186,7 +186,7 @@ class _Body(States):
             self.kept[op.name] = list(unit.result)
         return self.flow(op.name, engine.ready + parked, list(unit.result))
 
-    def lane(self, op: Op, segment: int) -> Flow:
+    def lane(self, op: Elementwise, segment: int) -> Flow:
         plan, m = self.plan, self.m
         slot = plan.slots[op.name]
         size = self.program.sizes[op.name]
