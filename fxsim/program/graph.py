@@ -401,10 +401,11 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a field's type; True is no integer here."""
+    if isinstance(hint, type):
+        return isinstance(value, hint) and (hint is not int or type(value) is int)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
         return any(_fits(value, one) for one in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
-    kind = origin or hint
-    return isinstance(value, kind) and (kind is not int or type(value) is int)
+    return isinstance(value, origin)
