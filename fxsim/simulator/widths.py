@@ -14,8 +14,9 @@ from .llvm import fits
 #: Machine integers hold exact results below this magnitude. A shift by more than 63 then rounds as one by 63 does.
 _LIMIT = 1 << 62
 Span = tuple[int, int]
-#: Ops that take elements as they are or as constants, and those that need only what every op needs.
+#: Ops that give elements or constants as they are, without arithmetic.
 _TAKEN = Leaf | Move | OneHot
+#: Ops that pass through no integers but their operands and their exact result.
 _PLAIN = Arithmetic | Largest
 
 
