@@ -133,7 +133,8 @@ class AxiTop(Elaboratable):
         m.submodules.network = network = self.network
         width, wide = self.in_type.width, stride(self.in_type)
         data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
-        beat, final, take = Signal(range(max(self.beats, 2)), name="beat"), Signal(), Signal()
+        beat = Signal(range(max(self.beats, 2)), name="beat")
+        final, take = Signal(name="last_beat"), Signal(name="take")
         m.d.comb += [
             final.eq(beat == self.beats - 1),
             network.i.payload.data.eq(data),
@@ -158,7 +159,7 @@ class AxiTop(Elaboratable):
     def _framed(self, m: Module, beat: Signal, final: Signal, take: Signal) -> Value:
         """Sequences as TLAST frames them; gives the TLAST of results."""
         network = self.network
-        drop, early, missing = Signal(name="drop"), Signal(), Signal()
+        drop, early, missing = (Signal(name=name) for name in ("drop", "early", "missing"))
         m.d.comb += [
             early.eq(self.s_tlast & ~final),
             missing.eq(~self.s_tlast & final),

@@ -46,8 +46,7 @@ class Deal(wiring.Component):
         active = Array(Signal(name=f"active{k}") for k in range(ways))
         # The slot being filled, the one whose sequence starts next, the one whose turn it is, the one at the output.
         into, first, turn, given = (Signal(range(ways), name=name) for name in ("into", "first", "turn", "given"))
-        put, get, fill = Signal(), Signal(), Signal()
-        stands, filler = Signal(name="stands"), Signal(name="filler")
+        put, get, fill, stands, filler = (Signal(name=name) for name in ("put", "get", "fill", "stands", "filler"))
         m.d.comb += [
             self.i.ready.eq(filled[into] != depth),
             put.eq(self.i.valid & self.i.ready),
@@ -61,7 +60,7 @@ class Deal(wiring.Component):
             with m.If(self.i.payload.last):
                 m.d.sync += into.eq(after(into, ways))
         # A slot counts as active from its first step's reading until its last one stands at the output.
-        free, some = Signal(), Signal()
+        free, some = Signal(name="free"), Signal(name="some")
         m.d.comb += [
             free.eq(~stands | self.o.ready),
             some.eq(Cat(*active).any() | Cat(*(count != 0 for count in filled)).any()),

@@ -100,13 +100,13 @@ class _Body(States):
     def accept(self) -> None:
         """Take a token when the last one's interval is over and its result will find room."""
         m, plan, i = self.m, self.plan, self.i
-        take, go = self.take, Signal()
+        take, go = self.take, Signal(name="start0")
         room = Signal(range(self.buffer.depth + 1), init=self.buffer.depth)
         wait = Signal(range(max(plan.interval, 2)))
         m.d.comb += [i.ready.eq((wait == 0) & (room != 0)), take.eq(i.valid & i.ready)]
         m.d.sync += [go.eq(take), wait.eq(Mux(take, plan.interval - 1, Mux(wait == 0, 0, wait - 1)))]
         x = Signal(len(i.payload.data), reset_less=True)
-        last, abort = Signal(reset_less=True), Signal(reset_less=True)
+        last, abort = (Signal(name=name, reset_less=True) for name in ("last0", "abort0"))
         with m.If(take):
             m.d.sync += [x.eq(i.payload.data), last.eq(i.payload.last), abort.eq(i.payload.abort)]
         # Room is spoken for when a token that gives a result enters, and free again when the result leaves.

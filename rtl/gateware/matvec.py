@@ -61,7 +61,7 @@ class MatVec(Elaboratable):
         self.arg, self.parked = arg, parked
         narrow = arg_known.narrow(arg)
         self.x = [Signal(shape(narrow), name=f"x{j}") for j in range(engine.inputs)]
-        self.start, self.last = Signal(), Signal()
+        self.start, self.last = Signal(name="start"), Signal(name="last")
         self.type = known.narrow(op.type)
         self.sums = sums or {}
         types = [self.sums[r][0] if r in self.sums else self.type for r in range(engine.rows)]

@@ -28,7 +28,7 @@ class StateRing(Elaboratable):
 
     def __init__(self, ways: int, init: list[int], shape: Shape, beats: int) -> None:
         self.ways, self.init, self.shape, self.beats = ways, init, shape, beats
-        self.take, self.put, self.done, self.ends = Signal(), Signal(), Signal(), Signal()
+        self.take, self.put, self.done, self.ends = (Signal(name=name) for name in ("take", "put", "done", "ends"))
         self.part = Signal(beats)
         self.now = [Signal(shape, name=f"now{k}") for k in range(len(init))]
         self.next = [Signal(shape, name=f"next{k}") for k in range(len(init) // beats)]
