@@ -16,7 +16,7 @@ from networks import network
 from rtl_bench import pack, plan_for, random_raw, unpack
 
 from fxsim.simulator.run import simulate
-from rtl.gateware.axi import AxiTop
+from rtl.gateware.axi import axi_top
 from rtl.plan.folding import Plan
 from rtl.plan.widths import stride
 
@@ -84,7 +84,7 @@ def play(plan: Plan, given: Mapping[str, Sequence[str]], framing: str = "tlast")
 
     A label such as B1 in ``s_axis_tdata`` is step 1 of sequence B; "x" is anything, here all bits set.
     """
-    top = AxiTop(plan, framing)
+    top = axi_top(plan, framing)
     raw, _ = data(plan)
     wide = stride(top.in_type)
     answers: dict[str, list[str]] = {name: [] for name in (*ANSWERED, "m_axis_tdata")}
@@ -104,14 +104,14 @@ def play(plan: Plan, given: Mapping[str, Sequence[str]], framing: str = "tlast")
             await edge()
         ctx.set(top.aresetn, 1)
         for valid, last, label, ready in zip(*(given[name] for name in GIVEN), strict=True):
-            ctx.set(top.s_tvalid, int(valid == "1"))
-            ctx.set(top.s_tlast, int(last == "1"))
-            ctx.set(top.s_tdata, word(label))
-            ctx.set(top.m_tready, int(ready == "1"))
-            ports = (top.s_tready, top.m_tvalid, top.m_tlast, top.frame_error)
+            ctx.set(top.s_axis_tvalid, int(valid == "1"))
+            ctx.set(top.s_axis_tlast, int(last == "1"))
+            ctx.set(top.s_axis_tdata, word(label))
+            ctx.set(top.m_axis_tready, int(ready == "1"))
+            ports = (top.s_axis_tready, top.m_axis_tvalid, top.m_axis_tlast, top.frame_error)
             for name, port in zip(ANSWERED, ports, strict=True):
                 answers[name].append(str(ctx.get(port)))
-            answers["m_axis_tdata"].append(str(ctx.get(top.m_tdata)))
+            answers["m_axis_tdata"].append(str(ctx.get(top.m_axis_tdata)))
             await edge()
 
     simulator = Simulator(top)

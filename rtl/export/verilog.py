@@ -17,7 +17,7 @@ from amaranth.back import rtlil
 import fxsim
 from fxsim.program.fixed import Fixed
 
-from ..gateware.axi import AxiTop
+from ..gateware.axi import axi_top
 from ..plan.folding import Plan
 from ..plan.names import Names, top_name
 from ..plan.widths import stride
@@ -48,12 +48,12 @@ def to_verilog(plan: Plan, top: str, framing: str = "tlast", done: Callable[[], 
     the versions of Amaranth and Yosys alone.
     """
     top_name(top)
-    design = AxiTop(plan, framing)
+    design = axi_top(plan, framing)
     done()
     with warnings.catch_warnings():
         # Names that occur twice in a module are numbered, which is what we want of them.
         warnings.simplefilter("ignore")
-        elaborated = rtlil.convert(design, name=_TOP, ports=design.ports, emit_src=False)
+        elaborated = rtlil.convert(design, name=_TOP, emit_src=False)
     done()
     text = _written(elaborated)
     done()

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Elaboratable, Module, Mux, ResetSignal, Signal, Value
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Const, Module, Mux, ResetSignal, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Flow, In, Member, Out
 
 from ..plan.folding import Plan, check_framing
 from ..plan.lower import HardLayer
@@ -17,11 +19,11 @@ from .stream import Buffer, elements
 
 @dataclass(frozen=True)
 class TopTap:
-    """A tap brought to the top module as wires ``tap<k>_valid`` and ``tap<k>_data``."""
+    """A tap brought to the top module, and the names of its wires there."""
 
     source: NetworkTap
-    valid: Signal
-    data: Signal
+    valid: str
+    data: str
 
     def to_json(self, top: str) -> dict[str, object]:
         """As listed in the manifest: the format is that of the op's raw integers, ``elements`` of them a beat."""
@@ -30,8 +32,8 @@ class TopTap:
             "layer": self.source.layer,
             "op": self.source.op,
             "module": top,
-            "valid": self.valid.name,
-            "data": self.data.name,
+            "valid": self.valid,
+            "data": self.data,
             "width": tap.width,
             "signed": tap.signed,
             "elements": tap.count,
@@ -41,13 +43,13 @@ class TopTap:
 
 @dataclass(frozen=True)
 class TopBuffer:
-    """What a buffer does, brought to the top module as wires ``buffer<k>_push``, ``_pop`` and ``_filled``."""
+    """What a buffer does, brought to the top module, and the names of its wires there."""
 
     layer: HardLayer
     buffer: Buffer
-    push: Signal
-    pop: Signal
-    filled: Signal
+    push: str
+    pop: str
+    filled: str
 
     def to_json(self, top: str) -> dict[str, object]:
         """As listed in the manifest, by the layer that fills it.
@@ -57,16 +59,16 @@ class TopBuffer:
         return {
             "layer": self.layer.name,
             "module": top,
-            "push": self.push.name,
-            "pop": self.pop.name,
-            "filled": self.filled.name,
+            "push": self.push,
+            "pop": self.pop,
+            "filled": self.filled,
             "depth": self.buffer.depth,
             "passes": not self.buffer.registered,
             "beats_per_sequence": self.layer.steps if self.layer.return_sequences else 1,
         }
 
 
-class AxiTop(Elaboratable):
+class AxiTop(wiring.Component):
     """The top of an exported design; ports named as Vivado's IP packager expects them.
 
     One input beat holds ``plan.beat`` elements, one output beat one result; each element sits in :func:`stride` bits,
@@ -81,50 +83,83 @@ class AxiTop(Elaboratable):
 
     Latency: ``plan.timing``.
 
-    Ports: ``aclk``, ``aresetn`` (synchronous, active low), ``s_axis_t{data,valid,ready,last}``,
-    ``m_axis_t{data,valid,ready,last}``, ``frame_error``. Inside, the wires ``tap<k>_valid`` and ``tap<k>_data`` show
-    the results of inner ops to testbenches, ``buffer<k>_push``, ``buffer<k>_pop`` and ``buffer<k>_filled`` what the
-    buffer behind each layer does; nothing reads them, so synthesis drops them.
+    Inside, the wires ``tap<k>_valid`` and ``tap<k>_data`` show the results of inner ops to testbenches,
+    ``buffer<k>_push``, ``buffer<k>_pop`` and ``buffer<k>_filled`` what the buffer behind each layer does; nothing reads
+    them, so synthesis drops them.
+
+    Parameters
+    ----------
+    network: what is inside. packets: where packets that end are remembered, if framing is count; None if it is tlast.
+
+    Members
+    -------
+    aclk : In(1)
+        The clock.
+    aresetn : In(1)
+        The reset, synchronous and active low.
+    s_axis_tdata : In(inputs * stride(in_type))
+        The elements of an input beat.
+    s_axis_tvalid : In(1)
+        Whether there is an input beat.
+    s_axis_tready : Out(1)
+        Whether it is taken.
+    s_axis_tlast : In(1)
+        Whether it is the last of its sequence, or of a packet, as ``framing`` says.
+    m_axis_tdata : Out(outputs * stride(out_type))
+        The elements of a result.
+    m_axis_tvalid : Out(1)
+        Whether there is a result.
+    m_axis_tready : In(1)
+        Whether it is taken.
+    m_axis_tlast : Out(1)
+        Whether it is the last of its sequence, or of a packet.
+    frame_error : Out(1)
+        High for a cycle after a TLAST that is early or missing.
     """
 
-    def __init__(self, plan: Plan, framing: str = "tlast") -> None:
-        self.plan, self.framing = plan, check_framing(framing)
-        self.network = Network(plan)
+    def __init__(self, network: Network, packets: Packets | None = None) -> None:
+        self.network, self.packets = network, packets
+        plan = network.plan
         graph = plan.graph
         self.inputs, self.outputs = plan.beat, plan.layers[-1].elements
         self.beats = plan.source.beats
         self.in_type, self.out_type = graph.input, graph.output
-        self.aclk = _clock_or_reset("clock", "CLK", "aclk", "ASSOCIATED_BUSIF s_axis:m_axis, ASSOCIATED_RESET aresetn")
-        self.aresetn = _clock_or_reset("reset", "RST", "aresetn", "POLARITY ACTIVE_LOW")
-        sizes = [self.inputs * stride(self.in_type), self.outputs * stride(self.out_type)]
-        self.s_tdata, self.s_tvalid, self.s_tready, self.s_tlast = _stream("s_axis", sizes[0])
-        self.m_tdata, self.m_tvalid, self.m_tready, self.m_tlast = _stream("m_axis", sizes[1])
-        self.frame_error = Signal(name="frame_error")
-        if framing == "count":
-            self.packets = Packets(most_sequences(plan))
-        self.taps = [self._tap(k, tap) for k, tap in enumerate(self.network.taps())]
-        self.buffers = [
-            TopBuffer(
-                layer,
-                buffer,
-                Signal(name=f"buffer{k}_push"),
-                Signal(name=f"buffer{k}_pop"),
-                Signal.like(buffer.filled, name=f"buffer{k}_filled"),
-            )
-            for k, (layer, buffer) in enumerate(self.network.buffers())
-        ]
+        super().__init__(
+            {
+                "aclk": In(1),
+                "aresetn": In(1),
+                **_stream("s_axis", In, self.inputs * stride(self.in_type)),
+                **_stream("m_axis", Out, self.outputs * stride(self.out_type)),
+                "frame_error": Out(1),
+            }
+        )
+        self._name_interfaces()
 
-    def _tap(self, k: int, tap: NetworkTap) -> TopTap:
-        valid, data = Signal(name=f"tap{k}_valid"), Signal(len(tap.tap.data), name=f"tap{k}_data")
-        return TopTap(tap, valid, data)
+    def _name_interfaces(self) -> None:
+        """Attributes by which Vivado knows clock, reset and streams where it gets a bare module."""
+        for port, kind, parameters in (
+            ("aclk", "signal:clock:1.0 aclk CLK", "ASSOCIATED_BUSIF s_axis:m_axis, ASSOCIATED_RESET aresetn"),
+            ("aresetn", "signal:reset:1.0 aresetn RST", "POLARITY ACTIVE_LOW"),
+        ):
+            _interface(getattr(self, port), kind, f"{port}, {parameters}")
+        for stream in ("s_axis", "m_axis"):
+            for part in ("tdata", "tvalid", "tready", "tlast"):
+                port = getattr(self, f"{stream}_{part}")
+                size = f"{stream}, TDATA_NUM_BYTES {len(port) // 8}, HAS_TLAST 1, HAS_TREADY 1"
+                _interface(port, f"interface:axis:1.0 {stream} {part.upper()}", size if part == "tdata" else None)
 
     @property
-    def ports(self) -> list[Signal]:
-        """All ports, in the order of the module's header."""
+    def taps(self) -> list[TopTap]:
+        """The network's taps, in program order."""
+        return [TopTap(tap, f"tap{k}_valid", f"tap{k}_data") for k, tap in enumerate(self.network.taps())]
+
+    @property
+    def buffers(self) -> list[TopBuffer]:
+        """The buffers behind the layers."""
         return [
-            self.aclk, self.aresetn, self.s_tdata, self.s_tvalid, self.s_tready, self.s_tlast,
-            self.m_tdata, self.m_tvalid, self.m_tready, self.m_tlast, self.frame_error,
-        ]  # fmt: skip
+            TopBuffer(layer, buffer, f"buffer{k}_push", f"buffer{k}_pop", f"buffer{k}_filled")
+            for k, (layer, buffer) in enumerate(self.network.buffers())
+        ]
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -132,7 +167,7 @@ class AxiTop(Elaboratable):
         m.d.comb += [ClockSignal().eq(self.aclk), ResetSignal().eq(~self.aresetn)]
         m.submodules.network = network = self.network
         width, wide = self.in_type.width, stride(self.in_type)
-        data = Cat(*(self.s_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
+        data = Cat(*(self.s_axis_tdata[k * wide : k * wide + width] for k in range(self.inputs)))
         beat = Signal(range(max(self.beats, 2)), name="beat")
         final, take = Signal(name="last_beat"), Signal(name="take")
         m.d.comb += [
@@ -140,19 +175,23 @@ class AxiTop(Elaboratable):
             network.i.payload.data.eq(data),
             take.eq(network.i.valid & network.i.ready),
         ]
-        last = self._counted(m, beat, final, take) if self.framing == "count" else self._framed(m, beat, final, take)
+        if self.packets is None:
+            last = self._framed(m, beat, final, take)
+        else:
+            last = self._counted(m, self.packets, beat, final, take)
         for tap in self.taps:
-            m.d.comb += [tap.valid.eq(tap.source.tap.valid), tap.data.eq(tap.source.tap.data)]
+            m.d.comb += [_shown(tap.source.tap.valid, tap.valid), _shown(tap.source.tap.data, tap.data)]
         for seen in self.buffers:
             buffer = seen.buffer
-            m.d.comb += [seen.push.eq(buffer.push), seen.pop.eq(buffer.pop), seen.filled.eq(buffer.filled)]
+            shown = ((buffer.push, seen.push), (buffer.pop, seen.pop), (buffer.filled, seen.filled))
+            m.d.comb += [_shown(value, name) for value, name in shown]
         type = self.out_type
         values = elements(Value.cast(network.o.payload), self.outputs, type.width, type.signed)
         m.d.comb += [
-            self.m_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
-            self.m_tlast.eq(last),
-            self.m_tvalid.eq(network.o.valid & ~network.o.payload.abort),
-            network.o.ready.eq(self.m_tready | network.o.payload.abort),
+            self.m_axis_tdata.eq(Cat(*(_extended(v, stride(type), type.signed) for v in values))),
+            self.m_axis_tlast.eq(last),
+            self.m_axis_tvalid.eq(network.o.valid & ~network.o.payload.abort),
+            network.o.ready.eq(self.m_axis_tready | network.o.payload.abort),
         ]
         return m
 
@@ -161,26 +200,26 @@ class AxiTop(Elaboratable):
         network = self.network
         drop, early, missing = (Signal(name=name) for name in ("drop", "early", "missing"))
         m.d.comb += [
-            early.eq(self.s_tlast & ~final),
-            missing.eq(~self.s_tlast & final),
-            network.i.payload.last.eq(self.s_tlast | final),
+            early.eq(self.s_axis_tlast & ~final),
+            missing.eq(~self.s_axis_tlast & final),
+            network.i.payload.last.eq(self.s_axis_tlast | final),
             network.i.payload.abort.eq(early | missing),
-            network.i.valid.eq(self.s_tvalid & ~drop),
-            self.s_tready.eq(network.i.ready | drop),
+            network.i.valid.eq(self.s_axis_tvalid & ~drop),
+            self.s_axis_tready.eq(network.i.ready | drop),
         ]
         m.d.sync += self.frame_error.eq(take & (early | missing))
         with m.If(take):
-            m.d.sync += beat.eq(Mux(self.s_tlast | final, 0, beat + 1))
+            m.d.sync += beat.eq(Mux(self.s_axis_tlast | final, 0, beat + 1))
             with m.If(missing):
                 m.d.sync += drop.eq(1)
-        with m.If(drop & self.s_tvalid & self.s_tlast):
+        with m.If(drop & self.s_axis_tvalid & self.s_axis_tlast):
             m.d.sync += drop.eq(0)
         return network.o.payload.last
 
-    def _counted(self, m: Module, beat: Signal, final: Signal, take: Signal) -> Value:
+    def _counted(self, m: Module, packets: Packets, beat: Signal, final: Signal, take: Signal) -> Value:
         """Sequences as their beats are counted; gives the TLAST of results."""
         network, o = self.network, self.network.o
-        m.submodules.packets = packets = self.packets
+        m.submodules.packets = packets
         ended, room = Signal(name="ended"), Signal(name="room")
         m.d.comb += [
             # Where the last beat waits for room, one sequence more than the network holds would be under way.
@@ -188,15 +227,21 @@ class AxiTop(Elaboratable):
             network.i.payload.last.eq(final),
             network.i.payload.abort.eq(0),
             self.frame_error.eq(0),
-            network.i.valid.eq(self.s_tvalid & room),
-            self.s_tready.eq(network.i.ready & room),
+            network.i.valid.eq(self.s_axis_tvalid & room),
+            self.s_axis_tready.eq(network.i.ready & room),
             packets.put.eq(take & final),
-            packets.ends.eq(ended | self.s_tlast),
+            packets.ends.eq(ended | self.s_axis_tlast),
             packets.get.eq(o.valid & o.ready & o.payload.last & ~o.payload.abort),
         ]
         with m.If(take):
-            m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(~final & (ended | self.s_tlast))]
+            m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(~final & (ended | self.s_axis_tlast))]
         return o.payload.last & packets.front
+
+
+def axi_top(plan: Plan, framing: str = "tlast") -> AxiTop:
+    """The top of a plan; ``framing`` as :class:`AxiTop` describes it."""
+    counted = check_framing(framing) == "count"
+    return AxiTop(Network(plan), Packets(most_sequences(plan)) if counted else None)
 
 
 def most_sequences(plan: Plan) -> int:
@@ -207,25 +252,21 @@ def most_sequences(plan: Plan) -> int:
     return waiting + plan.source.spread + (plan.source.ways + 1 if plan.source.ways > 1 else 0)
 
 
-def _stream(prefix: str, bits: int) -> list[Signal]:
-    """tdata, tvalid, tready and tlast, with the attributes by which Vivado knows them where it gets a bare module."""
-    ports = []
-    for name, size in (("tdata", bits), ("tvalid", 1), ("tready", 1), ("tlast", 1)):
-        attributes = {"X_INTERFACE_INFO": f"xilinx.com:interface:axis:1.0 {prefix} {name.upper()}"}
-        if name == "tdata":
-            attributes["X_INTERFACE_PARAMETER"] = (
-                f"XIL_INTERFACENAME {prefix}, TDATA_NUM_BYTES {bits // 8}, HAS_TLAST 1, HAS_TREADY 1"
-            )
-        ports.append(Signal(size, name=f"{prefix}_{name}", attrs=attributes))
-    return ports
+def _stream(prefix: str, flow: Flow, bits: int) -> dict[str, Member]:
+    """The ports of an AXI4-Stream, of which all but tready go where the data go."""
+    parts = {"tdata": flow(bits), "tvalid": flow(1), "tready": flow.flip()(1), "tlast": flow(1)}
+    return {f"{prefix}_{name}": member for name, member in parts.items()}
 
 
-def _clock_or_reset(kind: str, role: str, name: str, parameters: str) -> Signal:
-    attributes = {
-        "X_INTERFACE_INFO": f"xilinx.com:signal:{kind}:1.0 {name} {role}",
-        "X_INTERFACE_PARAMETER": f"XIL_INTERFACENAME {name}, {parameters}",
-    }
-    return Signal(name=name, attrs=attributes)
+def _interface(port: Signal, kind: str, parameters: str | None) -> None:
+    port.attrs["X_INTERFACE_INFO"] = f"xilinx.com:{kind}"
+    if parameters is not None:
+        port.attrs["X_INTERFACE_PARAMETER"] = f"XIL_INTERFACENAME {parameters}"
+
+
+def _shown(value: Value, name: str) -> Value:
+    """A wire of that name, which shows a value to testbenches."""
+    return Signal(len(value), name=name).eq(value)
 
 
 def _extended(value: Value, width: int, signed: bool) -> Value:

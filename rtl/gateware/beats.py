@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .stream import Beat
+from .stream import Beat, fill
 
 
 class Gather(wiring.Component):
@@ -17,9 +17,16 @@ class Gather(wiring.Component):
 
     Latency: none from the last beat.
 
+    Parameters
+    ----------
+    bits: width of a beat. count: beats of a vector.
+
     Members
     -------
-    i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(count * bits)))
+    i : In(stream.Signature(Beat(bits)))
+        The beats.
+    o : Out(stream.Signature(Beat(count * bits)))
+        The vectors.
     """
 
     def __init__(self, bits: int, count: int) -> None:
@@ -43,10 +50,7 @@ class Gather(wiring.Component):
         ]
         with m.If(take):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
-        for k, part in enumerate(parts):
-            # One condition each: a switch over all of them would be written out for each of them.
-            with m.If(take & (number == k)):
-                m.d.sync += part.eq(self.i.payload.data)
+        fill(m, parts, take, number, self.i.payload.data)
         return m
 
 
@@ -62,7 +66,10 @@ class Spread(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(Beat(count * bits))), o : Out(stream.Signature(Beat(bits)))
+    i : In(stream.Signature(Beat(count * bits)))
+        Whole sequences.
+    o : Out(stream.Signature(Beat(bits)))
+        Their steps.
     """
 
     def __init__(self, bits: int, count: int, eager: bool) -> None:

@@ -19,6 +19,12 @@ class Registers:
         """``target`` takes ``value`` at every clock edge."""
         self._transfers.append((target, value))
 
+    def later(self, value: Value, name: str, reset_less: bool = True) -> Signal:
+        """``value`` one cycle later."""
+        register = Signal(value.shape(), name=name, reset_less=reset_less)
+        self.add(register, value)
+        return register
+
     def captured(self, values: list[Value], enable: Value, name: str) -> list[Value]:
         """Registers that take the values at the edges at which ``enable`` is high."""
         kept = [Signal(value.shape(), name=f"{name}_{k}", reset_less=True) for k, value in enumerate(values)]
@@ -45,10 +51,8 @@ class Delay:
         if cycles < 0:
             raise ValueError(f"{self._name}: delay must not be negative, not {cycles}")
         while len(self._copies) <= cycles:
-            last = self._copies[-1]
-            copy = Signal(last.shape(), name=f"{self._name}_d{len(self._copies)}", reset_less=self._reset_less)
-            self._registers.add(copy, last)
-            self._copies.append(copy)
+            name = f"{self._name}_d{len(self._copies)}"
+            self._copies.append(self._registers.later(self._copies[-1], name, self._reset_less))
         return self._copies[cycles]
 
 

@@ -28,7 +28,10 @@ class Deal(wiring.Component):
 
     Members
     -------
-    i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(bits)))
+    i : In(stream.Signature(Beat(bits)))
+        The steps of sequences, one sequence after another.
+    o : Out(stream.Signature(Beat(bits)))
+        A step of each slot in turn, or a filler.
     """
 
     def __init__(self, bits: int, ways: int, depth: int) -> None:

@@ -17,7 +17,7 @@ from ..plan.schedule import LayerSchedule
 from .carry_save import with_constant
 from .control import Registers
 from .fixed import rounded, shifted, split
-from .matvec import rom_style
+from .rom import rom
 
 
 class Tables:
@@ -63,9 +63,7 @@ class Tables:
         # What lies below a doubled table reads its first entry, however it rounds.
         address: Value = Cat(Mux(low, 0, up), place) if slot.doubled else place
         if slot.cycle - slot.start == 2:
-            now = address
-            address = Signal(now.shape(), name=f"{op.name}_address", reset_less=True)
-            self.registers.add(address, now)
+            address = self.registers.later(address, f"{op.name}_address")
         type = self.plan.bounds[op.name].narrow(op.type)
         port = self._port(op, slot.doubled, type)
         m.d.comb += [port.addr.eq(address), port.en.eq(1)]
@@ -83,13 +81,7 @@ class Tables:
                 # For each index the entry, and that of the next index, which is the one that it rounds up to.
                 entries = [entry for pair in zip(entries, entries[1:] + entries[-1:], strict=True) for entry in pair]
             # Entries that no input reads may not fit the narrow format; they are never seen.
-            mask = (1 << type.width) - 1
-            memory = Memory(
-                shape=type.width,
-                depth=len(entries),
-                init=[v & mask for v in entries],
-                attrs=rom_style(len(entries), type.width, least_bits(self.plan.program, op.table)),
-            )
+            memory = rom(entries, type.width, least_bits(self.plan.program, op.table))
             self.m.submodules[self.names.take(f"table_{op.name}{len(memories)}", "table")] = memory
             memories.append(memory)
         return memories[-1].read_port()

@@ -7,26 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Array, C, Const, Elaboratable, Module, Mux, Signal, Value
-from amaranth.lib.memory import Memory
+from amaranth.hdl import Array, C, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
 from fxsim.program.fixed import Fixed, smallest
 from fxsim.program.fixed import cast as cast_integer
 from fxsim.program.ops import Dot
 from fxsim.program.ranges import Bounds
 
-from ..cost.parts import in_blocks
 from ..plan.folded import Engine
-from ..plan.folds import BLOCK_BITS, Fold
+from ..plan.folds import Fold
 from ..plan.signed_digits import LOGIC, digits
 from ..plan.widths import WIDEST
 from .carry_save import fewer, row
-from .control import Delay, Phase, Registers
+from .control import Delay, Phase, Registers, after
 from .fixed import added, cast, limited, logic_product, rounded, shape, shifted
-from .stream import elements
+from .rom import rom
+from .stream import elements, numbered
 
 
-class MatVec(Elaboratable):
+class MatVec(wiring.Component):
     """``bias + weights · x`` of one token, ``engine.rows`` outputs a beat.
 
     Latency: as ``engine`` says; ``result`` stands in cycle ``engine.ready`` of beat 0, and a beat later for the next.
@@ -39,10 +40,17 @@ class MatVec(Elaboratable):
 
     Members
     -------
-    x : the operand's elements, still for the engine's cycles of the token (or for one cycle, if those are one)
-    start, last : high in the engine's first cycle; whether the token is the last of its sequence
-    other : for each row of ``sums`` its other term, when the products of slot 0 stand
-    result : ``engine.rows`` signals, output ``k * units + beat * lanes + u`` in row ``k * lanes + u``
+    x0, x1, … : In(shape of arg)
+        The operand's elements, still for the engine's cycles of the token (or for one cycle, if those are one); ``x``
+        lists them.
+    start : In(1)
+        High in the engine's first cycle of a token.
+    last : In(1)
+        With ``start``: whether the token is the last of its sequence.
+    y0, y1, … : Out(shape of the row)
+        The results, output ``k * units + beat * lanes + u`` in row ``k * lanes + u``; ``result`` lists them.
+    other0, … : In(shape of the term)
+        For each row of ``sums`` its other term, when the products of slot 0 stand; ``other`` has them by row.
     """
 
     def __init__(
@@ -60,13 +68,15 @@ class MatVec(Elaboratable):
         self.op, self.known, self.engine, self.fold, self.units = op, known, engine, fold, units
         self.arg, self.parked = arg, parked
         narrow = arg_known.narrow(arg)
-        self.x = [Signal(shape(narrow), name=f"x{j}") for j in range(engine.inputs)]
-        self.start, self.last = Signal(name="start"), Signal(name="last")
         self.type = known.narrow(op.type)
         self.sums = sums or {}
         types = [self.sums[r][0] if r in self.sums else self.type for r in range(engine.rows)]
-        self.result = [Signal(shape(type), name=f"y{r}") for r, type in enumerate(types)]
-        self.other = {r: Signal(shape(term), name=f"other{r}") for r, (_, term) in self.sums.items()}
+        x = numbered("x", [In(shape(narrow))] * engine.inputs)
+        y = numbered("y", [Out(shape(type)) for type in types])
+        others = {f"other{r}": In(shape(term)) for r, (_, term) in self.sums.items()}
+        super().__init__({**x, "start": In(1), "last": In(1), **y, **others})
+        self.x, self.result = ([getattr(self, name) for name in names] for names in (x, y))
+        self.other = {r: getattr(self, f"other{r}") for r in self.sums}
 
     def weight_index(self, beat: int, row: int) -> int:
         """Output that ``row`` computes in ``beat``."""
@@ -175,8 +185,7 @@ class MatVec(Elaboratable):
                 for address in range(len(slots[0]))
             ]
             width = type.width * len(part)
-            memory = Memory(shape=width, depth=len(words), init=words, attrs=rom_style(len(words), width))
-            m.submodules[f"rom{p}_{start}" if start else f"rom{p}"] = memory
+            m.submodules[f"rom{p}_{start}" if start else f"rom{p}"] = memory = rom(words, width)
             port = memory.read_port()
             m.d.comb += [port.addr.eq(slot.address), port.en.eq(1)]
             for i, weight in zip(part, elements(port.data, len(part), type.width, type.signed), strict=True):
@@ -315,7 +324,7 @@ class _Slots:
         with m.If(self.busy):
             m.d.sync += self.step.eq(Mux(closing, 0, self.step + 1))
             with m.If(closing):
-                m.d.sync += self.turn.eq(Mux(self.turn == e.passes - 1, 0, self.turn + 1))
+                m.d.sync += self.turn.eq(after(self.turn, e.passes))
             # Weights that change with the step go on where the last token stopped, until the sequence ends.
             final = closing & (self.turn == e.passes - 1) & (phase.beat == e.beats - 1)
             restart = final & phase.last if e.steps > 1 else final
@@ -342,8 +351,3 @@ class _Slots:
     def group(self, time: int) -> Value:
         """Number of beat and pass ``time`` cycles later."""
         return self._group(time)
-
-
-def rom_style(depth: int, width: int, least: int = BLOCK_BITS) -> dict[str, str]:
-    """Large read-only memories are asked to be block RAM; small ones are left to synthesis, which uses LUTs."""
-    return {"rom_style": "block"} if in_blocks(depth, width, least) else {}

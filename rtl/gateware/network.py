@@ -16,7 +16,7 @@ from ..plan.lower import HardLayer
 from .beats import Gather, Spread
 from .interleaver import Deal
 from .layer import LayerCore, Tap
-from .stream import Beat, Buffer
+from .stream import Beat, Buffer, fill
 
 
 class Collect(wiring.Component):
@@ -25,9 +25,17 @@ class Collect(wiring.Component):
     Latency: none from the last step to the result, or 1 if ``registered``; a step is taken every cycle while there is
     room for a result.
 
+    Parameters
+    ----------
+    steps: of a sequence. bits: width of a vector. depth: results that the buffer behind it holds. registered: whether
+    its output comes from registers alone.
+
     Members
     -------
-    i : In(stream.Signature(Beat(bits))), o : Out(stream.Signature(Beat(steps * bits)))
+    i : In(stream.Signature(Beat(bits)))
+        The steps of sequences.
+    o : Out(stream.Signature(Beat(steps * bits)))
+        Whole sequences, out of the buffer.
     """
 
     def __init__(self, steps: int, bits: int, depth: int, registered: bool) -> None:
@@ -52,10 +60,7 @@ class Collect(wiring.Component):
         m.d.sync += room.eq(room - buffer.push + buffer.pop)
         with m.If(take):
             m.d.sync += step.eq(Mux(self.i.payload.last, 0, step + 1))
-        for k, part in enumerate(parts):
-            # One condition each: a switch over all of them would be written out for each of them.
-            with m.If(take & (step == k)):
-                m.d.sync += part.eq(self.i.payload.data)
+        fill(m, parts, take, step, self.i.payload.data)
         return m
 
 
@@ -73,9 +78,16 @@ class Network(wiring.Component):
 
     Latency: ``plan.timing``.
 
+    Parameters
+    ----------
+    plan: layers, schedules and buffers.
+
     Members
     -------
-    i : In(stream.Signature(Beat(...))), o : Out(stream.Signature(Beat(...)))
+    i : In(stream.Signature(Beat(beat * input width)))
+        The beats of sequences, as the input sends them.
+    o : Out(stream.Signature(Beat(output width)))
+        The results of the last layer.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -34,6 +34,10 @@ class Operands:
             return Relay(self.registers, name, cycle, values, self.phases[0], self.plan.interval, stands)
         return Flow(self.registers, name, cycle, values)
 
+    def when(self, flow: Flow, segment: int, later: int = 0) -> tuple[Phase, int]:
+        """The phase of a segment, and the cycle in it in which a flow stands, or one so much ``later``."""
+        return self.phases[segment], self.local(segment, flow.cycle + later)
+
     def local(self, segment: int, cycle: int) -> int:
         """A cycle counted from the start of a segment."""
         return cycle - self.plan.segments[segment]
@@ -82,10 +86,9 @@ class Operands:
 
     def later(self, value: Value, name: str, segment: int, when: int | None) -> Value:
         """``value`` one cycle later; with ``when``, that of the last step's cycle ``when``."""
-        register = Signal(value.shape(), name=name, reset_less=True)
         if when is None:
-            self.registers.add(register, value)
-        else:
-            with self.m.If(self.phases[segment].strobe(self.local(segment, when))):
-                self.m.d.sync += register.eq(value)
+            return self.registers.later(value, name)
+        register = Signal(value.shape(), name=name, reset_less=True)
+        with self.m.If(self.phases[segment].strobe(self.local(segment, when))):
+            self.m.d.sync += register.eq(value)
         return register

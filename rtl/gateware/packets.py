@@ -22,9 +22,16 @@ class Packets(wiring.Component):
 
     Members
     -------
-    put : In(1), ends : In(1): a sequence is in, and whether a packet ended with one of its beats; not while ``full``.
-    full : Out(1): no sequence may be put. front : Out(1): the bit of the oldest sequence, of which there must be one.
-    get : In(1): the oldest sequence has left.
+    put : In(1)
+        High when a sequence is in; not while ``full``.
+    ends : In(1)
+        With ``put``: whether a packet ended with one of its beats.
+    full : Out(1)
+        High while no sequence may be put.
+    front : Out(1)
+        The bit of the oldest sequence, if there is one.
+    get : In(1)
+        High when the oldest sequence has left.
     """
 
     def __init__(self, depth: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from amaranth.hdl import Cat, Const, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Mux, Value
 
 from fxsim.program.fixed import cast as cast_integer
 from fxsim.program.ops import Largest, OneHot, Op, Reduction, Total
@@ -38,9 +38,7 @@ class Reductions:
 
     def kept(self, op: Op, value: Value) -> Value:
         """``value`` one cycle later."""
-        signal = Signal(value.shape(), name=f"{op.name}_level", reset_less=True)
-        self.registers.add(signal, value)
-        return signal
+        return self.registers.later(value, f"{op.name}_level")
 
     def tree(self, op: Op, values: list[Value], join: Callable[[Value, Value], Value]) -> Value:
         """Neighbours joined level by level, which is the tree of :class:`~fxsim.program.program.Total`."""

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Elaboratable, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 
-from .stream import elements
+from .control import after
+from .stream import elements, numbered
 
 
-class StateRing(Elaboratable):
+class StateRing(wiring.Component):
     """One state vector for each of ``ways`` sequences, read and written in turn.
 
     Latency: ``now`` stands in the cycle after ``take`` and until the next one.
@@ -20,18 +23,28 @@ class StateRing(Elaboratable):
 
     Members
     -------
-    take : high when a token enters, which is to find its state
-    now : its elements
-    put, part, next : high for each part of the new vector; one bit for each part that it may be; its elements
-    done, ends : high with the last part; whether the sequence ends, so that the next one starts from ``init``
+    take : In(1)
+        High when a token enters, which is to find its state.
+    put : In(1)
+        High for each part of the new vector.
+    done : In(1)
+        High with its last part.
+    ends : In(1)
+        With ``done``: whether the sequence ends, so that the next one starts from ``init``.
+    part : In(beats)
+        With ``put``: which part it is, a bit for each.
+    now0, now1, … : Out(shape)
+        The elements of the state; ``now`` lists them.
+    next0, next1, … : In(shape)
+        With ``put``: the elements of the part; ``next`` lists them.
     """
 
     def __init__(self, ways: int, init: list[int], shape: Shape, beats: int) -> None:
         self.ways, self.init, self.shape, self.beats = ways, init, shape, beats
-        self.take, self.put, self.done, self.ends = (Signal(name=name) for name in ("take", "put", "done", "ends"))
-        self.part = Signal(beats)
-        self.now = [Signal(shape, name=f"now{k}") for k in range(len(init))]
-        self.next = [Signal(shape, name=f"next{k}") for k in range(len(init) // beats)]
+        now = numbered("now", [Out(shape)] * len(init))
+        next = numbered("next", [In(shape)] * (len(init) // beats))
+        super().__init__({"take": In(1), "put": In(1), "done": In(1), "ends": In(1), "part": In(beats), **now, **next})
+        self.now, self.next = ([getattr(self, name) for name in names] for names in (now, next))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -44,7 +57,7 @@ class StateRing(Elaboratable):
         begin = Signal()
         m.d.comb += [read.en.eq(self.take), read.addr.eq(reading)]
         with m.If(self.take):
-            m.d.sync += [reading.eq(self._after(reading)), begin.eq(begins.bit_select(reading, 1))]
+            m.d.sync += [reading.eq(after(reading, self.ways)), begin.eq(begins.bit_select(reading, 1))]
         values = elements(read.data, len(self.init), self.shape.width, self.shape.signed)
         m.d.comb += [
             now.eq(Mux(begin, Const(v, self.shape), value))
@@ -56,8 +69,5 @@ class StateRing(Elaboratable):
             write.en.eq(Mux(self.put, self.part, 0)),
         ]
         with m.If(self.done):
-            m.d.sync += [writing.eq(self._after(writing)), begins.bit_select(writing, 1).eq(self.ends)]
+            m.d.sync += [writing.eq(after(writing, self.ways)), begins.bit_select(writing, 1).eq(self.ends)]
         return m
-
-    def _after(self, value: Signal) -> Value:
-        return Mux(value == self.ways - 1, 0, value + 1)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 
 class Beat(data.StructLayout):
@@ -32,18 +34,29 @@ class Buffer(wiring.Component):
 
     Members
     -------
-    push : In(1), beat : In(Beat(bits)), o : Out(stream.Signature(Beat(bits)))
-
-    Attributes
-    ----------
-    filled: how many beats it holds. pop: high when one leaves.
+    push : In(1)
+        High when a beat enters; there must be room for it.
+    beat : In(Beat(bits))
+        With ``push``: the beat.
+    o : Out(stream.Signature(Beat(bits)))
+        The oldest beat.
+    filled : Out(range(depth + 1))
+        How many beats it holds.
+    pop : Out(1)
+        High when one leaves.
     """
 
     def __init__(self, bits: int, depth: int, registered: bool, steps: bool) -> None:
         self.bits, self.depth, self.registered, self.steps = bits, depth, registered, steps
-        self.filled = Signal(range(depth + 1), name="filled")
-        self.pop = Signal(name="pop")
-        super().__init__({"push": In(1), "beat": In(Beat(bits)), "o": Out(stream.Signature(Beat(bits)))})
+        super().__init__(
+            {
+                "filled": Out(range(depth + 1)),
+                "pop": Out(1),
+                "push": In(1),
+                "beat": In(Beat(bits)),
+                "o": Out(stream.Signature(Beat(bits))),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -71,6 +84,19 @@ class Buffer(wiring.Component):
                 with m.Elif(pop):
                     m.d.sync += entry.eq(entries[k + 1])
         return m
+
+
+def fill(m: Module, parts: list[Signal], take: Value, number: Value, data: Value) -> None:
+    """Each of some registers keeps the ``data`` that is taken while ``number`` is its own."""
+    for k, part in enumerate(parts):
+        # One condition each: a switch over all of them would be written out for each of them.
+        with m.If(take & (number == k)):
+            m.d.sync += part.eq(data)
+
+
+def numbered(name: str, members: Iterable[Member]) -> dict[str, Member]:
+    """Members ``name0``, ``name1``, … for the elements of a vector, each of which may have a shape of its own."""
+    return {f"{name}{k}": member for k, member in enumerate(members)}
 
 
 def elements(bits: Value, count: int, width: int, signed: bool) -> list[Value]:

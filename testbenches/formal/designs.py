@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from unittest.mock import patch
 
 import numpy as np
 from amaranth.hdl import Module, Value
@@ -21,6 +20,7 @@ from rtl.gateware import axi, fixed
 from rtl.gateware.layer import LayerCore
 from rtl.gateware.matvec import MatVec
 from rtl.gateware.network import NetworkTap
+from rtl.gateware.packets import Packets
 from rtl.gateware.stream import Beat, Buffer
 from rtl.plan.delays import family
 from rtl.plan.folding import Folding, Plan, make_plan
@@ -83,10 +83,11 @@ def layer(made: Plan, number: int = 0) -> LayerCore:
     return LayerCore(schedule, one.return_sequences, stage.depth, one is made.layers[-1])
 
 
-class _Opaque(wiring.Component):
+class _OpaqueNetwork(wiring.Component):
     """In the place of a network: its streams, and nothing behind them."""
 
     def __init__(self, made: Plan) -> None:
+        self.plan = made
         bits = made.layers[-1].elements * made.graph.output.width
         first = Beat(made.beat * made.graph.input.width)
         super().__init__({"i": In(stream.Signature(first)), "o": Out(stream.Signature(Beat(bits)))})
@@ -103,12 +104,8 @@ class _Opaque(wiring.Component):
         return []
 
 
-class _OpaquePackets(wiring.Component):
+class _OpaquePackets(Packets):
     """In the place of the queue of packets: its ports."""
-
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
-        super().__init__({"put": In(1), "ends": In(1), "full": Out(1), "front": Out(1), "get": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         return Module()
@@ -116,8 +113,8 @@ class _OpaquePackets(wiring.Component):
 
 def top(made: Plan, framing: str = "tlast") -> axi.AxiTop:
     """The top of a plan, around anything that has a network's streams and remembers packets."""
-    with patch.dict(axi.AxiTop.__init__.__globals__, Network=_Opaque, Packets=_OpaquePackets):
-        return axi.AxiTop(made, framing)
+    packets = _OpaquePackets(axi.most_sequences(made)) if framing == "count" else None
+    return axi.AxiTop(_OpaqueNetwork(made), packets)
 
 
 def product(

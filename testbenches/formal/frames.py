@@ -23,19 +23,21 @@ def top(dut: Any) -> Bench:
 
     # All that counts is how many beats there have been since the last TLAST.
     count = b.register(range(dut.beats + 1), "since_tlast")
-    accepted, over, final = dut.s_tvalid & dut.s_tready, count == dut.beats, count == dut.beats - 1
+    accepted, over, final = dut.s_axis_tvalid & dut.s_axis_tready, count == dut.beats, count == dut.beats - 1
     with b.m.If(accepted):
-        b.m.d.sync += count.eq(Mux(dut.s_tlast, 0, Mux(over, count, count + 1)))
-    wrong = dut.s_tlast != final
-    b.check("beats of a sequence that is too long are taken and dropped", dut.s_tready & ~network.i.valid, when=over)
-    through = (dut.s_tready == network.i.ready) & (network.i.valid == dut.s_tvalid)
+        b.m.d.sync += count.eq(Mux(dut.s_axis_tlast, 0, Mux(over, count, count + 1)))
+    wrong = dut.s_axis_tlast != final
+    b.check(
+        "beats of a sequence that is too long are taken and dropped", dut.s_axis_tready & ~network.i.valid, when=over
+    )
+    through = (dut.s_axis_tready == network.i.ready) & (network.i.valid == dut.s_axis_tvalid)
     b.check("all other beats go to the network when it takes them", through, when=~over)
-    b.check("the network's sequences end in time", i.last == (dut.s_tlast | final), when=network.i.valid)
+    b.check("the network's sequences end in time", i.last == (dut.s_axis_tlast | final), when=network.i.valid)
     b.check("a sequence of the wrong length is broken", i.abort == wrong, when=network.i.valid)
     b.check("an error in the cycle after a wrong TLAST", dut.frame_error == b.later(accepted & ~over & wrong, "due"))
-    b.check("results have the network's TLAST", dut.m_tlast == o.last, when=network.o.valid & ~o.abort)
-    b.goal("a whole sequence after one that was too long", _after_too_long(b, accepted, over, final & dut.s_tlast))
-    b.goal("a sequence that is too short", accepted & dut.s_tlast & ~final & ~over if dut.beats > 1 else Const(1))
+    b.check("results have the network's TLAST", dut.m_axis_tlast == o.last, when=network.o.valid & ~o.abort)
+    b.goal("a whole sequence after one that was too long", _after_too_long(b, accepted, over, final & dut.s_axis_tlast))
+    b.goal("a sequence that is too short", accepted & dut.s_axis_tlast & ~final & ~over if dut.beats > 1 else Const(1))
 
     b.lemma("beats are counted as in the model", inside["beat"] == Mux(over, 0, count), when=count <= dut.beats)
     b.lemma("what is dropped", (inside["drop"] == over) & (count <= dut.beats))
@@ -55,8 +57,8 @@ def counted(dut: Any) -> Bench:
 
     # A sequence is so many beats since reset; a packet ended in it if any of them had TLAST.
     beat, ended = b.register(range(max(dut.beats, 2)), "beats_in"), b.register(1, "packet_ended")
-    accepted, final = dut.s_tvalid & dut.s_tready, beat == dut.beats - 1
-    ends = ended | dut.s_tlast
+    accepted, final = dut.s_axis_tvalid & dut.s_axis_tready, beat == dut.beats - 1
+    ends = ended | dut.s_axis_tlast
     with b.m.If(accepted):
         b.m.d.sync += [beat.eq(Mux(final, 0, beat + 1)), ended.eq(ends & ~final)]
     whole, result = accepted & final, network.o.valid & network.o.ready & o.last
@@ -67,7 +69,7 @@ def counted(dut: Any) -> Bench:
     b.assume(~network.o.valid | ~o.abort)
     b.assume(~network.o.valid | ~o.last | (model.count != 0))
     room = ~final | (model.count != packets.depth)
-    through = (dut.s_tready == (network.i.ready & room)) & (network.i.valid == (dut.s_tvalid & room))
+    through = (dut.s_axis_tready == (network.i.ready & room)) & (network.i.valid == (dut.s_axis_tvalid & room))
     b.check("beats go to the network when it takes them, and there is room for the sequence", through)
     b.check("the network's sequences end with their last beat", i.last == final, when=network.i.valid)
     b.check("no sequence is broken", ~i.abort & ~dut.frame_error)
@@ -75,14 +77,18 @@ def counted(dut: Any) -> Bench:
     b.check("and whether a packet ended in it", packets.ends == ends, when=whole)
     b.check("until its last result leaves", packets.get == result)
     tlast = o.last & model.front
-    b.check("TLAST with the last result of a sequence in which a packet ended", dut.m_tlast == tlast, when=dut.m_tvalid)
+    b.check(
+        "TLAST with the last result of a sequence in which a packet ended",
+        dut.m_axis_tlast == tlast,
+        when=dut.m_axis_tvalid,
+    )
     b.goal("full", model.count == packets.depth)
     if dut.beats > 1:
         before = b.register(1, "ended_before")
-        with b.m.If(accepted & ~final & dut.s_tlast):
+        with b.m.If(accepted & ~final & dut.s_axis_tlast):
             b.m.d.sync += before.eq(1)
-        b.goal("a packet that ends before its sequence", result & dut.m_tlast & before)
-    b.goal("a result without TLAST", result & ~dut.m_tlast)
+        b.goal("a packet that ends before its sequence", result & dut.m_axis_tlast & before)
+    b.goal("a result without TLAST", result & ~dut.m_axis_tlast)
     b.lemma("beats are counted as in the model", (inside["beat"] == beat) & (beat < dut.beats))
     b.lemma("whether a packet ended", inside["ended"] == ended)
     model.lemma()
@@ -97,25 +103,27 @@ def _around(dut: Any) -> tuple[Bench, Inside]:
     # The top's clock is the bench's, too, which therefore has to define it.
     b.m.domains += module._domains.pop("sync")
     inside = b.add("dut", module)
-    b.own(dut.aclk, dut.aresetn, dut.s_tdata, dut.s_tvalid, dut.s_tlast, dut.m_tready)
+    b.own(dut.aclk, dut.aresetn, dut.s_axis_tdata, dut.s_axis_tvalid, dut.s_axis_tlast, dut.m_axis_tready)
     b.own(network.i.ready, network.o.valid, network.o.payload)
     i, o = network.i.payload, network.o.payload
-    b.assume_stream(dut.s_tvalid, dut.s_tready, Cat(dut.s_tdata, dut.s_tlast))
+    b.assume_stream(dut.s_axis_tvalid, dut.s_axis_tready, Cat(dut.s_axis_tdata, dut.s_axis_tlast))
     b.assume_stream(network.o.valid, network.o.ready, o)
-    b.check_stream(dut.m_tvalid, dut.m_tready, Cat(dut.m_tdata, dut.m_tlast))
+    b.check_stream(dut.m_axis_tvalid, dut.m_axis_tready, Cat(dut.m_axis_tdata, dut.m_axis_tlast))
     b.check_stream(network.i.valid, network.i.ready, i)
-    wide, width = len(dut.s_tdata) // dut.inputs, dut.in_type.width
+    wide, width = len(dut.s_axis_tdata) // dut.inputs, dut.in_type.width
     for k in range(dut.inputs):
         element = i.data[k * width : (k + 1) * width]
-        b.check("elements are the low bits of their strides", element == dut.s_tdata[k * wide : k * wide + width])
-    b.check("results of broken sequences are dropped", network.o.ready & ~dut.m_tvalid, when=network.o.valid & o.abort)
-    passed = (dut.m_tvalid == network.o.valid) & (network.o.ready == dut.m_tready)
+        b.check("elements are the low bits of their strides", element == dut.s_axis_tdata[k * wide : k * wide + width])
+    b.check(
+        "results of broken sequences are dropped", network.o.ready & ~dut.m_axis_tvalid, when=network.o.valid & o.abort
+    )
+    passed = (dut.m_axis_tvalid == network.o.valid) & (network.o.ready == dut.m_axis_tready)
     b.check("all other results leave when they are taken", passed, when=~o.abort)
-    wide, width = len(dut.m_tdata) // dut.outputs, dut.out_type.width
+    wide, width = len(dut.m_axis_tdata) // dut.outputs, dut.out_type.width
     for k in range(dut.outputs):
         element = o.data[k * width : (k + 1) * width]
         number: Value = element.as_signed() if dut.out_type.signed else element
-        out = dut.m_tdata[k * wide : (k + 1) * wide]
+        out = dut.m_axis_tdata[k * wide : (k + 1) * wide]
         extended = out.as_signed() == number if dut.out_type.signed else out == number
         b.check("results are extended to their strides", extended)
     return b, inside

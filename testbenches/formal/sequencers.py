@@ -58,8 +58,13 @@ def layer(dut: Any) -> Bench:
         b.check(f"{name} works in its cycles", strobe == takes.any(cycles))
     _rings(b, dut, module, takes)
     b.goal("a token at once after another", take & takes(plan.interval))
+    _lemmas(b, dut, inside, takes, under_way, results)
+    return b
 
-    # What the induction must know.
+
+def _lemmas(b: Bench, dut: Any, inside: Inside, takes: History, under_way: Value, results: Queue) -> None:
+    """What the induction must know of its state. ``under_way``: results in the pipeline and in the buffer."""
+    plan, fold = dut.plan, dut.plan.fold
     b.lemma("room, results and those under way make the depth", inside["room"] == dut.depth - under_way)
     b.lemma("as many results as in the model", inside["filled"] == results.count)
     b.lemma("no more than the depth", under_way <= dut.depth)
@@ -77,7 +82,6 @@ def layer(dut: Any) -> Bench:
     if fold.reuse > 1:
         for n, begin in enumerate(plan.segments):
             _phase(b, inside, f"phase{n}", fold, takes, begin + 1)
-    return b
 
 
 def _progress(b: Bench, dut: Any, waiting: Value, takes: History, results: Queue) -> None:

@@ -89,8 +89,8 @@ PLANTS: dict[str, Plant] = {
         "beat", "beat dropped under backpressure",
         ("rtl/gateware/stream.py", "below = filled == k + pop if", "below = filled == k if", "test_rtl_layers"),
         ("rtl/gateware/layer.py", "i.ready.eq((wait == 0) & (room != 0))", "i.ready.eq(wait == 0)", "test_rtl_layers"),
-        ("rtl/gateware/axi.py", "network.o.ready.eq(self.m_tready | network.o.payload.abort)", "network.o.ready.eq(1)",
-         "test_battery"),
+        ("rtl/gateware/axi.py", "network.o.ready.eq(self.m_axis_tready | network.o.payload.abort)",
+         "network.o.ready.eq(1)", "test_battery"),
     ),
     **_plants(
         "latency", "latency off by one",
@@ -109,8 +109,8 @@ PLANTS: dict[str, Plant] = {
     ),
     **_plants(
         "state", "state not cleared after TLAST",
-        ("rtl/gateware/states.py", "return Mux(ends, Const(clear[k], registers[k].shape()), flow.values[u])",
-         "return flow.values[u]", "test_rtl_layers"),
+        ("rtl/gateware/states.py", "[Mux(ends, Const(init, register.shape()), value) for", "[value for",
+         "test_rtl_layers"),
         ("rtl/gateware/states.py", "self.m.d.sync += begins.eq(phase.ends(time))", "self.m.d.sync += begins.eq(0)",
          "test_rtl_layers test_beats"),
         ("rtl/gateware/states.py", "register.eq(Mux(phase.ends(time), Const(v, register.shape()), value))",

@@ -101,7 +101,7 @@ def test_block_rams(depth, width, ports, blocks):
 
 
 def test_memories_are_where_the_gateware_asks_for_them():
-    from rtl.gateware.matvec import rom_style
+    from rtl.gateware.rom import rom_style
 
     for depth in (16, 63, 64, 100, 512):
         for width in (1, 8, 63, 64, 65, 300):

@@ -13,7 +13,7 @@ from rtl_bench import pack, random_raw
 
 from fxsim.simulator.run import simulate
 from rtl.export.waveform import cycles, waveform
-from rtl.gateware.axi import AxiTop
+from rtl.gateware.axi import axi_top
 from rtl.plan.folding import Folding, Plan, by_reuse, make_plan
 from rtl.plan.widths import stride
 
@@ -32,7 +32,7 @@ DESIGNS = {
 def play(plan: Plan, count: int) -> list[dict[str, str]]:
     """What the ports show in each cycle while two sequences come in at full rate; results by their names."""
     graph = plan.graph
-    top = AxiTop(plan)
+    top = axi_top(plan)
     raw = random_raw(graph, 2, 3)
     results = simulate(graph, raw, raw=True).raw.reshape(-1, graph.output_shape[-1])
     beats = raw.reshape(-1, plan.beat)
@@ -52,27 +52,27 @@ def play(plan: Plan, count: int) -> list[dict[str, str]]:
 
         await edge()
         ctx.set(top.aresetn, 1)
-        ctx.set(top.m_tready, 1)
+        ctx.set(top.m_axis_tready, 1)
         sent = came = 0
         for _ in range(count):
             more = sent < len(beats)
-            ctx.set(top.s_tvalid, int(more))
-            ctx.set(top.s_tdata, pack(beats[min(sent, len(beats) - 1)], wide))
-            ctx.set(top.s_tlast, int(sent % each == each - 1))
+            ctx.set(top.s_axis_tvalid, int(more))
+            ctx.set(top.s_axis_tdata, pack(beats[min(sent, len(beats) - 1)], wide))
+            ctx.set(top.s_axis_tlast, int(sent % each == each - 1))
             await ctx.delay(1e-6)
-            valid = ctx.get(top.m_tvalid)
+            valid = ctx.get(top.m_axis_tvalid)
             if valid:
-                assert ctx.get(top.m_tdata) == pack(results[came], stride(top.out_type))
+                assert ctx.get(top.m_axis_tdata) == pack(results[came], stride(top.out_type))
             seen.append({
                 "s_axis_tvalid": str(int(more)),
-                "s_axis_tready": str(ctx.get(top.s_tready)) if more else "",
+                "s_axis_tready": str(ctx.get(top.s_axis_tready)) if more else "",
                 "s_axis_tdata": name("", sent, each) if more else "",
-                "s_axis_tlast": str(ctx.get(top.s_tlast)) if more else "",
+                "s_axis_tlast": str(ctx.get(top.s_axis_tlast)) if more else "",
                 "m_axis_tvalid": str(valid),
                 "m_axis_tdata": name("y", came, steps) if valid else "",
-                "m_axis_tlast": str(ctx.get(top.m_tlast)) if valid else "",
+                "m_axis_tlast": str(ctx.get(top.m_axis_tlast)) if valid else "",
             })  # fmt: skip
-            sent += more and ctx.get(top.s_tready)
+            sent += more and ctx.get(top.s_axis_tready)
             came += valid
             await edge()
 

@@ -169,17 +169,17 @@ def test_no_more_sequences_are_inside_than_there_is_room_for(shape, monkeypatch)
     bound = most_sequences(plan)
 
     def fullest(ready: Any) -> int:
-        top = axi.AxiTop(plan, "count")
+        top = axi.axi_top(plan, "count")
         most = 0
 
         async def bench(ctx: Any) -> None:
             nonlocal most
             inside = 0
             ctx.set(top.aresetn, 1)
-            ctx.set(top.s_tvalid, 1)
-            ctx.set(top.s_tlast, 1)
+            ctx.set(top.s_axis_tvalid, 1)
+            ctx.set(top.s_axis_tlast, 1)
             for cycle in range(600):
-                ctx.set(top.m_tready, int(ready(cycle)))
+                ctx.set(top.m_axis_tready, int(ready(cycle)))
                 await ctx.delay(1e-6)
                 put, got = ctx.get(top.packets.put), ctx.get(top.packets.get)
                 inside += put - got

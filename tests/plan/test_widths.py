@@ -14,7 +14,7 @@ from networks import network
 
 from fxsim.errors import FxsimError
 from fxsim.program.graph import Graph
-from rtl.gateware.axi import AxiTop
+from rtl.gateware.axi import axi_top
 from rtl.plan.folding import Folding, Plan, by_reuse, make_plan
 from rtl.plan.widths import WIDEST, stride
 
@@ -24,10 +24,10 @@ def planned(graph: Graph, **changes: object) -> Plan:
 
 
 def written(plan: Plan) -> str:
-    top = AxiTop(plan)
+    top = axi_top(plan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return rtlil.convert(top, name="dut", ports=top.ports, emit_src=False)
+        return rtlil.convert(top, name="dut", emit_src=False)
 
 
 def whole(steps: int) -> Plan:
