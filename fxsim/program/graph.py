@@ -87,26 +87,11 @@ class Layer:
     def result(self, shape: Shape, type: Fixed) -> tuple[Shape, Fixed]:
         """Shape and format of the result for those of the input; raises ``FxsimError`` where they do not fit."""
         if self.program is None:
-            if self.backward is not None:
-                raise FxsimError(f"layer {self.name!r}: a layer without a program has no backward program")
-            whole = math.prod(shape)
-            if self.steps is None:
-                return (whole,), type
-            if index(self.steps) is None or not 1 <= self.steps <= whole or whole % self.steps or len(shape) == 2:
-                raise FxsimError(f"layer {self.name!r}: steps must divide a vector of {whole}, not {show(self.steps)}")
-            return (self.steps, whole // self.steps), type
+            return self._moved(shape), type
         if self.steps is not None:
             raise FxsimError(f"layer {self.name!r}: steps must be left out where there is a program")
         for program in filter(None, (self.program, self.backward)):
-            if program.input.elements != shape[-1]:
-                raise FxsimError(
-                    f"layer {self.name!r} takes {program.input.elements} elements a step, its input has {shape[-1]}"
-                )
-            if program.input.type.plain != type.plain or program.input.type.min > type.min:
-                raise FxsimError(f"layer {self.name!r} takes {program.input.type}, its input is {type}")
-            for dot in program.dots:
-                if dot.weights.data.ndim == 3 and dot.weights.shape[0] != (shape[0] if len(shape) > 1 else 1):
-                    raise FxsimError(f"layer {self.name!r}: op {dot.name!r} has weights for another number of steps")
+            self._check_input(program, shape, type)
         elements = self.program.elements
         if self.backward is not None:
             if self.backward.type != self.program.type or not (self.recurrent and self.backward.states):
@@ -119,6 +104,28 @@ class Layer:
         if len(shape) != 2:
             raise FxsimError(f"layer {self.name!r} is recurrent and takes (steps, features), not {shape}")
         return ((shape[0], elements) if self.return_sequences else (elements,)), self.program.type
+
+    def _moved(self, shape: Shape) -> Shape:
+        """Shape of the result of a layer without a program."""
+        if self.backward is not None:
+            raise FxsimError(f"layer {self.name!r}: a layer without a program has no backward program")
+        whole = math.prod(shape)
+        if self.steps is None:
+            return (whole,)
+        if index(self.steps) is None or not 1 <= self.steps <= whole or whole % self.steps or len(shape) == 2:
+            raise FxsimError(f"layer {self.name!r}: steps must divide a vector of {whole}, not {show(self.steps)}")
+        return self.steps, whole // self.steps
+
+    def _check_input(self, program: Program, shape: Shape, type: Fixed) -> None:
+        if program.input.elements != shape[-1]:
+            raise FxsimError(
+                f"layer {self.name!r} takes {program.input.elements} elements a step, its input has {shape[-1]}"
+            )
+        if program.input.type.plain != type.plain or program.input.type.min > type.min:
+            raise FxsimError(f"layer {self.name!r} takes {program.input.type}, its input is {type}")
+        for dot in program.dots:
+            if dot.weights.data.ndim == 3 and dot.weights.shape[0] != (shape[0] if len(shape) > 1 else 1):
+                raise FxsimError(f"layer {self.name!r}: op {dot.name!r} has weights for another number of steps")
 
 
 @dataclass(frozen=True, repr=False)
@@ -394,10 +401,11 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value is of a field's type; True is no integer here."""
+    if isinstance(hint, type):
+        return isinstance(value, hint) and (hint is not int or type(value) is int)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
         return any(_fits(value, one) for one in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
-    kind = origin or hint
-    return isinstance(value, kind) and (kind is not int or type(value) is int)
+    return isinstance(value, origin)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self, get_args
 
 from ..arguments import index, settle
 from ..errors import FxsimError, show
@@ -30,6 +30,11 @@ class Op:
     def args(self) -> tuple[str, ...]:
         """Names of the operands, in order."""
         return ()
+
+    def with_args(self, *args: str) -> Self:
+        """The op with other operands, as many as it has."""
+        () = args
+        return self
 
     def size(self, *sizes: int) -> int:
         """Elements of the result, given those of the operands; raises ``FxsimError`` where they do not fit."""
@@ -81,7 +86,26 @@ class Constant(Op):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dot(Op):
+class _Unary(Op):
+    arg: str
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        """The one operand."""
+        return (self.arg,)
+
+    def with_args(self, *args: str) -> Self:
+        """The op with another operand."""
+        (arg,) = args
+        return replace(self, arg=arg)
+
+    def size(self, *sizes: int) -> int:
+        """The operand's size."""
+        return sizes[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot(_Unary):
     """``bias + sum_j arg[j] * weights[j]``: each product is cast to ``type``, then added in ``type``, in order.
 
     ``weights`` is (inputs, outputs), or (steps, inputs, outputs) for weights that change with the step of the
@@ -90,17 +114,11 @@ class Dot(Op):
     hls4ml's Resource strategy with that effective reuse factor (1: natural order).
     """
 
-    arg: str
     weights: Const
     bias: Const | None = None
     stride: int = 1
     kind: ClassVar[str] = "dot"
     counts: ClassVar[tuple[str, ...]] = ("stride",)
-
-    @property
-    def args(self) -> tuple[str, ...]:
-        """The one operand."""
-        return (self.arg,)
 
     def size(self, *sizes: int) -> int:
         """Number of outputs."""
@@ -128,6 +146,11 @@ class _Binary(Op):
     def args(self) -> tuple[str, ...]:
         """Both operands."""
         return (self.a, self.b)
+
+    def with_args(self, *args: str) -> Self:
+        """The op with two other operands."""
+        a, b = args
+        return replace(self, a=a, b=b)
 
     def size(self, *sizes: int) -> int:
         """The operands' common size; a size of 1 meets any other."""
@@ -183,23 +206,14 @@ class Select(Op):
         """Condition, then both choices."""
         return (self.condition, self.a, self.b)
 
+    def with_args(self, *args: str) -> Self:
+        """The op with another condition and other choices."""
+        condition, a, b = args
+        return replace(self, condition=condition, a=a, b=b)
+
     def size(self, *sizes: int) -> int:
         """The operands' common size; a size of 1 meets any other."""
         return _broadcast(self, sizes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Unary(Op):
-    arg: str
-
-    @property
-    def args(self) -> tuple[str, ...]:
-        """The one operand."""
-        return (self.arg,)
-
-    def size(self, *sizes: int) -> int:
-        """The operand's size."""
-        return sizes[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +308,10 @@ class Concat(Op):
         """The parts."""
         return self.parts
 
+    def with_args(self, *args: str) -> Self:
+        """The op with other parts."""
+        return replace(self, parts=args)
+
     def size(self, *sizes: int) -> int:
         """Sum of the parts' sizes."""
         return _positive(self, sum(sizes))
@@ -312,27 +330,19 @@ def _broadcast(op: Op, sizes: Iterable[int]) -> int:
     return distinct.pop() if distinct else 1
 
 
+#: Ops without operands: what a step starts from.
+Leaf = Input | State | Constant
+#: Ops that compute each element from those in the same place, by arithmetic or by a table.
+Arithmetic = Add | Sub | Mul | Max | Min | Select | Cast | Remainder
+Elementwise = Arithmetic | Lookup
+#: Those of them whose operands meet on a common grid.
+Aligned = Add | Sub | Max | Min | Select
+#: Ops that look at all elements of their operand to find any of theirs; a :class:`Dot` is a group of its own.
+Reduction = Total | Largest | OneHot
+#: Ops that compute nothing: they take elements from other places.
+Move = Slice | Concat
+#: Any op. Groups are closed: where all kinds are treated, mypy finds the one that is missing.
+AnyOp = Leaf | Dot | Elementwise | Reduction | Move
+
 #: Every op by its kind.
-OPS: dict[str, type[Op]] = {
-    op.kind: op
-    for op in (
-        Input,
-        State,
-        Constant,
-        Dot,
-        Add,
-        Sub,
-        Mul,
-        Max,
-        Min,
-        Select,
-        Cast,
-        Remainder,
-        Lookup,
-        Total,
-        Largest,
-        OneHot,
-        Slice,
-        Concat,
-    )
-}
+OPS: dict[str, type[AnyOp]] = {op.kind: op for op in get_args(AnyOp)}

@@ -10,7 +10,7 @@ the specification in prose.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from .integers import Const, Table
 from .ops import (
     OPS,
     Add,
+    AnyOp,
     Cast,
     Concat,
     Constant,
@@ -31,6 +32,7 @@ from .ops import (
     Lookup,
     Max,
     Min,
+    Move,
     Mul,
     OneHot,
     Op,
@@ -85,7 +87,7 @@ class Program:
     Verified on construction: raises ``FxsimError`` that names the op and what is wrong with it.
     """
 
-    ops: tuple[Op, ...]
+    ops: tuple[AnyOp, ...]
     output: str
     sizes: dict[str, int] = field(init=False, compare=False, default_factory=dict)
 
@@ -121,7 +123,7 @@ class Program:
             for arg in op.args:
                 if arg not in sizes:
                     raise FxsimError(f"op {op.name!r} reads {show(arg)}, which no earlier op defines")
-            if isinstance(op, Slice | Concat):
+            if isinstance(op, Move):
                 for arg in op.args:
                     if types[arg] != op.type:
                         raise FxsimError(f"op {op.name!r}: type must be that of {arg!r}, {types[arg]}, not {op.type}")
@@ -131,6 +133,12 @@ class Program:
                 raise FxsimError(f"the ops of a program must have at most {MOST_ELEMENTS} elements together")
         if sum(isinstance(op, Input) for op in self.ops) != 1:
             raise FxsimError("a program must have exactly one input")
+        self._verify_states(types)
+        if self.output not in sizes:
+            raise FxsimError(f"output {show(self.output)} is not the name of an op")
+
+    def _verify_states(self, types: Mapping[str, Fixed]) -> None:
+        sizes = self.sizes
         for op in self.states:
             if op.update not in sizes:
                 raise FxsimError(f"state {op.name!r} is updated by {show(op.update)}, which no op defines")
@@ -139,18 +147,16 @@ class Program:
                     f"state {op.name!r} is {op.elements} x {op.type}, its update {op.update!r} is "
                     f"{sizes[op.update]} x {types[op.update]}"
                 )
-        if self.output not in sizes:
-            raise FxsimError(f"output {show(self.output)} is not the name of an op")
 
     @cached_property
-    def by_name(self) -> dict[str, Op]:
+    def by_name(self) -> dict[str, AnyOp]:
         """Ops by name."""
         return {op.name: op for op in self.ops}
 
-    def __getitem__(self, name: str) -> Op:
+    def __getitem__(self, name: str) -> AnyOp:
         return self.by_name[name]
 
-    def __iter__(self) -> Iterator[Op]:
+    def __iter__(self) -> Iterator[AnyOp]:
         return iter(self.ops)
 
     @property
@@ -188,10 +194,10 @@ class Builder:
     """Collects ops; each call adds one and returns its name, so that programs read like formulas."""
 
     def __init__(self) -> None:
-        self.ops: list[Op] = []
-        self._by_name: dict[str, Op] = {}
+        self.ops: list[AnyOp] = []
+        self._by_name: dict[str, AnyOp] = {}
 
-    def add(self, op: Op) -> str:
+    def add(self, op: AnyOp) -> str:
         """Append ``op`` and return its name."""
         self.ops.append(op)
         self._by_name[op.name] = op

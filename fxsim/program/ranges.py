@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations, product
+from typing import assert_never
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from .fixed import Fixed, Overflow, Round, cast, round_shift, round_shifts, smal
 from .interpolation import interpolated, limits
 from .ops import (
     Add,
+    AnyOp,
+    Arithmetic,
     Cast,
     Concat,
     Constant,
@@ -31,6 +34,7 @@ from .ops import (
     Mul,
     OneHot,
     Op,
+    Reduction,
     Remainder,
     Select,
     Slice,
@@ -140,54 +144,85 @@ def _casts(exact: Intervals, frac: int, to: Fixed) -> Bounds:
     return Bounds([casts[interval][0] for interval in exact], whole, frac, any(over for _, over in casts.values()))
 
 
-def _bound(op: Op, program: Program, found: dict[str, Bounds], states: dict[str, Intervals]) -> Bounds:
+def _bound(op: AnyOp, program: Program, found: dict[str, Bounds], states: dict[str, Intervals]) -> Bounds:
     to = op.type
     args = [found[name].result for name in op.args]
     fracs = [program[name].type.frac for name in op.args]
-    if isinstance(op, Input):
-        return _casts([(to.min, to.max)] * op.elements, to.frac, to)
-    if isinstance(op, State):
-        return _casts(states[op.name], to.frac, to)
-    if isinstance(op, Constant):
-        return _casts([(int(v), int(v)) for v in op.values.data], to.frac, to)
-    if isinstance(op, Dot):
-        return _dot(op, args[0], fracs[0])
-    if isinstance(op, Slice):
-        return _casts(args[0][op.start : op.stop], to.frac, to)
-    if isinstance(op, Concat):
-        return _casts([interval for part in args for interval in part], to.frac, to)
-    if isinstance(op, Cast):
-        return _casts(args[0], fracs[0], to)
-    if isinstance(op, Remainder):
-        return _casts([_remainder(low, high, fracs[0] - op.frac) for low, high in args[0]], fracs[0], to)
-    if isinstance(op, Lookup):
-        return _lookup(op, args[0], fracs[0])
-    if isinstance(op, Total):
-        return _total(op, args[0], fracs[0])
-    if isinstance(op, Largest):
-        return _casts([(max(low for low, _ in args[0]), max(high for _, high in args[0]))], fracs[0], to)
-    if isinstance(op, OneHot):
-        return _casts([(0, 1)] * len(args[0]), 0, to)
-    size = program.sizes[op.name]
-    wide = [arg * size if len(arg) == 1 else arg for arg in args]
-    if isinstance(op, Mul):
-        corners = [[p * q for p in a for q in b] for a, b in zip(*wide, strict=True)]
-        if op.a == op.b:  # a square is not negative
-            corners = [[a[0] * a[0], a[1] * a[1], 0 if a[0] <= 0 <= a[1] else a[0] * a[0]] for a in wide[0]]
-        return _casts([(min(c), max(c)) for c in corners], sum(fracs), to)
+    match op:
+        case Input():
+            return _casts([(to.min, to.max)] * op.elements, to.frac, to)
+        case State():
+            return _casts(states[op.name], to.frac, to)
+        case Constant():
+            return _casts([(int(v), int(v)) for v in op.values.data], to.frac, to)
+        case Dot():
+            return _dot(op, args[0], fracs[0])
+        case Slice():
+            return _casts(args[0][op.start : op.stop], to.frac, to)
+        case Concat():
+            return _casts([interval for part in args for interval in part], to.frac, to)
+        case Total() | Largest() | OneHot():
+            return _reduction(op, args[0], fracs[0])
+        case Lookup():
+            return _lookup(op, args[0], fracs[0])
+        case _:
+            size = program.sizes[op.name]
+            wide = [arg * size if len(arg) == 1 else arg for arg in args]
+            return _elementwise(op, program, found, wide, fracs)
+
+
+def _reduction(op: Reduction, arg: Intervals, frac: int) -> Bounds:
+    match op:
+        case Total():
+            return _total(op, arg, frac)
+        case Largest():
+            return _casts([(max(low for low, _ in arg), max(high for _, high in arg))], frac, op.type)
+        case OneHot():
+            return _casts([(0, 1)] * len(arg), 0, op.type)
+        case _:
+            assert_never(op)
+
+
+def _elementwise(
+    op: Arithmetic, program: Program, found: dict[str, Bounds], wide: list[Intervals], fracs: list[int]
+) -> Bounds:
+    """Bounds of an op on ``wide``: operands of as many elements as it has."""
     frac = max(fracs)
-    grid = [[(lo << (frac - f), hi << (frac - f)) for lo, hi in arg] for arg, f in zip(wide, fracs, strict=True)]
-    if isinstance(op, Select):
-        return _casts(_union(grid[1], grid[2]), frac, to)
-    pairs = zip(*grid, strict=True)
-    if isinstance(op, Max | Min):
-        f = max if isinstance(op, Max) else min
-        return _casts([(f(a[0], b[0]), f(a[1], b[1])) for a, b in pairs], frac, to)
-    if isinstance(op, Sub):
-        return _casts([(a[0] - b[1], a[1] - b[0]) for a, b in pairs], frac, to)
-    sums = [(a[0] + b[0], a[1] + b[1]) for a, b in pairs]
-    assert isinstance(op, Add)
-    return _casts(_between(op, program, found, frac) or _on_lines(op, program, found, frac) or sums, frac, to)
+    grid = [_shifted(arg, frac - f) for arg, f in zip(wide, fracs, strict=True)]
+    match op:
+        case Cast():
+            exact = grid[0]
+        case Remainder():
+            exact = [_remainder(low, high, frac - op.frac) for low, high in grid[0]]
+        case Mul():
+            return _casts(_products(op, wide), sum(fracs), op.type)
+        case Add():
+            sums = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(*grid, strict=True)]
+            exact = _between(op, program, found, frac) or _on_lines(op, program, found, frac) or sums
+        case Sub():
+            exact = [(a[0] - b[1], a[1] - b[0]) for a, b in zip(*grid, strict=True)]
+        case Max():
+            exact = [(max(a[0], b[0]), max(a[1], b[1])) for a, b in zip(*grid, strict=True)]
+        case Min():
+            exact = [(min(a[0], b[0]), min(a[1], b[1])) for a, b in zip(*grid, strict=True)]
+        case Select():
+            exact = _union(grid[1], grid[2])
+        case _:
+            assert_never(op)
+    return _casts(exact, frac, op.type)
+
+
+def _shifted(intervals: Intervals, left: int) -> Intervals:
+    return [(low << left, high << left) for low, high in intervals] if left else intervals
+
+
+def _products(op: Mul, wide: list[Intervals]) -> Intervals:
+    """Intervals of the exact products of two operands."""
+    if op.a == op.b:  # a square is not negative
+        squares = [(low * low, high * high) for low, high in wide[0]]
+        return [(0 if low <= 0 <= high else min(s), max(s)) for (low, high), s in zip(wide[0], squares, strict=True)]
+    corners = [[p * q for p in a for q in b] for a, b in zip(*wide, strict=True)]
+    return [(min(c), max(c)) for c in corners]
 
 
 def _between(op: Add, program: Program, found: dict[str, Bounds], frac: int) -> Intervals | None:

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from .fixed import Fixed, Overflow, overflow, round_shift
 from .fixed import cast as fixed_cast
 from .ops import (
     Add,
+    AnyOp,
     Cast,
     Concat,
     Constant,
     Dot,
+    Elementwise,
     Input,
     Largest,
     Lookup,
@@ -20,7 +23,7 @@ from .ops import (
     Min,
     Mul,
     OneHot,
-    Op,
+    Reduction,
     Remainder,
     Select,
     Slice,
@@ -82,7 +85,7 @@ def step(
 
 
 def evaluate(
-    op: Op,
+    op: AnyOp,
     program: Program,
     values: Mapping[str, Vector],
     x: Sequence[int],
@@ -93,56 +96,71 @@ def evaluate(
     """Raw result of one op from the results of the earlier ones; ``cast`` is into the op's format."""
     args = [values[name] for name in op.args]
     fracs = [program[name].type.frac for name in op.args]
-    if isinstance(op, Input):
-        return [int(v) for v in x]
-    if isinstance(op, State):
-        return list(state[op.name])
-    if isinstance(op, Constant):
-        return [int(v) for v in op.values.data]
-    if isinstance(op, Dot):
-        return dot(op, args[0], fracs[0], time, cast)
-    if isinstance(op, Slice):
-        return args[0][op.start : op.stop]
-    if isinstance(op, Concat):
-        return [v for part in args for v in part]
-    if isinstance(op, Cast):
-        return [cast(v, fracs[0]) for v in args[0]]
-    if isinstance(op, Remainder):
-        step = 1 << max(fracs[0] - op.frac, 0)
-        return [cast(v % step, fracs[0]) for v in args[0]]
-    if isinstance(op, Lookup):
-        table = op.table
-        # The table is cast once, when it is built: nothing leaves a format at run time.
-        entries = table.entries(op.type)
-        return [int(entries[table.index(v, fracs[0])]) for v in args[0]]
-    if isinstance(op, Total):
-        total = tree_total([cast(v, fracs[0]) for v in args[0]], cast)
-        cast.count = min(cast.count, 1)
-        return [total]
-    if isinstance(op, Largest):
-        return [cast(max(args[0]), fracs[0])]
-    if isinstance(op, OneHot):
-        first = args[0].index(max(args[0]))
-        return [fixed_cast(int(i == first), 0, op.type) for i in range(len(args[0]))]
-    size = program.sizes[op.name]
+    match op:
+        case Input():
+            return [int(v) for v in x]
+        case State():
+            return list(state[op.name])
+        case Constant():
+            return [int(v) for v in op.values.data]
+        case Dot():
+            return dot(op, args[0], fracs[0], time, cast)
+        case Slice():
+            return args[0][op.start : op.stop]
+        case Concat():
+            return [v for part in args for v in part]
+        case Total() | Largest() | OneHot():
+            return reduction(op, args[0], fracs[0], cast)
+        case _:
+            return elementwise(op, args, fracs, program.sizes[op.name], cast)
+
+
+def elementwise(op: Elementwise, args: list[Vector], fracs: list[int], size: int, cast: Caster) -> Vector:
+    """An element-wise op; an operand of one element meets all of the others'."""
     wide = [vector * size if len(vector) == 1 else vector for vector in args]
-    if isinstance(op, Mul):
-        return [cast(a * b, sum(fracs)) for a, b in zip(*wide, strict=True)]
-    # Everything else meets on a common grid first.
     frac = max(fracs)
+    # All but products meet on a common grid.
     grid = [[v << (frac - f) for v in vector] for vector, f in zip(wide, fracs, strict=True)]
-    if isinstance(op, Select):
-        return [cast(a if c > 0 else b, frac) for c, a, b in zip(*grid, strict=True)]
-    pairs = list(zip(*grid, strict=True))
-    if isinstance(op, Add):
-        return [cast(a + b, frac) for a, b in pairs]
-    if isinstance(op, Sub):
-        return [cast(a - b, frac) for a, b in pairs]
-    if isinstance(op, Max):
-        return [cast(max(a, b), frac) for a, b in pairs]
-    if isinstance(op, Min):
-        return [cast(min(a, b), frac) for a, b in pairs]
-    raise NotImplementedError(f"no reference for {op.kind}")
+    match op:
+        case Cast():
+            return [cast(v, frac) for v in grid[0]]
+        case Remainder():
+            step = 1 << max(frac - op.frac, 0)
+            return [cast(v % step, frac) for v in grid[0]]
+        case Lookup():
+            # The table is cast once, when it is built: nothing leaves a format at run time.
+            entries = op.table.entries(op.type)
+            return [int(entries[op.table.index(v, frac)]) for v in grid[0]]
+        case Mul():
+            return [cast(a * b, sum(fracs)) for a, b in zip(*wide, strict=True)]
+        case Add():
+            return [cast(a + b, frac) for a, b in zip(*grid, strict=True)]
+        case Sub():
+            return [cast(a - b, frac) for a, b in zip(*grid, strict=True)]
+        case Max():
+            return [cast(max(a, b), frac) for a, b in zip(*grid, strict=True)]
+        case Min():
+            return [cast(min(a, b), frac) for a, b in zip(*grid, strict=True)]
+        case Select():
+            return [cast(a if c > 0 else b, frac) for c, a, b in zip(*grid, strict=True)]
+        case _:
+            assert_never(op)
+
+
+def reduction(op: Reduction, arg: Vector, frac: int, cast: Caster) -> Vector:
+    """An op over all elements of a vector."""
+    match op:
+        case Total():
+            total = tree_total([cast(v, frac) for v in arg], cast)
+            cast.count = min(cast.count, 1)
+            return [total]
+        case Largest():
+            return [cast(max(arg), frac)]
+        case OneHot():
+            first = arg.index(max(arg))
+            return [fixed_cast(int(i == first), 0, op.type) for i in range(len(arg))]
+        case _:
+            assert_never(op)
 
 
 def dot(op: Dot, x: Vector, frac: int, time: int, cast: Caster) -> Vector:

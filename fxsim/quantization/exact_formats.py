@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import FxsimError, show
 from ..program.fixed import Fixed, Overflow, Round, cast_floats, smallest
 from ..program.integers import Const
-from ..program.ops import Add, Cast, Constant, Max, Min, Mul, Op, Select, Sub
+from ..program.ops import Add, AnyOp, Cast, Constant, Max, Min, Mul, Op, Select, Sub
 from ..program.program import Program
 from ..program.ranges import bounds
 
@@ -153,7 +153,7 @@ def lean(program: Program, width: int) -> Program:
     A wider factor (an exact sum that a gate multiplies) is rounded to its upper bits first.
     """
     found = bounds(program)
-    ops: list[Op] = []
+    ops: list[AnyOp] = []
     names: set[str] = set()
 
     def factor(arg: str) -> str:
@@ -170,7 +170,7 @@ def lean(program: Program, width: int) -> Program:
 
     for op in program.ops:
         if isinstance(op, Mul) and not any(_shifts(program[arg]) for arg in op.args):
-            op = replace(op, a=factor(op.a), b=factor(op.b))
+            op = op.with_args(*map(factor, op.args))
         ops.append(op)
     return _narrowed(Program(tuple(ops), program.output))
 

@@ -7,9 +7,10 @@ The rounding here is written apart from ``fixed.py`` on purpose: shared code wou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import assert_never
 
 from ..program.fixed import Fixed, Overflow
-from ..program.ops import Add, Cast, Lookup, Max, Mul, Op, Remainder, Select, Sub
+from ..program.ops import Add, Aligned, Arithmetic, Cast, Lookup, Max, Min, Mul, Remainder, Select, Sub
 from ..program.program import Program
 from ..program.ranges import Bounds
 from .llvm import ROUNDS, Code, Var, Vec, fits, magnitude
@@ -17,30 +18,41 @@ from .widths import Span, common
 
 
 def apply(
-    code: Code, op: Op, args: list[Vec], program: Program, bounds: Mapping[str, Bounds], tally: Var | None
+    code: Code, op: Arithmetic, args: list[Vec], program: Program, bounds: Mapping[str, Bounds], tally: Var | None
 ) -> Vec:
-    """An elementwise op, other than a lookup, on vectors of its operands; ``tally`` counts what leaves its format."""
+    """An op on vectors of its operands; ``tally`` counts what leaves its format."""
     known = bounds[op.name]
     bits = compute_bits(op.type, known.exact_frac, [known.exact, *common(op, program, bounds)], known)
     fracs = [program[name].type.frac for name in op.args]
     wide = [code.resize(arg, bits) for arg in args]
-    if isinstance(op, Mul):
-        exact = code.binary("mul", *wide)
-    elif isinstance(op, Cast):
-        exact = wide[0]
-    elif isinstance(op, Remainder):
-        dropped = max(fracs[0] - op.frac, 0)
-        exact = code.binary("and", wide[0], code.constant((1 << min(dropped, bits - 1)) - 1, bits))
-    else:
-        grid = [code.shift("shl", arg, max(fracs) - frac) for arg, frac in zip(wide, fracs, strict=True)]
-        if isinstance(op, Select):
-            truth = code.compare("sgt", args[0], code.constant(0, args[0].bits))
-            exact = code.select(truth, *grid[1:])
-        elif isinstance(op, Add | Sub):
-            exact = code.binary("add" if isinstance(op, Add) else "sub", *grid)
-        else:
-            exact = code.larger(*grid) if isinstance(op, Max) else code.smaller(*grid)
+    match op:
+        case Mul():
+            exact = code.binary("mul", *wide)
+        case Cast():
+            exact = wide[0]
+        case Remainder():
+            dropped = max(fracs[0] - op.frac, 0)
+            exact = code.binary("and", wide[0], code.constant((1 << min(dropped, bits - 1)) - 1, bits))
+        case _:
+            grid = [code.shift("shl", arg, max(fracs) - frac) for arg, frac in zip(wide, fracs, strict=True)]
+            exact = _on_grid(code, op, args, grid)
     return cast(code, op.type, exact, known, tally)
+
+
+def _on_grid(code: Code, op: Aligned, args: list[Vec], grid: list[Vec]) -> Vec:
+    match op:
+        case Add():
+            return code.binary("add", *grid)
+        case Sub():
+            return code.binary("sub", *grid)
+        case Max():
+            return code.larger(*grid)
+        case Min():
+            return code.smaller(*grid)
+        case Select():
+            return code.select(code.compare("sgt", args[0], code.constant(0, args[0].bits)), *grid[1:])
+        case _:
+            assert_never(op)
 
 
 def compute_bits(to: Fixed, frac: int, spans: Iterable[Span], known: Bounds) -> int:

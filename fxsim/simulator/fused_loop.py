@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..program.fixed import Round
-from ..program.ops import Add, Lookup, Op, Remainder
+from ..program.ops import Add, AnyOp, Elementwise, Lookup, Remainder
 from . import elementwise
 from .llvm import Var, Vec, fits, word
 from .memory import WORDS
 from .operands import Vectors
 
 
-def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
+def emit(on: Vectors, ops: list[Elementwise], stored: set[str]) -> None:
     """Ops of one size in one loop; what only they read stays in registers."""
     code, sizes = on.code, on.program.sizes
     size = sizes[ops[0].name]
@@ -50,7 +50,7 @@ def emit(on: Vectors, ops: list[Op], stored: set[str]) -> None:
         body(on.position(j, v), v, tallies)
 
 
-def _apply(on: Vectors, op: Op, args: list[Vec], tally: Var | None) -> Vec:
+def _apply(on: Vectors, op: Elementwise, args: list[Vec], tally: Var | None) -> Vec:
     """An elementwise op on vectors."""
     code = on.code
     if not isinstance(op, Lookup):
@@ -71,7 +71,7 @@ def _read(on: Vectors, op: Lookup, index: Vec) -> Vec:
     return on.code.resize(on.code.lookup(table, bits, index), max(32, bits))
 
 
-def _split_sums(on: Vectors, ops: list[Op], stored: set[str]) -> dict[str, str]:
+def _split_sums(on: Vectors, ops: list[Elementwise], stored: set[str]) -> dict[str, str]:
     """Sums of which only a table's index and the bits below it are wanted, with the operand that stands in two parts.
 
     The gates of a recurrent cell: their index needs no word that holds the sum.
@@ -90,7 +90,7 @@ def _split_sums(on: Vectors, ops: list[Op], stored: set[str]) -> dict[str, str]:
     return found
 
 
-def _is_part_of_sum(on: Vectors, name: str, add: Add, users: list[Op], inside: set[str]) -> bool:
+def _is_part_of_sum(on: Vectors, name: str, add: Add, users: list[AnyOp], inside: set[str]) -> bool:
     """Whether an operand is in two parts, and 32-bit words hold all that the users of its sum take of it."""
     other = add.b if name == add.a else add.a
     sizes, known = on.program.sizes, on.bounds[add.name]

@@ -1,36 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program's way over all steps of a block of sequences.
 
-Within a step, matrix products are loops of their own (``dots.py``); runs of elementwise ops become one loop whose
-values never leave the registers (``groups.py``). Every value has the narrowest word that the bounds of ``ranges.py``
-prove to hold it.
+Within a step, matrix products are loops of their own (``dot.py``); runs of elementwise ops become one loop whose
+values never leave the registers (``fused_loop.py``). Every value has the narrowest word that the bounds of
+``ranges.py`` prove to hold it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import assert_never
 
 from ..program.ops import (
-    Add,
-    Cast,
     Concat,
     Constant,
     Dot,
-    Input,
+    Elementwise,
     Largest,
+    Leaf,
     Lookup,
-    Max,
-    Min,
-    Mul,
     OneHot,
-    Op,
-    Remainder,
-    Select,
+    Reduction,
     Slice,
     State,
-    Sub,
     Total,
 )
 from ..program.program import Program
@@ -41,14 +34,8 @@ from .memory import WORDS, Frame, Kept, Rows, wants_count
 from .operands import Vectors
 from .widths import check
 
-_REDUCTIONS: dict[type[Op], Callable[[Vectors, Any], None]] = {
-    Total: reductions.total,
-    Largest: reductions.largest,
-    OneHot: reductions.one_hot,
-}
-_ELEMENTWISE = Add | Sub | Mul | Max | Min | Select | Cast | Remainder | Lookup
-#: An op, or elementwise ops of one size that are one loop.
-Stage = Op | list[Op]
+#: An op that computes or copies, or elementwise ops of one size that are one loop.
+Stage = Dot | Concat | Reduction | list[Elementwise]
 
 
 @dataclass(frozen=True)
@@ -158,17 +145,17 @@ class Pass(Vectors):
 
     def stage(self, stage: Stage, t: str) -> None:
         self.code.work = self.full((stage[0] if isinstance(stage, list) else stage).name)
-        if isinstance(stage, list):
-            fused_loop.emit(self, stage, self.stored)
-        elif isinstance(stage, Dot):
-            dot.emit(self, stage, t)
-        elif isinstance(stage, Concat):
-            reductions.concat(self, stage)
-        elif type(stage) in _REDUCTIONS:
-            with self.code.lanes_of(1 if self.frame.single else self.code.lanes):
-                _REDUCTIONS[type(stage)](self, stage)
-        else:
-            raise NotImplementedError(f"no kernel for {stage.kind}")
+        match stage:
+            case list():
+                fused_loop.emit(self, stage, self.stored)
+            case Dot():
+                dot.emit(self, stage, t)
+            case Concat():
+                reductions.concat(self, stage)
+            case Total() | Largest() | OneHot():
+                reductions.emit(self, stage)
+            case _:
+                assert_never(stage)
 
     def update(self) -> None:
         """States take their next values; a state that follows another state does so before that one changes."""
@@ -190,22 +177,21 @@ class Pass(Vectors):
 def plan(program: Program) -> list[Stage]:
     """Ops in order; runs of elementwise ones of a size, which need no element but their own, are one stage."""
     stages: list[Stage] = []
-    group: list[Op] = []
+    group: list[Elementwise] = []
     for op in program.ops:
-        if isinstance(op, Input | State | Constant | Slice):
+        if isinstance(op, Leaf | Slice):
             continue
-        if isinstance(op, _ELEMENTWISE):
-            inside = {member.name for member in group}
-            size = program.sizes
-            alike = bool(group) and size[op.name] == size[group[0].name]
-            bases = {base(program, name) for name in op.args if isinstance(program[name], Slice)}
-            if not alike or bases & inside:
-                group = []
-                stages.append(group)
-            group.append(op)
+        if not isinstance(op, Elementwise):
+            group = []
+            stages.append(op)
             continue
-        group = []
-        stages.append(op)
+        inside = {member.name for member in group}
+        alike = bool(group) and program.sizes[op.name] == program.sizes[group[0].name]
+        bases = {base(program, name) for name in op.args if isinstance(program[name], Slice)}
+        if not alike or bases & inside:
+            group = []
+            stages.append(group)
+        group.append(op)
     return stages
 
 

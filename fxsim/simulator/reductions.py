@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from ..program.fixed import cast
-from ..program.ops import Concat, Largest, OneHot, Total
+from ..program.ops import Concat, Largest, OneHot, Reduction, Total
 from . import elementwise
 from .llvm import ROUNDS, Vec, fits, magnitude
 from .operands import Vectors
@@ -20,7 +21,21 @@ def concat(on: Vectors, op: Concat) -> None:
         rows = replace(rows, offset=rows.offset + on.program.sizes[part] * on.frame.row(rows.bits))
 
 
-def total(on: Vectors, op: Total) -> None:
+def emit(on: Vectors, op: Reduction) -> None:
+    """A sum or the largest element; of one sequence, a vector holds one element."""
+    with on.code.lanes_of(1 if on.frame.single else on.code.lanes):
+        match op:
+            case Total():
+                _total(on, op)
+            case Largest():
+                _largest(on, op)
+            case OneHot():
+                _one_hot(on, op)
+            case _:
+                assert_never(op)
+
+
+def _total(on: Vectors, op: Total) -> None:
     """Balanced tree; the left part is a power of two, so pairs at growing strides do it."""
     code, known, arg = on.code, on.bounds[op.name], on.bounds[op.arg]
     frac = on.program[op.arg].type.frac
@@ -60,7 +75,7 @@ def total(on: Vectors, op: Total) -> None:
                 code.set(tally, code.get(hit))
 
 
-def largest(on: Vectors, op: Largest) -> None:
+def _largest(on: Vectors, op: Largest) -> None:
     """The largest element, cast."""
     code, known = on.code, on.bounds[op.name]
     result = on.places[op.name] = on.fresh(op.name, 1, on.bits(op.name))
@@ -77,7 +92,7 @@ def largest(on: Vectors, op: Largest) -> None:
             on.put(value, result, v)
 
 
-def one_hot(on: Vectors, op: OneHot) -> None:
+def _one_hot(on: Vectors, op: OneHot) -> None:
     """1 at the first largest element."""
     code = on.code
     size = on.program.sizes[op.arg]

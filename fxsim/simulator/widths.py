@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import assert_never
 
-from ..program.ops import Add, Constant, Dot, Input, Lookup, Max, Min, OneHot, Op, Select, Slice, State, Sub, Total
+from ..program.ops import Aligned, AnyOp, Arithmetic, Dot, Largest, Leaf, Lookup, Move, OneHot, Total
 from ..program.program import Program
 from ..program.ranges import Bounds
 from .llvm import fits
@@ -13,6 +14,10 @@ from .llvm import fits
 #: Machine integers hold exact results below this magnitude. A shift by more than 63 then rounds as one by 63 does.
 _LIMIT = 1 << 62
 Span = tuple[int, int]
+#: Ops that give elements or constants as they are, without arithmetic.
+_TAKEN = Leaf | Move | OneHot
+#: Ops that pass through no integers but their operands and their exact result.
+_PLAIN = Arithmetic | Largest
 
 
 class TooWide(Exception):
@@ -29,30 +34,34 @@ def check(program: Program, known: Mapping[str, Bounds]) -> None:
             raise TooWide(f"op {op.name!r} has results wider than 64 bits")
 
 
-def _spans(op: Op, program: Program, known: Mapping[str, Bounds]) -> Iterator[Span]:
+def _spans(op: AnyOp, program: Program, known: Mapping[str, Bounds]) -> Iterator[Span]:
     """Every range of integers that computing the op passes through."""
     own = known[op.name]
     yield own.exact
     yield from common(op, program, known)
-    if isinstance(op, Input | State | Slice | Constant | OneHot):
+    if isinstance(op, _TAKEN):
         return
     yield _up(own.exact, op.type.frac - own.exact_frac)
-    if isinstance(op, Dot | Lookup | Total):
-        arg, frac = known[op.arg], program[op.arg].type.frac
-        if isinstance(op, Dot):
+    if isinstance(op, _PLAIN):
+        return
+    arg, frac = known[op.arg], program[op.arg].type.frac
+    match op:
+        case Dot():
             left = op.type.frac - frac - op.weights.type.frac
             yield own.product
             yield _up(own.product, left)
             yield _up((int(op.weights.data.min()), int(op.weights.data.max())), left)
-        elif isinstance(op, Lookup):
+        case Lookup():
             yield _up((arg.low * op.table.scale, arg.high * op.table.scale), op.table.frac - frac)
-        else:
+        case Total():
             yield _up((arg.low, arg.high), op.type.frac - frac)
+        case _:
+            assert_never(op)
 
 
-def common(op: Op, program: Program, known: Mapping[str, Bounds]) -> list[Span]:
+def common(op: AnyOp, program: Program, known: Mapping[str, Bounds]) -> list[Span]:
     """Operands on their common grid, where the op has one."""
-    if not isinstance(op, Add | Sub | Max | Min | Select):
+    if not isinstance(op, Aligned):
         return []
     fracs = [program[name].type.frac for name in op.args]
     return [_up((known[name].low, known[name].high), max(fracs) - f) for name, f in zip(op.args, fracs, strict=True)]

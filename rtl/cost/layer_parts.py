@@ -16,6 +16,7 @@ from fxsim.program.ops import (
     Concat,
     Constant,
     Dot,
+    Elementwise,
     Input,
     Lookup,
     Max,
@@ -23,13 +24,14 @@ from fxsim.program.ops import (
     Mul,
     OneHot,
     Op,
+    Reduction,
     Select,
     State,
     Sub,
     Total,
 )
 
-from ..plan.folds import LANE, REDUCTIONS, is_shift, least_bits
+from ..plan.folds import is_shift, least_bits
 from ..plan.reads import Read, Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
@@ -80,9 +82,9 @@ class _Layer:
             # Nothing is built of a sum that a product makes, or whose only reader looks through it.
             if op.name in plan.absorbed or op.name not in used:
                 continue
-            if isinstance(op, LANE):
+            if isinstance(op, Elementwise):
                 self.lane(op)
-            elif isinstance(op, REDUCTIONS):
+            elif isinstance(op, Reduction):
                 self.reduction(op)
         self.stores()
         self.passing()

@@ -6,9 +6,9 @@ from __future__ import annotations
 from amaranth.hdl import Signal, Value
 
 from fxsim.program.fixed import Fixed
-from fxsim.program.ops import Concat, Dot, Lookup, Op
+from fxsim.program.ops import Concat, Dot, Elementwise, Lookup, Reduction
 
-from ..plan.folds import REDUCTIONS, engine_fold
+from ..plan.folds import engine_fold
 from ..plan.names import Names
 from ..plan.reads import Read
 from .control import Flow
@@ -30,7 +30,7 @@ class Datapath:
         self.tables = Tables(self.m, operands.registers, self.plan, names)
         self.reductions = Reductions(operands.registers, self.plan)
 
-    def build(self, op: Op) -> Flow:
+    def build(self, op: Dot | Elementwise | Reduction | Concat) -> Flow:
         """The results of an op that computes something."""
         plan, operands = self.plan, self.operands
         if isinstance(op, Dot):
@@ -43,7 +43,7 @@ class Datapath:
             parts = [plan.reads[op.name, arg] for arg in op.args]
             values = [value for read in parts for value in operands.values(read)]
             return operands.flow(op.name, parts[0].cycle, values)
-        if isinstance(op, REDUCTIONS):
+        if isinstance(op, Reduction):
             results = self.reductions.build(op, operands.values(plan.reads[op.name, op.args[0]]))
             return operands.flow(op.name, plan.slots[op.name].cycle, results)
         return self.lanes(op)
@@ -73,7 +73,7 @@ class Datapath:
             operands.kept[op.name] = list(unit.result)
         return operands.flow(op.name, engine.ready + parked, list(unit.result))
 
-    def lanes(self, op: Op) -> Flow:
+    def lanes(self, op: Elementwise) -> Flow:
         """An op on elements, once for each element of a beat."""
         plan = self.plan
         slot, size = plan.slots[op.name], self.program.sizes[op.name]
@@ -89,7 +89,7 @@ class Datapath:
             results.append(result)
         return self.operands.flow(op.name, slot.cycle, results)
 
-    def lane(self, op: Op, u: int, args: list[Value]) -> Value:
+    def lane(self, op: Elementwise, u: int, args: list[Value]) -> Value:
         """One element of it."""
         slot = self.plan.slots[op.name]
         if isinstance(op, Lookup):

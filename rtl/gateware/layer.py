@@ -10,7 +10,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from fxsim.program.ops import Constant, Input, Op, Slice, State
+from fxsim.program.ops import AnyOp, Leaf, Op, Slice
 
 from ..plan.names import Names
 from ..plan.reads import RESULT
@@ -146,13 +146,13 @@ class _Control:
         m.d.sync += [last.eq(before.ends(time)), abort.eq(before.broken(time))]
         operands.phases.append(Phase(m, operands.registers, f"phase{number}", plan.fold, start, last, abort))
 
-    def add(self, op: Op) -> None:
+    def add(self, op: AnyOp) -> None:
         """An op as hardware, and what later segments and tests want of it."""
         plan, operands = self.plan, self.operands
         if isinstance(op, Slice) and op.name in plan.collected:
             read = plan.reads[op.name, op.arg]
             self.states.collect(op.name, operands.flow(op.name, read.cycle, operands.values(read)))
-        if isinstance(op, Input | State | Constant | Slice):
+        if isinstance(op, Leaf | Slice):
             return
         flow = operands.flows[op.name] = self.datapath.build(op)
         if op.name in plan.collected:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from amaranth.hdl import Cat, Const, Mux, Value
 
 from fxsim.program.fixed import cast as cast_integer
-from fxsim.program.ops import OneHot, Op, Total
+from fxsim.program.ops import Largest, OneHot, Op, Reduction, Total
 
 from ..plan.schedule import LayerSchedule
 from .control import Registers
@@ -21,15 +22,19 @@ class Reductions:
     def __init__(self, registers: Registers, plan: LayerSchedule) -> None:
         self.registers, self.plan = registers, plan
 
-    def build(self, op: Op, values: list[Value]) -> list[Value]:
+    def build(self, op: Reduction, values: list[Value]) -> list[Value]:
         """The result of a reduction of ``values``."""
-        if isinstance(op, OneHot):
-            return self.one_hot(op, values)
-        if isinstance(op, Total):
-            return [self.total(op, values)]
-        frac = self.plan.program[op.args[0]].type.frac
-        top = self.tree(op, values, lambda a, b: Mux(b > a, b, a))
-        return [self.kept(op, cast(top, frac, op.type))]
+        match op:
+            case OneHot():
+                return self.one_hot(op, values)
+            case Total():
+                return [self.total(op, values)]
+            case Largest():
+                frac = self.plan.program[op.arg].type.frac
+                top = self.tree(op, values, lambda a, b: Mux(b > a, b, a))
+                return [self.kept(op, cast(top, frac, op.type))]
+            case _:
+                assert_never(op)
 
     def kept(self, op: Op, value: Value) -> Value:
         """``value`` one cycle later."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from typing import assert_never
 
 from fxsim.arguments import settle
 from fxsim.errors import FxsimError
@@ -14,23 +15,18 @@ from fxsim.program.fixed import Overflow
 from fxsim.program.integers import Const, Table
 from fxsim.program.interpolation import pieces
 from fxsim.program.ops import (
-    Add,
-    Cast,
+    AnyOp,
     Concat,
     Constant,
     Dot,
+    Elementwise,
+    Input,
     Largest,
-    Lookup,
-    Max,
-    Min,
     Mul,
     OneHot,
     Op,
-    Remainder,
-    Select,
     Slice,
     State,
-    Sub,
     Total,
 )
 from fxsim.program.program import Program
@@ -38,8 +34,6 @@ from fxsim.program.ranges import Bounds, bounds
 
 from .signed_digits import digit_counts, most_digits
 
-LANE = (Add, Sub, Mul, Max, Min, Select, Cast, Remainder, Lookup)
-REDUCTIONS = (Total, Largest, OneHot)
 #: Words from which on a memory of weights may be block RAM.
 BLOCK_ROM = 64
 #: Bits from which on a read-only memory is block RAM, and one of an interpolated table: behind the sum that is looked
@@ -107,24 +101,32 @@ def units_of(program: Program) -> int:
 def regular(program: Program) -> bool:
     """Whether every op works unit by unit (or is a product whose outputs are whole sets of units)."""
     units = units_of(program)
-    for op in program.ops:
-        size = program.sizes[op.name]
-        if isinstance(op, Dot):
-            if size % units:
-                return False
-        elif isinstance(op, Slice):
-            if not isinstance(program[op.arg], Dot) or op.start % units or size != units:
-                return False
-        elif isinstance(op, (Concat, *REDUCTIONS)):
-            return False
-        elif isinstance(op, (*LANE, Constant)):
-            if size not in (1, units):
-                return False
-        elif isinstance(op, State) and size != units:
-            return False
+    if not all(_by_unit(program, op, units) for op in program.ops):
+        return False
     # An input used unit by unit must have units elements.
-    lanes = {arg for op in program.ops if isinstance(op, LANE) for arg in op.args}
+    lanes = {arg for op in program.ops if isinstance(op, Elementwise) for arg in op.args}
     return program.input.name not in lanes or program.input.elements == units
+
+
+def _by_unit(program: Program, op: AnyOp, units: int) -> bool:
+    size = program.sizes[op.name]
+    if isinstance(op, Elementwise):
+        return size in (1, units)
+    match op:
+        case Input():
+            return True  # it depends on what reads it
+        case State():
+            return size == units
+        case Constant():
+            return size in (1, units)
+        case Dot():
+            return size % units == 0
+        case Slice():
+            return isinstance(program[op.arg], Dot) and op.start % units == 0 and size == units
+        case Concat() | Total() | Largest() | OneHot():
+            return False
+        case _:
+            assert_never(op)
 
 
 @lru_cache(maxsize=256)
@@ -144,7 +146,7 @@ def input_products(program: Program) -> frozenset[str]:
     slices = {op.name for op in program.ops if isinstance(op, Slice) and op.arg in found}
     users = [op for op in program.ops if (found | slices) & set(op.args) and op.name not in slices]
     kept = {program.output, *(state.update for state in program.states)}
-    apart = not kept & (found | slices) and all(isinstance(op, LANE) for op in users)
+    apart = not kept & (found | slices) and all(isinstance(op, Elementwise) for op in users)
     return frozenset(found if apart and len(found) < len(program.dots) else ())
 
 

@@ -18,7 +18,7 @@ from fxsim.program.fixed import Fixed
 from fxsim.program.fixed import cast as cast_integer
 from fxsim.program.graph import Graph, Layer, Shape
 from fxsim.program.integers import Const
-from fxsim.program.ops import Add, Dot, Input, Op, State
+from fxsim.program.ops import Add, AnyOp, Dot, Input, State
 from fxsim.program.program import Program
 
 from .folds import is_ordered, known_bounds, regular
@@ -163,7 +163,7 @@ def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
     bias = np.zeros(outputs, np.int64)
     if dot.bias is not None:
         bias = np.array([cast_integer(int(v), dot.bias.type.frac, dot.type) for v in dot.bias.data], np.int64)
-    ops: list[Op] = []
+    ops: list[AnyOp] = []
     for op in program.ops:
         if isinstance(op, Input):
             ops.append(replace(op, elements=features))

@@ -5,19 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
+from typing import assert_never
 
 from fxsim.program.fixed import Round, smallest
 from fxsim.program.ops import (
     Add,
+    Cast,
     Concat,
     Constant,
     Dot,
+    Elementwise,
     Input,
     Lookup,
     Max,
     Min,
     Mul,
     Op,
+    Reduction,
+    Remainder,
     Select,
     Slice,
     State,
@@ -63,14 +68,15 @@ class Places:
 
     def stands_still(self, name: str) -> bool:
         """Whether an op stands in registers (or is constant) while the step is worked on."""
-        op = self.program[name]
-        if isinstance(op, Slice):
-            return self.stands_still(op.arg)
-        if isinstance(op, Input):
-            return not self.layer.flows_input
-        if isinstance(op, State):
-            return not self.layer.flows_state
-        return isinstance(op, Constant)
+        match op := self.program[name]:
+            case Slice():
+                return self.stands_still(op.arg)
+            case Input():
+                return not self.layer.flows_input
+            case State():
+                return not self.layer.flows_state
+            case _:
+                return isinstance(op, Constant)
 
     def usable(self, engine: Engine) -> int:
         """The cycle of beat 0 in which a product's results stand for their users; later beats find theirs in time."""
@@ -128,7 +134,7 @@ class Places:
             return None
         return replace(self.pipeline.lookup(self.behind(total), index, 0.0, f"op {op.name!r}"), through=True)
 
-    def place(self, op: Op) -> Slot:
+    def place(self, op: Elementwise) -> Slot:
         """The first place of a lane op behind its operands."""
         family, known, pipeline, name = self.family, self.known[op.name], self.pipeline, f"op {op.name!r}"
         at = self.behind(op)
@@ -138,27 +144,31 @@ class Places:
             return through if through is not None and through.stands < slot.stands else slot
         width = max(self.layer.widths(op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
-        if isinstance(op, Mul) and not is_shift(self.program, op):
-            return pipeline.product(at, self.layer.widths(op), cast, self.fold.multiplier == LOGIC, name)
-        delay = 0.0
-        if isinstance(op, Add | Sub):
-            delay = family.adder(width)
-        elif isinstance(op, Max | Min):
-            delay = family.comparison(width)
-        elif isinstance(op, Select):
-            delay = family.select
+        match op:
+            case Mul() if not is_shift(self.program, op):
+                return pipeline.product(at, self.layer.widths(op), cast, self.fold.multiplier == LOGIC, name)
+            case Mul() | Cast() | Remainder():
+                delay = 0.0
+            case Add() | Sub():
+                delay = family.adder(width)
+            case Max() | Min():
+                delay = family.comparison(width)
+            case Select():
+                delay = family.select
+            case _:
+                assert_never(op)
         return pipeline.operator(at, delay, cast, name)
 
-    def place_reduction(self, op: Op) -> Slot:
+    def place_reduction(self, op: Reduction) -> Slot:
         """A reduction's levels, each an op of its own with a register behind it: simple, and never slow."""
-        size = self.program.sizes[op.args[0]]
+        size = self.program.sizes[op.arg]
         width = self.known[op.name].narrow(op.type).width
         level = self.family.comparison(width) if not isinstance(op, Total) else self.family.adder(width)
         level += self.family.cast(op.type.frac, op.type, *self.known[op.name].exact)
         levels = reduction_levels(size)
-        at = self.when(op.args[0], self.segment[op.name])
+        at = self.when(op.arg, self.segment[op.name])
         start = self.pipeline.from_place(at, level, f"a level of op {op.name!r}").cycle
-        if isinstance(op, Total) and self.program[op.args[0]].type.frac != op.type.frac:
+        if isinstance(op, Total) and self.program[op.arg].type.frac != op.type.frac:
             levels += 1
         return Slot(start, start + 1 + levels, 0.0)
 

@@ -4,18 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from fxsim.program.ops import Op
+from fxsim.program.ops import AnyOp, State
 
 
-def renamed(op: Op, names: Mapping[str, str]) -> Op:
-    """The op with its own and its operands' names replaced."""
-    changes: dict[str, object] = {"name": names[op.name]}
-    for field in fields(op):
-        value = getattr(op, field.name)
-        if field.name in ("a", "b", "arg", "condition", "update"):
-            changes[field.name] = names[value]
-        elif field.name == "parts":
-            changes["parts"] = tuple(names[part] for part in value)
-    return replace(op, **changes)  # type: ignore[arg-type]
+def renamed(op: AnyOp, names: Mapping[str, str]) -> AnyOp:
+    """The op with its own name, its operands' and that of a state's update replaced."""
+    if isinstance(op, State):
+        return replace(op, name=names[op.name], update=names[op.update])
+    return replace(op.with_args(*(names[arg] for arg in op.args)), name=names[op.name])

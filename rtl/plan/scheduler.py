@@ -7,19 +7,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import ceil
 from types import MappingProxyType
+from typing import assert_never
 
 from fxsim.arguments import index, integer
 from fxsim.errors import FxsimError, show
-from fxsim.program.ops import Concat, Constant, Dot, Input, Lookup, Op, Slice, State
+from fxsim.program.ops import (
+    AnyOp,
+    Concat,
+    Constant,
+    Dot,
+    Elementwise,
+    Input,
+    Leaf,
+    Lookup,
+    Move,
+    Reduction,
+    Slice,
+    State,
+)
 from fxsim.program.program import Program
 
 from .delays import Family
 from .engines import Engines
 from .folded import FoldedProgram
 from .folds import (
-    LANE,
     MOST_CYCLES,
-    REDUCTIONS,
     Fold,
     input_products,
     is_chained,
@@ -32,6 +44,11 @@ from .pipeline import Place, Slot
 from .placement import Places
 from .reads import RESULT, Read, Way
 from .schedule import LayerSchedule
+
+#: Ops that look at their operands beat by beat.
+_LOOKING = Elementwise | Reduction | Concat
+#: Those whose own registers cannot keep a value until the next step.
+_UNHELD = Lookup | Reduction
 
 
 def schedule(program: Program, fold: Fold, family: Family, clock_mhz: float, ways: int = 1) -> LayerSchedule:
@@ -102,10 +119,12 @@ class _Scheduler:
             elif op.name in layer.absorbed:
                 engine = places.engines[layer.absorbed[op.name].dot]
                 places.slots[op.name] = Slot(engine.product_cycle, engine.ready, engine.offset)
-            elif isinstance(op, LANE):
+            elif isinstance(op, Elementwise):
                 places.slots[op.name] = places.place(op)
-            elif isinstance(op, REDUCTIONS):
+            elif isinstance(op, Reduction):
                 places.slots[op.name] = places.place_reduction(op)
+            elif not isinstance(op, Leaf | Move):  # which have no place of their own
+                assert_never(op)
         self.delay_engines()
         self.find_entries()
         # Through the buffer behind, which may be empty, into the next layer's register.
@@ -148,7 +167,7 @@ class _Scheduler:
                 collected.add(op.arg)
             segment[op.name] = before
         for op in self.program.ops:
-            if isinstance(op, (*LANE, *REDUCTIONS, Concat)):
+            if isinstance(op, _LOOKING):
                 for arg in op.args:
                     if not (self.places.stands_still(arg) or self.is_parked(arg)) and segment[arg] < segment[op.name]:
                         collected.add(arg)
@@ -190,7 +209,7 @@ class _Scheduler:
         stands = self.places.when(name, self.places.segment[name]).cycle
         if stands < cycle:
             return set()
-        if slot is None or name in self.layer.absorbed or isinstance(op, (Lookup, *REDUCTIONS)):
+        if slot is None or name in self.layer.absorbed or isinstance(op, _UNHELD):
             return None
         if slot.start < cycle:
             return {name}
@@ -206,7 +225,7 @@ class _Scheduler:
             if state.name not in self.places.enters and first > 0:
                 self.places.enters[state.name] = first - 1
 
-    def first_looks(self, name: str) -> Iterator[tuple[Op, int]]:
+    def first_looks(self, name: str) -> Iterator[tuple[AnyOp, int]]:
         """Users of a vector that have a place already, with the first cycle in which they look at it."""
         names = {name} | {op.name for op in self.program.ops if isinstance(op, Slice) and op.arg == name}
         for op in self.program.ops:

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fxsim.program.ops import Lookup, Op
+from fxsim.program.ops import Lookup, Op, Reduction
 
 from .folded import Engine
-from .folds import REDUCTIONS
 from .schedule import LayerSchedule
 
 
@@ -87,4 +86,4 @@ def _last(op: Op, plan: LayerSchedule) -> str:
         return "sum"
     if isinstance(op, Lookup):
         return "table"
-    return "result" if isinstance(op, REDUCTIONS) else "cast"
+    return "result" if isinstance(op, Reduction) else "cast"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from fxsim.program.integers import Const
-from fxsim.program.ops import Concat, Constant, Dot, Input, Op, Slice, State
+from fxsim.program.ops import AnyOp, Concat, Constant, Dot, Input, Slice, State
 from fxsim.program.program import Program
 from fxsim.program.ranges import bounds
 
@@ -22,7 +22,7 @@ def unrolled(program: Program, steps: int, sequences: bool) -> Program:
     What is known before the first step, such as products with the initial state, becomes constants.
     """
     source = program.input
-    ops: list[Op] = [replace(source, elements=source.elements * steps)]
+    ops: list[AnyOp] = [replace(source, elements=source.elements * steps)]
     now: dict[str, str] = {}
     outputs = []
     names = Names([source.name])
@@ -56,7 +56,7 @@ def unrolled(program: Program, steps: int, sequences: bool) -> Program:
 def _folded(program: Program) -> Program:
     """Ops that always have one value become constants."""
     known = bounds(program)
-    ops: list[Op] = []
+    ops: list[AnyOp] = []
     for op in program.ops:
         found = known[op.name].result
         fixed = not isinstance(op, Input) and all(low == high for low, high in found)

@@ -14,7 +14,7 @@ from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm,
 from fxsim.program.fixed import Fixed, Overflow, Round
 from fxsim.program.graph import Graph, Layer
 from fxsim.program.integers import Const, Table
-from fxsim.program.ops import Add, Dot, Input, Op, Slice
+from fxsim.program.ops import Add, AnyOp, Dot, Input, Slice
 from fxsim.program.program import Program
 from rtl.gateware import axi, fixed
 from rtl.gateware.layer import LayerCore
@@ -130,7 +130,7 @@ def product(
     bias = Const(rng.integers(-8, 8, 4), Fixed(4, 0))
     type = Fixed(4, 0, overflow=Overflow.SAT) if saturating else Fixed(5, 0)
     dot = Dot(name="y", type=type, arg="x", weights=weights, bias=bias, stride=stride)
-    ops: list[Op] = [Input(name="x", type=_OPERANDS, elements=3), dot]
+    ops: list[AnyOp] = [Input(name="x", type=_OPERANDS, elements=3), dot]
     if gates == 2:
         ops += [Slice(name=f"gate{k}", type=type, arg="y", start=2 * k, stop=2 * k + 2) for k in range(2)]
         ops.append(Add(name="sum", type=type, a="gate0", b="gate1"))

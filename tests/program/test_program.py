@@ -10,7 +10,21 @@ from fxsim.errors import FxsimError
 from fxsim.program.fixed import Fixed, Round
 from fxsim.program.graph import Graph, Layer
 from fxsim.program.integers import Const, Table
-from fxsim.program.ops import Add, Cast, Concat, Constant, Dot, Input, Lookup, Op, Remainder, Select, Slice, State
+from fxsim.program.ops import (
+    OPS,
+    Add,
+    Cast,
+    Concat,
+    Constant,
+    Dot,
+    Input,
+    Lookup,
+    Op,
+    Remainder,
+    Select,
+    Slice,
+    State,
+)
 from fxsim.program.program import Builder, Program
 
 X, Y = Fixed(8, 4), Fixed(10, 4)
@@ -114,6 +128,41 @@ def test_a_legal_program_answers_about_itself():
     assert [op.name for op in program.states] == ["s"]
     assert [op.name for op in program.dots] == ["d"]
     assert program["d"].order() == [0, 2, 1]
+
+
+def kinds(base: type[Op] = Op) -> set[type[Op]]:
+    """All kinds of ops of the package: classes that have a kind, at any depth."""
+    below = {one for one in base.__subclasses__() if one.__module__ == Op.__module__}
+    return {one for one in below if one.kind}.union(*map(kinds, below))
+
+
+def test_every_kind_is_in_a_group():
+    # A class that no group has would be an op that no match is asked for.
+    assert kinds() == set(OPS.values())
+
+
+@pytest.mark.parametrize(
+    ("op", "other"),
+    [
+        (INPUT, INPUT),
+        (state(), state()),
+        (dot(stride=2, bias=const(2)), dot(stride=2, bias=const(2), arg="u")),
+        (remainder(3), Remainder(name="r", type=Y, arg="u", frac=3)),
+        (Add(name="y", type=Y, a="p", b="q"), Add(name="y", type=Y, a="u", b="v")),
+        (
+            Select(name="y", type=Y, condition="p", a="q", b="r"),
+            Select(name="y", type=Y, condition="u", a="v", b="w"),
+        ),
+        (Concat(name="y", type=Y, parts=("p", "q", "r", "s")), Concat(name="y", type=Y, parts=("u", "v", "w", "z"))),
+    ],
+)
+def test_the_operands_of_an_op_are_replaced_in_their_order(op, other):
+    args = ("u", "v", "w", "z")[: len(op.args)]
+    changed = op.with_args(*args)
+    assert (changed, changed.args) == (other, args)
+    if not isinstance(op, Concat):  # which has any number of them
+        with pytest.raises(ValueError, match="to unpack"):
+            op.with_args(*args, "one_more")
 
 
 @pytest.mark.parametrize(
