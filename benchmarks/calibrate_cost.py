@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import fxsim
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import GRU, LSTM, Activation, Dense, Function, SimpleRNN, Source, SourceLayer
 from fxsim.program.graph import Graph
 from fxsim.quantization.presets import quantize
 from rtl.cost.cost import plan_parts
@@ -69,21 +69,23 @@ def source(spec: dict[str, Any]) -> Source:
     def weights(inputs: int, outputs: int) -> np.ndarray:
         return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
 
-    options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": False, "use_bias": True}
+    settings: dict[str, Any] = {"units": units, "return_sequences": False, "use_bias": True}
+    settings["activation"] = Function("tanh")
     found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
     found["bias"] = rng.normal(0, 0.3, gates * units)
     if cell != "simple_rnn":
-        options["recurrent_activation"] = "sigmoid"
+        settings["recurrent_activation"] = Function("sigmoid")
     if cell == "gru":
-        options["reset_after"] = spec["reset_after"]
+        settings["reset_after"] = spec["reset_after"]
         if spec["reset_after"]:
             found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
-    layers = [SourceLayer(cell, cell, options, found)]
+    kind = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}[cell]
+    layers: list[SourceLayer] = [kind(cell, weights=found, **settings)]
     size = units
     for k, outputs in enumerate(spec["dense"]):
         found = {"kernel": weights(size, outputs), "bias": rng.normal(0, 0.3, outputs)}
-        layers.append(SourceLayer(f"dense{k}", "dense", {"units": outputs, "use_bias": True}, found))
-        layers.append(SourceLayer(f"act{k}", "activation", {"function": spec["activation"]}, {}))
+        layers.append(Dense(f"dense{k}", units=outputs, use_bias=True, weights=found))
+        layers.append(Activation(f"act{k}", Function(spec["activation"])))
         size = outputs
     return Source("cost", "x", (spec["steps"], spec["features"]), tuple(layers))
 
