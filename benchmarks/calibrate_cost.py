@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import fxsim
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import GRU, LSTM, Activation, Dense, Function, SimpleRNN, Source, SourceLayer
 from fxsim.program.graph import Graph
 from fxsim.quantization.presets import quantize
 from rtl.cost.coefficients import COEFFICIENTS
@@ -85,24 +85,25 @@ def source(spec: dict[str, Any]) -> Source:
         return rng.normal(0, 1 / np.sqrt(inputs), (inputs, outputs))
 
     names = [f"{cell}{k}" for k in range(spec["layers"])] if "layers" in spec else [cell]
-    layers = []
+    kind = {"lstm": LSTM, "gru": GRU, "simple_rnn": SimpleRNN}[cell]
+    layers: list[SourceLayer] = []
     for name in names:
-        more = name != names[-1]
-        options: dict[str, object] = {"units": units, "activation": "tanh", "return_sequences": more, "use_bias": True}
+        settings: dict[str, Any] = {"units": units, "return_sequences": name != names[-1], "use_bias": True}
+        settings["activation"] = Function("tanh")
         found = {"kernel": weights(size, gates * units), "recurrent_kernel": weights(units, gates * units)}
         found["bias"] = rng.normal(0, 0.3, gates * units)
         if cell != "simple_rnn":
-            options["recurrent_activation"] = "sigmoid"
+            settings["recurrent_activation"] = Function("sigmoid")
         if cell == "gru":
-            options["reset_after"] = spec["reset_after"]
+            settings["reset_after"] = spec["reset_after"]
             if spec["reset_after"]:
                 found["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
-        layers.append(SourceLayer(name, cell, options, found))
+        layers.append(kind(name, weights=found, **settings))
         size = units
     for k, outputs in enumerate(spec["dense"]):
         found = {"kernel": weights(size, outputs), "bias": rng.normal(0, 0.3, outputs)}
-        layers.append(SourceLayer(f"dense{k}", "dense", {"units": outputs, "use_bias": True}, found))
-        layers.append(SourceLayer(f"act{k}", "activation", {"function": spec["activation"]}, {}))
+        layers.append(Dense(f"dense{k}", units=outputs, use_bias=True, weights=found))
+        layers.append(Activation(f"act{k}", Function(spec["activation"])))
         size = outputs
     return Source("cost", "x", (spec["steps"], spec["features"]), tuple(layers))
 

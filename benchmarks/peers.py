@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fxsim
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import GRU, LSTM, Activation, Dense, Source, SourceLayer
 
 Batch = NDArray[Any]
 Predict = Callable[[Batch], Batch]
@@ -83,19 +83,18 @@ def _keras(source: Source) -> Any:
     layers: list[Any] = [keras.Input(source.shape, name=source.input_name)]
     weights: list[Any] = []
     for layer in source.layers:
-        options, own = layer.options, layer.weights
-        if layer.kind == "activation":
-            layers.append(keras.layers.Activation(options["function"], name=layer.name))
+        own = layer.weights
+        if isinstance(layer, Activation):
+            layers.append(keras.layers.Activation(layer.function.name, name=layer.name))
             weights.append([])
-        elif layer.kind == "dense":
-            layers.append(keras.layers.Dense(options["units"], name=layer.name))
+        elif isinstance(layer, Dense):
+            layers.append(keras.layers.Dense(layer.units, name=layer.name))
             weights.append([own["kernel"], own["bias"]])
         else:
-            _check(layer)
-            keys = ("units", "activation", "recurrent_activation")
-            kind = keras.layers.LSTM if layer.kind == "lstm" else keras.layers.GRU
-            layers.append(kind(**{key: options[key] for key in keys}, name=layer.name))
-            bias = own["bias"] if layer.kind == "lstm" else np.stack([own["bias"], own["recurrent_bias"]])
+            cell = _known(layer)
+            kind = keras.layers.LSTM if isinstance(cell, LSTM) else keras.layers.GRU
+            layers.append(kind(cell.units, "tanh", "sigmoid", name=cell.name))
+            bias = own["bias"] if isinstance(cell, LSTM) else np.stack([own["bias"], own["recurrent_bias"]])
             weights.append([own["kernel"], own["recurrent_kernel"], bias])
     model = keras.Sequential(layers)
     for layer, values in zip(model.layers, weights, strict=True):
@@ -132,13 +131,12 @@ def _onnx(source: Source) -> bytes:
 
     flow = "x"
     for layer in source.layers:
-        if layer.kind == "activation":
-            flow = node(_ONNX[str(layer.options["function"])], flow)
-        elif layer.kind == "dense":
+        if isinstance(layer, Activation):
+            flow = node(_ONNX[layer.function.name], flow)
+        elif isinstance(layer, Dense):
             flow = node("Gemm", flow, constant(layer.weights["kernel"]), constant(layer.weights["bias"]))
         else:
-            _check(layer)
-            op, units = layer.kind.upper(), layer.weights["recurrent_kernel"].shape[0]
+            op, units = "LSTM" if isinstance(_known(layer), LSTM) else "GRU", layer.weights["recurrent_kernel"].shape[0]
             # Gates of Keras: i f g o and z r h; of ONNX: i o f g and z r h.
             order = (0, 3, 1, 2) if op == "LSTM" else (0, 1, 2)
             columns = np.concatenate([np.arange(units) + units * gate for gate in order])
@@ -173,13 +171,13 @@ def numpy(source: Source) -> Predict:
 
 
 def _numpy_layer(layer: SourceLayer) -> Predict:
-    if layer.kind == "activation":
-        return _NUMPY[str(layer.options["function"])]
+    if isinstance(layer, Activation):
+        return _NUMPY[layer.function.name]
     weights = {name: value.astype(np.float32) for name, value in layer.weights.items()}
     kernel, bias = weights["kernel"], weights["bias"]
-    if layer.kind == "dense":
+    if isinstance(layer, Dense):
         return lambda x: x @ kernel + bias
-    _check(layer)
+    cell = _known(layer)
     matrix, sigmoid, units = weights["recurrent_kernel"], _NUMPY["sigmoid"], len(weights["recurrent_kernel"])
 
     def lstm(x: Batch) -> Batch:
@@ -199,16 +197,16 @@ def _numpy_layer(layer: SourceLayer) -> Predict:
             h = g + z * (h - g)
         return h
 
-    return lstm if layer.kind == "lstm" else gru
+    return lstm if isinstance(cell, LSTM) else gru
 
 
-def _check(layer: SourceLayer) -> None:
-    """Refuse recurrent layers other than those that this module writes down."""
-    options = layer.options
-    functions = (options.get("activation"), options.get("recurrent_activation"))
-    plain = functions == ("tanh", "sigmoid") and not options["return_sequences"] and options.get("reset_after", True)
-    if layer.kind not in ("lstm", "gru") or not plain:
-        raise fxsim.FxsimError(f"layer {layer.name!r}: must be an LSTM or GRU with tanh, sigmoid and one result")
+def _known(layer: SourceLayer) -> LSTM | GRU:
+    """The layer, if it is a recurrent one that this module writes down; others are refused."""
+    match layer:
+        case LSTM() | GRU(reset_after=True) if not layer.return_sequences:
+            if (layer.activation.name, layer.recurrent_activation.name) == ("tanh", "sigmoid"):
+                return layer
+    raise fxsim.FxsimError(f"layer {layer.name!r}: must be an LSTM or GRU with tanh, sigmoid and one result")
 
 
 def multiply_adds(source: Source) -> int:
@@ -216,7 +214,7 @@ def multiply_adds(source: Source) -> int:
     steps = source.shape[0]
     total = 0
     for layer in source.layers:
-        recurrent = layer.kind in ("lstm", "gru")
+        recurrent = isinstance(layer, LSTM | GRU)
         matrices = sum(value.size for name, value in layer.weights.items() if name.endswith("kernel"))
         total += matrices * (steps if recurrent else 1)
     return total

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fxsim.importers import read_model
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import GRU, LSTM, Activation, Dense, Function, Source, SourceLayer
 
 HERE = Path(__file__).resolve().parent
 BASELINES = HERE / "baselines"
@@ -89,20 +89,21 @@ def source(name: str, shared: Path | None) -> Source:
         return rng.normal(0, 1 / np.sqrt(rows), (rows, columns))
 
     cell, units, gates = known.cell, known.units, GATES[known.cell]
-    options: dict[str, object] = {"units": units, "activation": "tanh", "recurrent_activation": "sigmoid"}
-    options |= {"return_sequences": False, "use_bias": True}
+    settings: dict[str, Any] = {"units": units, "return_sequences": False, "use_bias": True}
+    settings |= {"activation": Function("tanh"), "recurrent_activation": Function("sigmoid")}
     weights_of = {"kernel": kernel(known.features, gates * units), "recurrent_kernel": kernel(units, gates * units)}
     weights_of["bias"] = rng.normal(0, 0.3, gates * units)
     if cell == "gru":
-        options["reset_after"] = True
+        settings["reset_after"] = True
         weights_of["recurrent_bias"] = rng.normal(0, 0.3, gates * units)
-    layers = [SourceLayer(known.names[0], cell, options, weights_of)]
+    kind = {"lstm": LSTM, "gru": GRU}[cell]
+    layers: list[SourceLayer] = [kind(known.names[0], weights=weights_of, **settings)]
     size = units
     for layer, (outputs, function) in zip(known.names[1:], known.dense, strict=True):
         own = {"kernel": kernel(size, outputs), "bias": rng.normal(0, 0.1, outputs)}
-        layers.append(SourceLayer(layer, "dense", {"units": outputs, "use_bias": True}, own))
+        layers.append(Dense(layer, units=outputs, use_bias=True, weights=own))
         if function != "linear":
-            layers.append(SourceLayer(f"{layer}_{function}", "activation", {"function": function}, {}))
+            layers.append(Activation(f"{layer}_{function}", Function(function)))
         size = outputs
     return Source(name.replace("/", "_"), "x", (known.steps, known.features), tuple(layers))
 

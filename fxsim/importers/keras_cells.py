@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .keras_chain import Entry
 from .keras_functions import function, inner
 from .keras_options import CELLS, Options, snake_case
 from .keras_weights import Expected
-from .source import SourceLayer
+from .source import GRU, LSTM, Function, Recurrent, SimpleRNN
 
 __all__ = ["Cell", "cell", "stacked"]
 
@@ -26,40 +26,41 @@ Weights = Mapping[str, Array]
 _FUNCTIONS = (
     "linear", "relu", "sigmoid", "tanh", "hard_sigmoid", "hard_tanh", "softplus", "softsign", "elu", "selu",
 )  # fmt: skip
-_KINDS = {
-    **dict.fromkeys(("LSTM", "LSTMCell", "CuDNNLSTM"), "lstm"),
-    **dict.fromkeys(("GRU", "GRUCell", "CuDNNGRU"), "gru"),
-    **dict.fromkeys(("SimpleRNN", "SimpleRNNCell"), "simple_rnn"),
+_KINDS: dict[str, type[Recurrent]] = {
+    **dict.fromkeys(("LSTM", "LSTMCell", "CuDNNLSTM"), LSTM),
+    **dict.fromkeys(("GRU", "GRUCell", "CuDNNGRU"), GRU),
+    **dict.fromkeys(("SimpleRNN", "SimpleRNNCell"), SimpleRNN),
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell before its weights are read."""
+    """A cell before its weights are read: the layer that runs it over a sequence, and what that needs."""
 
-    name: str
-    kind: str
-    units: int
-    options: Mapping[str, Any]
+    layer: Recurrent
     expected: tuple[Expected, ...]
     trainable: bool = True
 
-    def build(self, name: str, weights: Weights, return_sequences: bool) -> SourceLayer:
-        """The layer that runs the cell over a sequence."""
-        options = {**self.options, "return_sequences": return_sequences}
-        values = dict(weights)
+    def named(self, name: str, return_sequences: bool) -> Cell:
+        """The cell in a layer of that name."""
+        return replace(self, layer=replace(self.layer, name=name, return_sequences=return_sequences))
+
+    def build(self, weights: Weights) -> Recurrent:
+        """The layer with its weights."""
+        layer, values = self.layer, dict(weights)
         zeros = np.zeros(values["kernel"].shape[1])
         bias = values.pop("bias", zeros)
         if bias.size != zeros.size and bias.ndim == 1:
-            values, bias = _from_cudnn(values, bias, self.kind)
+            values, bias = _from_cudnn(layer, values, bias)
         values["bias"] = bias if bias.ndim == 1 else bias[0]
-        if self.kind == "gru":
-            # Configs that are older than the option do not have it; the bias tells.
-            options.setdefault("reset_after", bias.ndim == 2)
+        if isinstance(layer, GRU):
+            if layer.use_bias:
+                # Configs that are older than the option do not have it; the bias tells.
+                layer = replace(layer, reset_after=bias.ndim == 2)
             values["recurrent_bias"] = zeros if bias.ndim == 1 else bias[1]
         for value in values.values():
             value.setflags(write=False)
-        return SourceLayer(name, self.kind, options, values)
+        return replace(layer, weights=values)
 
 
 def cell(options: Options, features: int, generation: int, group: str = "cell") -> Cell:
@@ -69,41 +70,37 @@ def cell(options: Options, features: int, generation: int, group: str = "cell") 
     """
     kind = _KINDS[options.class_name]
     fast = options.class_name.startswith("CuDNN")
+
+    def act(key: str, usual: str) -> Function:
+        return Function(usual) if fast else function(options, key, generation, _FUNCTIONS)
+
     units, use_bias = options.size("units"), fast or options.flag("use_bias")
-    read: dict[str, Any] = {"units": units, "use_bias": use_bias}
-    for key, usual in (("activation", "tanh"), ("recurrent_activation", "sigmoid"))[: 1 if kind == "simple_rnn" else 2]:
-        read[key] = usual
-        if not fast:
-            read |= _function(options, key, generation)
+    read: dict[str, Any] = {"units": units, "use_bias": use_bias, "activation": act("activation", "tanh")}
+    if kind is not SimpleRNN:
+        read["recurrent_activation"] = act("recurrent_activation", "sigmoid")
     group = "" if fast else group
-    wide = len(GATES[kind]) * units
+    wide = len(GATES[kind.kind]) * units
     biases: tuple[tuple[int, ...], ...] = ((wide,),)
-    if kind == "lstm":
+    if kind is LSTM:
         biases = ((wide,), (2 * wide,))
-    elif kind == "gru":
+    elif kind is GRU:
         known = True if fast else options.flag("reset_after") if "reset_after" in options else None
         if known is None and not use_bias:
             # As in the Keras of the time before the option.
             known = False
-        if known is not None:
-            read["reset_after"] = known
         before, after = ((wide,),), ((2, wide), (2 * wide,))
         biases = after if known else before if known is False else before + after
+        read["reset_after"] = bool(known)
     expected = [
         Expected("kernel", ((features, wide),), 0, group),
         Expected("recurrent_kernel", ((units, wide),), 1, group),
     ]
     if use_bias:
         expected.append(Expected("bias", biases, 2, group))
-    return Cell(options.name, kind, units, read, tuple(expected), options.trainable)
+    return Cell(kind(options.name, return_sequences=True, **read), tuple(expected), options.trainable)
 
 
-def _function(options: Options, key: str, generation: int) -> dict[str, Any]:
-    found = function(options, key, generation, _FUNCTIONS)
-    return {key: found["function"]} | ({"hard_sigmoid_slope": found["slope"]} if "slope" in found else {})
-
-
-def _from_cudnn(weights: Weights, bias: Array, kind: str) -> tuple[dict[str, Array], Array]:
+def _from_cudnn(layer: Recurrent, weights: Weights, bias: Array) -> tuple[dict[str, Array], Array]:
     """Weights of CuDNNLSTM and CuDNNGRU, told by a bias of twice the size, as Keras 2 itself converts them.
 
     Source: ``_convert_rnn_weights`` in Keras 2's ``hdf5_format.py``. Kernels are transposed gate by gate, that of the
@@ -111,14 +108,14 @@ def _from_cudnn(weights: Weights, bias: Array, kind: str) -> tuple[dict[str, Arr
     """
 
     def gates(kernel: Array, one: Callable[[Array], Array]) -> Array:
-        return np.hstack([one(part) for part in np.hsplit(kernel, len(GATES[kind]))])
+        return np.hstack([one(part) for part in np.hsplit(kernel, len(GATES[layer.kind]))])
 
     turned = {
         "kernel": gates(weights["kernel"], lambda part: part.T.reshape(part.shape, order="F")),
         "recurrent_kernel": gates(weights["recurrent_kernel"], lambda part: part.T),
     }
     both = bias.reshape(2, -1)
-    if kind == "gru":
+    if isinstance(layer, GRU):
         return turned, both
     total = both[0] + both[1]
     # float64 has more than twice the bits of float32, so that a sum rounded to both is that of float32.
@@ -132,7 +129,7 @@ def stacked(options: Options, features: int, generation: int) -> list[Cell]:
     for entry, group in _entries(options):
         one = cell(Options(entry.class_name, entry.name, entry.config, options), features, generation, group)
         found.append(one)
-        features = one.units
+        features = one.layer.units
     return found
 
 

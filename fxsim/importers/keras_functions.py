@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from ..errors import ModelError, show
 from .keras_chain import Entry
 from .keras_options import ACTIVATIONS, Options
+from .source import Function
 
 __all__ = ["ACTIVATION_LAYERS", "function", "inner"]
-
-#: A function and its parameters, as the options of a `SourceLayer`.
-Function = dict[str, object]
 
 
 def function(options: Options, key: str, generation: int, only: Sequence[str] | None = None) -> Function:
@@ -26,14 +24,13 @@ def function(options: Options, key: str, generation: int, only: Sequence[str] | 
     legal = [name for name in only or ACTIVATIONS if generation == 3 or name != "hard_tanh"]
     if isinstance(value, dict):
         found = _layer(options, key, value)
-        name = str(found["function"])
-        if only is None or (name in legal and found == {"function": name, **ACTIVATIONS[name]}):
+        if only is None or (found.name in legal and found == Function(found.name, **ACTIVATIONS[found.name])):
             return found
     elif isinstance(value, str) and value in legal:
         slope = {"slope": 1 / 6} if value == "hard_sigmoid" and generation == 3 else {}
-        return {"function": value, **ACTIVATIONS[value], **slope}
+        return Function(value, **{**ACTIVATIONS[value], **slope})
     options.refuse(key, value, "one of " + ", ".join(map(repr, legal)))
-    return {"function": "linear"}
+    return Function("linear")
 
 
 def _layer(options: Options, key: str, value: dict[str, object]) -> Function:
@@ -42,10 +39,10 @@ def _layer(options: Options, key: str, value: dict[str, object]) -> Function:
         options.problem(
             f"option {show(key)} is the Python function {show(value.get('config'))}, which fxsim does not run"
         )
-        return {"function": "linear"}
+        return Function("linear")
     entry = inner(options, value, f"option {show(key)}", ACTIVATION_LAYERS)
     if entry is None:
-        return {"function": "linear"}
+        return Function("linear")
     return ACTIVATION_LAYERS[entry.class_name](Options(entry.class_name, entry.name, entry.config, options), 1)
 
 
@@ -66,7 +63,7 @@ def inner(options: Options, value: object, what: str, legal: Iterable[str], want
 def _relu(options: Options, rank: int) -> Function:
     # Older configs of Keras 2 have none of the three options.
     slope = options.number("negative_slope") if "negative_slope" in options else 0.0
-    return {"function": "leaky_relu", "alpha": slope} if slope else {"function": "relu"}
+    return Function("leaky_relu", alpha=slope) if slope else Function("relu")
 
 
 def _leaky_relu(options: Options, rank: int) -> Function:
@@ -74,7 +71,7 @@ def _leaky_relu(options: Options, rank: int) -> Function:
     keys = [key for key in ("alpha", "negative_slope") if key in options]
     if len(keys) == 2:
         options.problem("options 'alpha' and 'negative_slope' are the same; one must be given")
-    return {"function": "leaky_relu", "alpha": options.number(keys[0] if keys else "negative_slope")}
+    return Function("leaky_relu", alpha=options.number(keys[0] if keys else "negative_slope"))
 
 
 def _softmax(options: Options, rank: int) -> Function:
@@ -83,14 +80,14 @@ def _softmax(options: Options, rank: int) -> Function:
         axis = axis[0]
     if type(axis) is not int or axis not in (-1, rank):
         options.misfit(f"option 'axis' must be -1 (the last axis, {rank}), not {show(axis)}")
-    return {"function": "softmax"}
+    return Function("softmax")
 
 
 #: Layers that are an activation function; `rank` is that of their input without the batch.
 ACTIVATION_LAYERS: dict[str, Callable[[Options, int], Function]] = {
     "ReLU": _relu,
     "LeakyReLU": _leaky_relu,
-    "ThresholdedReLU": lambda options, rank: {"function": "thresholded_relu", "theta": options.number("theta")},
-    "ELU": lambda options, rank: {"function": "elu", "alpha": options.number("alpha")},
+    "ThresholdedReLU": lambda options, rank: Function("thresholded_relu", theta=options.number("theta")),
+    "ELU": lambda options, rank: Function("elu", alpha=options.number("alpha")),
     "Softmax": _softmax,
 }

@@ -16,7 +16,7 @@ from .keras_chain import Entry
 from .keras_functions import ACTIVATION_LAYERS, function, inner
 from .keras_options import LAYERS, Options
 from .keras_weights import Expected
-from .source import SourceLayer
+from .source import MERGES, Activation, Bidirectional, Dense, Flatten, Function, SourceLayer, reshaped, result
 
 __all__ = ["PER_STEP", "Planned", "plan", "wrapped"]
 
@@ -43,6 +43,11 @@ def plan(options: Options, shape: Shape, generation: int) -> Planned:
     return _PLANNERS[options.class_name](options, shape, generation)
 
 
+def _row(shape: Shape, layers: Sequence[SourceLayer]) -> Planned:
+    """Layers that have no weights, for an input of that shape."""
+    return Planned(result(layers, shape), build=lambda weights: [*layers])
+
+
 def _activation(options: Options, shape: Shape, generation: int) -> Planned:
     if options.class_name == "Activation":
         read = function(options, "activation", generation)
@@ -50,8 +55,7 @@ def _activation(options: Options, shape: Shape, generation: int) -> Planned:
         read = ACTIVATION_LAYERS[options.class_name](options, len(shape))
     # hls4ml reads Keras 3's layer ReLU as one with a threshold, and knows the axis of no softmax but the layer's.
     of_its_own = options.class_name == "Softmax" or (options.class_name == "ReLU" and generation == 3)
-    layer = SourceLayer(options.name, "activation", read, {}, options.class_name if of_its_own else "")
-    return Planned(shape, build=lambda weights: [layer])
+    return _row(shape, [Activation(options.name, read, origin=options.class_name if of_its_own else "")])
 
 
 def _prelu(options: Options, shape: Shape, generation: int) -> Planned:
@@ -67,8 +71,7 @@ def _prelu(options: Options, shape: Shape, generation: int) -> Planned:
         slopes = np.broadcast_to(weights["alpha"], shape).reshape(-1, shape[-1])
         if np.any(slopes != slopes[0]):
             raise ModelError(f"{options.where}: its alpha must be the same at every step, as with shared_axes=[1]")
-        read = {"function": "leaky_relu", "alpha": tuple(slopes[0].tolist())}
-        return [SourceLayer(options.name, "activation", read, {}, "PReLU")]
+        return [Activation(options.name, Function("leaky_relu", alpha=tuple(slopes[0].tolist())), origin="PReLU")]
 
     return Planned(shape, (Expected("alpha", (stored,), 0),), build)
 
@@ -76,6 +79,8 @@ def _prelu(options: Options, shape: Shape, generation: int) -> Planned:
 def _dense(options: Options, shape: Shape, generation: int) -> Planned:
     units, use_bias = options.size("units"), options.flag("use_bias")
     read = function(options, "activation", generation)
+    dense = Dense(options.name, units=units, use_bias=use_bias)
+    behind = [Activation(f"{options.name}_{read.name}", read)] if read.name != "linear" else []
     expected = [Expected("kernel", ((shape[-1], units),), 0)]
     if use_bias:
         expected.append(Expected("bias", ((units,),), 1))
@@ -84,12 +89,9 @@ def _dense(options: Options, shape: Shape, generation: int) -> Planned:
         zeros = np.zeros(units)
         zeros.setflags(write=False)
         values = {"kernel": weights["kernel"], "bias": weights["bias"] if use_bias else zeros}
-        layers = [SourceLayer(options.name, "dense", {"units": units, "use_bias": use_bias}, values)]
-        if read["function"] != "linear":
-            layers.append(SourceLayer(f"{options.name}_{read['function']}", "activation", read, {}))
-        return layers
+        return [replace(dense, weights=values), *behind]
 
-    return Planned((*shape[:-1], units), tuple(expected), build)
+    return Planned(result([dense, *behind], shape), tuple(expected), build)
 
 
 # --- Recurrent layers
@@ -108,29 +110,23 @@ def _check_direction(options: Options, backwards: bool = False) -> None:
         options.refuse("go_backwards", direction, repr(backwards))
 
 
-def _result(steps: int, units: int, return_sequences: bool) -> Shape:
-    return (steps, units) if return_sequences else (units,)
-
-
 def _recurrent(options: Options, shape: Shape, generation: int) -> Planned:
-    steps, features = _sequence(options, shape)
+    sequence = _sequence(options, shape)
     _check_direction(options)
-    found, sequences = cell(options, features, generation), options.flag("return_sequences")
-    return Planned(
-        _result(steps, found.units, sequences),
-        found.expected,
-        lambda weights: [found.build(options.name, weights, sequences)],
-    )
+    found = cell(options, sequence[-1], generation).named(options.name, options.flag("return_sequences"))
+    return Planned(found.layer.result(sequence), found.expected, lambda weights: [found.build(weights)])
 
 
 def _rnn(options: Options, shape: Shape, generation: int) -> Planned:
     """An RNN with a cell, or with cells on top of each other: layers, all of whose steps but the last one's go on."""
-    steps, features = _sequence(options, shape)
+    sequence = _sequence(options, shape)
     _check_direction(options)
     sequences = options.flag("return_sequences")
-    cells = stacked(options, features, generation)
-    if not cells:
+    found = stacked(options, sequence[-1], generation)
+    if not found:
         return Planned(shape)
+    names = [options.name] if len(found) == 1 else [f"{options.name}/{one.layer.name}" for one in found]
+    cells = [one.named(name, sequences or one is not found[-1]) for name, one in zip(names, found, strict=True)]
     expected = tuple(
         Expected(f"{number}/{want.key}", want.shapes, want.index, want.group, one.trainable)
         for number, one in enumerate(cells)
@@ -138,13 +134,9 @@ def _rnn(options: Options, shape: Shape, generation: int) -> Planned:
     )
 
     def build(weights: Weights) -> list[SourceLayer]:
-        layers = []
-        for number, one in enumerate(cells):
-            name = options.name if len(cells) == 1 else f"{options.name}/{one.name}"
-            layers.append(one.build(name, _part(weights, str(number)), sequences or one is not cells[-1]))
-        return layers
+        return [one.build(_part(weights, str(number))) for number, one in enumerate(cells)]
 
-    return Planned(_result(steps, cells[-1].units, sequences), expected, build)
+    return Planned(result([one.layer for one in cells], sequence), expected, build)
 
 
 def _part(weights: Weights, head: str) -> Weights:
@@ -172,26 +164,27 @@ def _one_cell(options: Options, features: int, generation: int) -> Cell | None:
     found = stacked(options, features, generation)
     if len(found) > 1:
         options.problem("it must have a single cell in a Bidirectional", doubt=True)
-    return replace(found[0], name=options.name) if found else None
+    return found[0].named(options.name, True) if found else None
 
 
 def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
-    steps, features = _sequence(options, shape)
-    merge = options.choice("merge_mode", ("concat", "sum", "ave", "mul"))
+    sequence = _sequence(options, shape)
+    merge = options.choice("merge_mode", MERGES)
     # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
     keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
     entries = [wrapped(options, key, (*_CELLS, "RNN")) for key in keys]
     found = [Options(one.class_name, one.name, one.config, options) for one in entries if one is not None]
     if len(found) < len(keys):
         return Planned(shape)
-    cells = [_one_cell(one, features, generation) for one in found]
+    cells = [_one_cell(one, sequence[-1], generation) for one in found]
     for one, backwards in zip(found, (False, True), strict=False):
         _check_direction(one, backwards)
     forward, backward = cells[0], cells[-1]
     if forward is None or backward is None:
         return Planned(shape)
     sequences = [one.flag("return_sequences") for one in found]
-    pairs = {"units": (forward.units, backward.units), "return_sequences": (sequences[0], sequences[-1])}
+    units = forward.layer.units, backward.layer.units
+    pairs = {"units": units, "return_sequences": (sequences[0], sequences[-1])}
     # Two directions may differ in class, functions and units; put together element by element, not in units.
     for key, (want, have) in pairs.items():
         if have != want and not (key == "units" and merge == "concat"):
@@ -199,7 +192,12 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
             if key == "units":
                 legal += ", unless merge_mode is 'concat'"
             found[-1].refuse(key, have, legal, doubt=True)
-    sides = dict(zip(("forward", "backward"), (forward, backward), strict=True))
+            backward = forward  # for a result that has a shape
+    # Keras names the two by a prefix when it makes the wrapper, so a config may have it or not.
+    sides = {
+        side: one.named(f"{side}_{one.layer.name.removeprefix('forward_').removeprefix('backward_')}", sequences[0])
+        for side, one in (("forward", forward), ("backward", backward))
+    }
     expected = tuple(
         Expected(
             f"{side}/{want.key}", want.shapes, want.index, f"{side}_layer/{want.group}".rstrip("/"), each.trainable
@@ -208,25 +206,22 @@ def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
         for want in each.expected
     )
 
-    def build(weights: Weights) -> list[SourceLayer]:
-        built: dict[str, object] = {}
-        for side, each in sides.items():
-            # Keras names the two by a prefix when it makes the wrapper, so a config may have it or not.
-            name = f"{side}_{each.name.removeprefix('forward_').removeprefix('backward_')}"
-            built[side] = each.build(name, _part(weights, side), sequences[0])
-        read = {"merge_mode": merge, "return_sequences": sequences[0], **built}
-        return [SourceLayer(options.name, "bidirectional", read, {})]
+    layer = Bidirectional(
+        options.name, merge_mode=merge, forward=sides["forward"].layer, backward=sides["backward"].layer
+    )
 
-    units = forward.units + (backward.units if merge == "concat" else 0)
-    return Planned(_result(steps, units, sequences[0]), expected, build)
+    def build(weights: Weights) -> list[SourceLayer]:
+        forward, backward = (one.build(_part(weights, side)) for side, one in sides.items())
+        return [replace(layer, forward=forward, backward=backward)]
+
+    return Planned(layer.result(sequence), expected, build)
 
 
 # --- Layers that move or leave values
 
 
 def _flatten(options: Options, shape: Shape, generation: int) -> Planned:
-    layer = SourceLayer(options.name, "flatten", {}, {})
-    return Planned((math.prod(shape),), build=lambda weights: [layer])
+    return _row(shape, [Flatten(options.name)])
 
 
 def _reshape(options: Options, shape: Shape, generation: int) -> Planned:
@@ -241,14 +236,7 @@ def _reshape(options: Options, shape: Shape, generation: int) -> Planned:
     if min(target) < 1 or math.prod(target) != size:
         options.misfit(f"option 'target_shape' must have {size} elements, not {show(options.get('target_shape'))}")
         return Planned(shape)
-    result = tuple(target)
-    layers: list[SourceLayer] = []
-    if len(result) == 1 or (len(shape) == 2 and result != shape):
-        layers.append(SourceLayer(options.name, "flatten", {}, {}))
-    if len(result) == 2 and result != shape:
-        name = f"{options.name}_steps" if layers else options.name
-        layers.append(SourceLayer(name, "reshape", {"steps": result[0]}, {}))
-    return Planned(result, build=lambda weights: layers)
+    return _row(shape, reshaped(options.name, shape, tuple(target)))
 
 
 #: What hls4ml reads as a linear activation in a model of Keras 3.

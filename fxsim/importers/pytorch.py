@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,20 @@ from ..arguments import sizes
 from ..errors import ModelError, show
 from .gates import PYTORCH, reorder
 from .keras_options import ACTIVATIONS, MAX_AXIS
-from .source import Source, SourceLayer
+from .source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Recurrent,
+    SimpleRNN,
+    Source,
+    SourceLayer,
+    result,
+)
 
 __all__ = ["source_from_state"]
 
@@ -27,7 +41,7 @@ Array = NDArray[np.float64]
 Shape = tuple[int, ...]
 
 #: Functions with PyTorch's meaning. Its leaky_relu and hard_sigmoid differ from Keras' in their constants.
-FUNCTIONS: dict[str, dict[str, object]] = {
+FUNCTIONS: dict[str, dict[str, float]] = {
     **{name: {} for name, parameters in ACTIVATIONS.items() if not parameters},
     "elu": {"alpha": 1.0},
     "leaky_relu": {"alpha": 0.01},
@@ -49,7 +63,7 @@ MODULES: dict[str, tuple[str, dict[str, str], dict[str, tuple[object, ...]]]] = 
     "Softmax": ("softmax", {}, {"dim": (-1,)}),
     "Identity": ("linear", {}, {}),
 }
-_CELLS = {4: "lstm", 3: "gru", 1: "simple_rnn"}
+_CELLS: dict[int, type[Recurrent]] = {4: LSTM, 3: GRU, 1: SimpleRNN}
 _SUFFIXES = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias", "bias_hh": "recurrent_bias"}
 _STEPS = ("last", "state", "flatten")
 
@@ -93,12 +107,17 @@ def _array(key: str, value: Any) -> Array:
 
 
 class _Walk:
-    """Builds layers in order; ``shape`` is of what flows from one to the next."""
+    """Builds layers in order, for an input of that shape."""
 
     def __init__(self, state: Mapping[str, Array], shape: Shape, modules: Mapping[str, Any]) -> None:
-        self.state, self.shape, self.modules = state, shape, modules
+        self.state, self.input, self.modules = state, shape, modules
         self.used: set[str] = set()
         self.layers: list[SourceLayer] = []
+
+    @property
+    def shape(self) -> Shape:
+        """Of what the last layer gives."""
+        return result(self.layers, self.input)
 
     def entry(self, entry: str) -> None:
         """One entry of the list: a step, a layer with weights, a function, or a name and a function."""
@@ -123,23 +142,19 @@ class _Walk:
         if len(self.shape) != 2:
             raise ModelError(f"{step!r} must come while there is a sequence, not at shape {self.shape}")
         if step == "flatten":
-            self.layers.append(SourceLayer("flatten", "flatten", {}, {}))
-            self.shape = (math.prod(self.shape),)
+            self.layers.append(Flatten("flatten"))
             return
         before = self.layers[-1] if self.layers else None
-        if before is None or "return_sequences" not in before.options:
+        if isinstance(before, Recurrent):
+            self.layers[-1] = replace(before, return_sequences=False)
+            return
+        if not isinstance(before, Bidirectional):
             raise ModelError(f"{step!r} must come behind a recurrent layer")
-        if step == "last" and before.kind == "bidirectional":
+        if step == "last":
             # The last step of the backward direction is its first, which no layer gives.
             raise ModelError("'last' must be 'state' behind a bidirectional layer: the final states of both directions")
-        options = {**before.options, "return_sequences": False}
-        for side in ("forward", "backward"):
-            inner = before.options.get(side)
-            if isinstance(inner, SourceLayer):
-                cell = {**inner.options, "return_sequences": False}
-                options[side] = SourceLayer(inner.name, inner.kind, cell, inner.weights)
-        self.layers[-1] = SourceLayer(before.name, before.kind, options, before.weights)
-        self.shape = self.shape[1:]
+        forward, backward = (replace(side, return_sequences=False) for side in before.sides.values())
+        self.layers[-1] = replace(before, forward=forward, backward=backward)
 
     def _module(self, name: str, module: Any) -> None:
         """A module without weights, whose parameters are its attributes."""
@@ -150,13 +165,15 @@ class _Walk:
             if value not in (*legal, *((len(self.shape),) if key == "dim" else ())):
                 raise ModelError(f"layer {show(name)}: {key} must be {legal[0]}, not {show(value)}")
         read = {own: float(getattr(module, key)) for key, own in parameters.items()}
+        for key, own in parameters.items():
+            if not math.isfinite(read[own]):
+                raise ModelError(f"layer {show(name)}: {key} must be a finite number, not {read[own]!r}")
         self._function(name, function, **read)
 
-    def _function(self, name: str, function: str, **parameters: object) -> None:
+    def _function(self, name: str, function: str, **parameters: float) -> None:
         names = {layer.name for layer in self.layers}
         behind = next(n for n in (name, *(f"{name}_{k}" for k in range(1, len(names) + 2))) if n not in names)
-        options = {"function": function, **FUNCTIONS.get(function, {}), **parameters}
-        self.layers.append(SourceLayer(behind, "activation", options, {}))
+        self.layers.append(Activation(behind, Function(function, **{**FUNCTIONS.get(function, {}), **parameters})))
 
     def _weights(self, key: str, shape: Shape) -> Array:
         if key not in self.state:
@@ -172,8 +189,7 @@ class _Walk:
         biased = f"{name}.bias" in self.state
         bias = self._weights(f"{name}.bias", (units,)) if biased else np.zeros(units)
         weights = {"kernel": kernel.T, "bias": bias}
-        self.layers.append(SourceLayer(name, "dense", {"units": units, "use_bias": biased}, weights))
-        self.shape = (*self.shape[:-1], units)
+        self.layers.append(Dense(name, units=units, use_bias=biased, weights=weights))
 
     def _prelu(self, name: str) -> None:
         """A module with one vector of weights: leaky_relu with a slope for all elements, or one for each.
@@ -186,8 +202,7 @@ class _Walk:
             raise ModelError(f"weights {show(f'{name}.weight')} must have shape {legal[-1]}, not {slopes.shape}")
         self.used.add(f"{name}.weight")
         alpha = tuple(np.broadcast_to(slopes, self.shape[-1:]).tolist())
-        function = {"function": "leaky_relu", "alpha": alpha}
-        self.layers.append(SourceLayer(name, "activation", function, {}, "PReLU"))
+        self.layers.append(Activation(name, Function("leaky_relu", alpha=alpha), origin="PReLU"))
 
     def _recurrent(self, name: str, function: str) -> None:
         """An LSTM, GRU or RNN module with all its layers and directions, told apart by their numbers of gates."""
@@ -199,27 +214,26 @@ class _Walk:
             raise ModelError(
                 f"layer {show(name)}: weight_hh_l0 must have 4, 3 or 1 rows a unit, not {rows} for {units}"
             )
-        legal = ("tanh", "relu") if kind == "simple_rnn" else ("",)
+        legal = ("tanh", "relu") if kind is SimpleRNN else ("",)
         if function not in legal:
             # An RNN's weights do not tell its function, which the others have fixed.
-            wanted = f"'{name}: tanh' or '{name}: relu'" if kind == "simple_rnn" else repr(name)
-            raise ModelError(f"layer {show(name)} is of kind {kind}: its entry must be {wanted}")
+            wanted = f"'{name}: tanh' or '{name}: relu'" if kind is SimpleRNN else repr(name)
+            raise ModelError(f"layer {show(name)} is of kind {kind.kind}: its entry must be {wanted}")
         depth = 0
         while f"{name}.weight_ih_l{depth}" in self.state:
             both = f"{name}.weight_ih_l{depth}_reverse" in self.state
             plain = name if f"{name}.weight_ih_l1" not in self.state else f"{name}_l{depth}"
             sides = ("", "_reverse") if both else ("",)
             cells = [self._cell(name, f"l{depth}{side}", kind, units, function, plain + side) for side in sides]
+            layer: SourceLayer = cells[0]
             if both:
-                options = {"merge_mode": "concat", "return_sequences": True, "forward": cells[0], "backward": cells[1]}
-                self.layers.append(SourceLayer(plain, "bidirectional", options, {}))
-            else:
-                self.layers.append(cells[0])
-            self.shape = (self.shape[0], units * len(sides))
+                layer = Bidirectional(plain, merge_mode="concat", forward=cells[0], backward=cells[1])
+            self.layers.append(layer)
             depth += 1
 
-    def _cell(self, module: str, place: str, kind: str, units: int, function: str, name: str) -> SourceLayer:
-        wide = len(PYTORCH[kind]) * units
+    def _cell(self, module: str, place: str, kind: type[Recurrent], units: int, function: str, name: str) -> Recurrent:
+        order = PYTORCH[kind.kind]
+        wide = len(order) * units
         biased = f"{module}.bias_ih_{place}" in self.state
         shapes = {"kernel": (wide, self.shape[1]), "recurrent_kernel": (wide, units)}
         weights = {}
@@ -227,11 +241,10 @@ class _Walk:
             found = np.zeros(wide)
             if key in shapes or biased:
                 found = self._weights(f"{module}.{prefix}_{place}", shapes.get(key, (wide,)))
-            weights[key] = reorder(kind, PYTORCH[kind], found.T)
-        options: dict[str, object] = {"units": units, "use_bias": biased, "return_sequences": True}
-        options["activation"] = function or "tanh"
-        if kind != "simple_rnn":
-            options["recurrent_activation"] = "sigmoid"
-        if kind == "gru":
-            options["reset_after"] = True
-        return SourceLayer(name, kind, options, weights)
+            weights[key] = reorder(kind.kind, order, found.T)
+        settings: dict[str, Any] = {"activation": Function(function or "tanh")}
+        if kind is not SimpleRNN:
+            settings["recurrent_activation"] = Function("sigmoid")
+        if kind is GRU:
+            settings["reset_after"] = True
+        return kind(name, units=units, use_bias=biased, return_sequences=True, weights=weights, **settings)

@@ -339,21 +339,6 @@ def argmax(input: Fixed, elements: int, result: Fixed) -> Program:
     return b.build("y")
 
 
-#: How a Bidirectional puts the results of its directions together.
-MERGES = ("concat", "sum", "ave", "mul")
-
-
-def check_merge(where: str, function: str, forward: int, backward: int) -> None:
-    """Refuse a mode that there is not, and to combine directions of different units element by element."""
-    if function not in MERGES:
-        raise FxsimError(f"{where}: merge_mode must be one of {', '.join(MERGES)}, not {function!r}")
-    if function != "concat" and forward != backward:
-        raise FxsimError(
-            f"{where}: merge_mode {function!r} takes directions of equal units, not {forward} and {backward}; "
-            "'concat' takes any"
-        )
-
-
 def merge(function: str, input: Fixed, elements: int, result: Fixed) -> Program:
     """Both halves of a vector combined as Keras' Bidirectional does: ``function`` is sum, ave or mul."""
     b = Builder()

@@ -10,15 +10,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import integer, real
 from ..errors import FxsimError
-from ..importers.source import MOVING, Source, SourceLayer
+from ..importers.gates import GATES
+from ..importers.source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Moving,
+    Recurrent,
+    Reshape,
+    SimpleRNN,
+    Source,
+    SourceLayer,
+)
 from ..program import cells
-from ..program.cells import Activation, CellTypes, Kernel
+from ..program.cells import CellTypes, Kernel
 from ..program.fixed import Fixed
 from ..program.graph import Graph, Layer, Shape
 from ..program.ops import Cast, Input
@@ -28,26 +43,6 @@ from .exact_activations import Exact, Tables, log_softmax, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_tables import check_size
 
-_GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1}
-_CELL = frozenset({"units", "activation", "return_sequences", "use_bias"})
-_GATED = _CELL | {"recurrent_activation"}
-#: The options that a layer must have, by kind, and those of an activation layer by its function.
-_OPTIONS: dict[str, frozenset[str]] = {
-    "lstm": _GATED,
-    "gru": _GATED | {"reset_after"},
-    "simple_rnn": _CELL,
-    "bidirectional": frozenset({"merge_mode", "return_sequences", "forward", "backward"}),
-    "dense": frozenset({"units", "use_bias"}),
-    "activation": frozenset({"function"}),
-    "flatten": frozenset(),
-    "reshape": frozenset({"steps"}),
-}
-_PARAMETERS: dict[str, frozenset[str]] = {
-    "elu": frozenset({"alpha"}),
-    "leaky_relu": frozenset({"alpha"}),
-    "thresholded_relu": frozenset({"theta"}),
-    "hard_sigmoid": frozenset({"slope", "shift"}),
-}
 #: Functions of a whole vector, which only subtract and compare their operands.
 _SOFTMAX = ("softmax", "log_softmax")
 _FUNCTIONS = (*cells.ARITHMETIC, *cells.TABLED, *cells.HALF_TABLED)
@@ -76,9 +71,9 @@ def quantize(
     built: list[Layer] = []
     for index, layer in enumerate(source.layers):
         rest = source.layers[index + 1 :]
-        after = str(rest[0].options.get("function")) if rest and rest[0].kind == "activation" else None
+        after = rest[0].function.name if rest and isinstance(rest[0], Activation) else None
         flow.formats = own.get(layer.name, whole)
-        built += flow.layer(layer, after, last=all(later.kind in MOVING for later in rest))
+        built += flow.layer(layer, after, last=all(isinstance(later, Moving) for later in rest))
     return Graph(source.name, source.shape, whole.precision, tuple(built))
 
 
@@ -101,28 +96,32 @@ class _Flow:
 
         ``after``: function of the activation layer behind it. ``last``: it gives the network's result.
         """
-        _check(layer)
-        if layer.kind == "flatten":
-            layers = [Layer(layer.name, "flatten", None)]
-        elif layer.kind == "reshape":
-            layers = [Layer(layer.name, "reshape", None, steps=_int(layer, "steps"))]
-        elif layer.kind == "dense":
-            layers = [self.dense(layer, after, last)]
-        elif layer.kind == "activation":
-            layers = [self.activation(layer, last)]
-        else:
-            layers = self.recurrent(layer, last)
+        match layer:
+            case Flatten():
+                layers = [Layer(layer.name, layer.kind, None)]
+            case Reshape():
+                layers = [Layer(layer.name, layer.kind, None, steps=layer.steps)]
+            case Dense():
+                layers = [self.dense(layer, after, last)]
+            case Activation():
+                layers = [self.activation(layer, last)]
+            case LSTM() | GRU() | SimpleRNN():
+                layers = [Layer(layer.name, layer.kind, self.cell(layer, last), layer.return_sequences)]
+            case Bidirectional():
+                layers = self.bidirectional(layer, last)
+            case _:
+                assert_never(layer)
         for built in layers:
             self.shape, self.type = built.result(self.shape, self.type)
         return layers
 
-    def kernel(self, layer: SourceLayer, matrix: str, bias: str, x: Fixed, shape: tuple[int, int]) -> Kernel:
+    def kernel(self, layer: Dense | Recurrent, matrix: str, bias: str, x: Fixed, shape: tuple[int, int]) -> Kernel:
         """Weights in W bits, bias on the grid of the products, and an accumulator that no input can overflow."""
         weights = weight_const(_array(layer, matrix, shape), self.formats.width)
         frac = x.frac + weights.type.frac
         values = _array(layer, bias, shape[1:]) if bias in layer.weights else np.zeros(shape[1])
-        if not _flag(layer, "use_bias") and values.any():
-            raise FxsimError(f"layer {layer.name!r}: weight {bias!r} must be zero without use_bias")
+        if not layer.use_bias and values.any():
+            raise FxsimError(f"{layer.where}: weight {bias!r} must be zero without use_bias")
         constant = bias_const(values, frac) if values.any() else None
         # First with more than enough bits, to see how many a sum can need.
         bits = x.width + weights.type.width + shape[0].bit_length() + (constant.type.integer + frac if constant else 0)
@@ -133,10 +132,10 @@ class _Flow:
         accum = Fixed(max((high + 1).bit_length(), (-low).bit_length()) + 1, frac)
         return replace(wide, accum=accum)
 
-    def dense(self, layer: SourceLayer, after: str | None, last: bool) -> Layer:
+    def dense(self, layer: Dense, after: str | None, last: bool) -> Layer:
         """A Dense layer; a function behind it reads the exact sum, so that only the function's result is rounded."""
-        formats, units = self.formats, _int(layer, "units")
-        kernel = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], units))
+        formats = self.formats
+        kernel = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], layer.units))
         result = kernel.accum
         if last:
             result = formats.precision
@@ -147,18 +146,18 @@ class _Flow:
                 result = formats.logits(found.low, found.high, result.frac)
             else:
                 result = formats.fit(found.low, found.high, result.frac, formats.width)
-        return Layer(layer.name, "dense", cells.dense(kernel, self.type, result))
+        return Layer(layer.name, layer.kind, cells.dense(kernel, self.type, result))
 
-    def activation(self, layer: SourceLayer, last: bool) -> Layer:
+    def activation(self, layer: Activation, last: bool) -> Layer:
         """An activation layer: functions with a range in all bits, others in the integer bits that they need."""
-        formats, name, size = self.formats, str(layer.options["function"]), self.shape[-1]
+        formats, name, size = self.formats, layer.function.name, self.shape[-1]
         if name == "softmax":
             result = formats.precision if last else formats.unit(0, formats.width)
             return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.tables), formats.wide))
         if name == "log_softmax":
             program = log_softmax(self.type, size, formats.precision, self.tables)
             return Layer(layer.name, "log_softmax", lean(program, formats.wide))
-        function = self.function(name, layer, layer.options)
+        function = self.function(layer, layer.function)
 
         def build(result: Fixed) -> Program:
             return lean(cells.pointwise(function, self.type.plain, size, result), formats.wide)
@@ -168,20 +167,16 @@ class _Flow:
             found = bounds(build(result))["y"]
             ranged = formats.ranged(name, formats.width)
             result = ranged or formats.fit(*found.exact, found.exact_frac, formats.width)
-        return Layer(layer.name, "activation", build(result))
+        return Layer(layer.name, layer.kind, build(result))
 
-    def recurrent(self, layer: SourceLayer, last: bool) -> list[Layer]:
-        """A recurrent layer; two directions that are not put side by side have a layer that merges them."""
-        formats, sequences = self.formats, _flag(layer, "return_sequences")
-        if layer.kind != "bidirectional":
-            return [Layer(layer.name, layer.kind, self.cell(layer, last), sequences)]
-        mode = str(layer.options["merge_mode"])
-        forward, backward = (self.side(layer, side, last and mode == "concat") for side in ("forward", "backward"))
-        cells.check_merge(f"layer {layer.name!r}", mode, forward.elements, backward.elements)
+    def bidirectional(self, layer: Bidirectional, last: bool) -> list[Layer]:
+        """Both directions; where they are not put side by side, a layer that merges them follows."""
+        formats, mode = self.formats, layer.merge_mode
+        forward, backward = (self.cell(side, last and mode == "concat") for side in layer.sides.values())
         if forward.type != backward.type:
             common = formats.common(forward.type, backward.type)
             forward, backward = (_with_result(side, common) for side in (forward, backward))
-        layers = [Layer(layer.name, "bidirectional", forward, sequences, backward)]
+        layers = [Layer(layer.name, layer.kind, forward, layer.return_sequences, backward)]
         if mode != "concat":
             result = formats.precision
             if not last:
@@ -191,55 +186,45 @@ class _Flow:
             layers.append(Layer(f"{layer.name}_{mode}", "merge", lean(merge, formats.wide)))
         return layers
 
-    def side(self, layer: SourceLayer, which: str, last: bool) -> Program:
-        """The cell of one direction; how the sequence is walked is the whole layer's."""
-        side = layer.options[which]
-        if not isinstance(side, SourceLayer) or side.kind not in _GATES:
-            raise FxsimError(f"layer {layer.name!r}: option {which!r} must be a recurrent layer")
-        _check(side)
-        if side.options["return_sequences"] != layer.options["return_sequences"]:
-            raise FxsimError(f"layer {layer.name!r}: option 'return_sequences' must be that of its {which} layer")
-        return self.cell(side, last)
-
-    def cell(self, layer: SourceLayer, last: bool) -> Program:
+    def cell(self, layer: Recurrent, last: bool) -> Program:
         """A cell's program; its result is the hidden state, cast to the precision where it is the network's result."""
-        formats, units = self.formats, _int(layer, "units")
-        outputs = _GATES[layer.kind] * units
-        after = layer.kind == "gru" and _flag(layer, "reset_after")
-        act = str(layer.options["activation"])
-        gate = str(layer.options.get("recurrent_activation", act))
-        hidden, cell = formats.states(layer.kind, act, gate, self.shape[0])
+        formats, units = self.formats, layer.units
+        outputs = len(GATES[layer.kind]) * units
+        after = isinstance(layer, GRU) and layer.reset_after
+        act = layer.activation
+        gate = act if isinstance(layer, SimpleRNN) else layer.recurrent_activation
+        hidden, cell = formats.states(layer, act.name, gate.name, self.shape[0])
         of_input = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], outputs))
         of_state = self.kernel(layer, "recurrent_kernel", "recurrent_bias", hidden, (units, outputs))
         types = CellTypes(
             self.type.plain,
-            gate=formats.ranged(gate, self.tables.gate) or formats.precision,
-            candidate=formats.ranged(act, self.tables.gate) or formats.precision,
+            gate=formats.ranged(gate.name, self.tables.gate) or formats.precision,
+            candidate=formats.ranged(act.name, self.tables.gate) or formats.precision,
             hidden=hidden,
             cell=cell,
             reset=None if after else hidden,
         )
-        slope = {"slope": layer.options.get("hard_sigmoid_slope", 0.0), "shift": 0.5, "alpha": 1.0}
-        if "hard_sigmoid" in (act, gate) and "hard_sigmoid_slope" not in layer.options:
-            raise FxsimError(f"layer {layer.name!r}: option 'hard_sigmoid_slope' is missing")
-        activation, recurrent = (self.function(name, layer, slope) for name in (act, gate))
-        if layer.kind == "lstm":
-            program = cells.lstm(of_input, of_state, types, activation, recurrent)
-        elif layer.kind == "gru":
-            program = cells.gru(of_input, of_state, types, activation, recurrent, after)
-        else:
-            program = cells.simple_rnn(of_input, of_state, types, activation)
+        activation, recurrent = (self.function(layer, one) for one in (act, gate))
+        match layer:
+            case LSTM():
+                program = cells.lstm(of_input, of_state, types, activation, recurrent)
+            case GRU():
+                program = cells.gru(of_input, of_state, types, activation, recurrent, after)
+            case SimpleRNN():
+                program = cells.simple_rnn(of_input, of_state, types, activation)
+            case _:
+                assert_never(layer)
         program = lean(program, formats.wide)
         return _with_result(program, formats.precision) if last else program
 
-    def function(self, name: str, layer: SourceLayer, options: Mapping[str, object]) -> Activation:
+    def function(self, layer: Activation | Recurrent, function: Function) -> Exact:
         """An activation function with its parameters."""
-        if name not in _FUNCTIONS:
-            raise FxsimError(f"layer {layer.name!r}: activation must be one of {', '.join(_FUNCTIONS)}, not {name!r}")
-        values = {key: float(value) for key, value in options.items() if isinstance(value, int | float)}
-        alpha = options.get("alpha")
-        slopes = alpha if isinstance(alpha, tuple) else ()
-        return Exact(name, tables=self.tables, values=values, slopes=slopes)
+        if function.name not in _FUNCTIONS:
+            legal = ", ".join(_FUNCTIONS)
+            raise FxsimError(f"{layer.where}: activation must be one of {legal}, not {function.name!r}")
+        values = {key: value for key, value in function.parameters.items() if isinstance(value, float)}
+        slopes = function.alpha if isinstance(function.alpha, tuple) else ()
+        return Exact(function.name, tables=self.tables, values=values, slopes=slopes)
 
 
 def _with_result(program: Program, type: Fixed) -> Program:
@@ -247,41 +232,8 @@ def _with_result(program: Program, type: Fixed) -> Program:
     return Program((*program.ops, Cast(name="y", type=type, arg=program.output)), "y")
 
 
-def _check(layer: SourceLayer) -> None:
-    """Refuse what would otherwise be ignored."""
-    where = f"layer {layer.name!r}"
-    if layer.kind not in _OPTIONS:
-        raise FxsimError(f"{where}: kind must be one of {', '.join(_OPTIONS)}, not {layer.kind!r}")
-    needed = _OPTIONS[layer.kind]
-    if layer.kind == "activation":
-        needed |= _PARAMETERS.get(str(layer.options.get("function")), frozenset())
-    allowed = needed | {"hard_sigmoid_slope"} if layer.kind in _GATES else needed
-    for key in layer.options:
-        if key not in allowed:
-            raise FxsimError(f"{where}: option {key!r} is not known to the exact preset, which reads or refuses all")
-    for key in sorted(needed):
-        if key not in layer.options:
-            raise FxsimError(f"{where}: option {key!r} is missing")
-    for key in needed & {"alpha", "theta", "slope", "shift"}:
-        value = layer.options[key]
-        several = key == "alpha" and layer.options.get("function") == "leaky_relu" and isinstance(value, tuple)
-        for number in value if several else (value,):  # type: ignore[attr-defined]
-            real(number, f"{where}: option {key!r}")
-
-
-def _int(layer: SourceLayer, key: str) -> int:
-    return integer(layer.options[key], f"layer {layer.name!r}: option {key!r}", 1)
-
-
-def _flag(layer: SourceLayer, key: str) -> bool:
-    value = layer.options[key]
-    if not isinstance(value, bool):
-        raise FxsimError(f"layer {layer.name!r}: option {key!r} must be True or False, not {value!r}")
-    return value
-
-
 def _array(layer: SourceLayer, key: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
     if key not in layer.weights or layer.weights[key].shape != shape:
         have = layer.weights[key].shape if key in layer.weights else "none"
-        raise FxsimError(f"layer {layer.name!r}: weight {key!r} must have shape {shape}, not {have}")
+        raise FxsimError(f"{layer.where}: weight {key!r} must have shape {shape}, not {have}")
     return layer.weights[key]

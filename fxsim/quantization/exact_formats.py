@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FxsimError, show
+from ..importers.source import GRU, LSTM, Recurrent
 from ..program.fixed import Fixed, Overflow, Round, cast_floats, smallest
 from ..program.integers import Const
 from ..program.ops import Add, AnyOp, Cast, Constant, Max, Min, Mul, Op, Select, Sub
@@ -116,20 +117,21 @@ class Formats:
         """The format for a function's result in at most ``width`` bits, if the function has a range."""
         return self.unit(RANGES[function][0], width) if function in RANGES else None
 
-    def states(self, kind: str, act: str, gate: str, steps: int) -> tuple[Fixed, Fixed | None]:
-        """Formats of the hidden and the cell state of a cell with these two functions."""
+    def states(self, layer: Recurrent, act: str, gate: str, steps: int) -> tuple[Fixed, Fixed | None]:
+        """Formats of the hidden and the cell state of a layer with these two functions."""
+        lstm = isinstance(layer, LSTM)
         bounded = act in RANGES and gate in RANGES
         # A GRU's state is a mean of the old one and a candidate only if z is a share of one.
-        if kind == "gru":
+        if isinstance(layer, GRU):
             bounded = bounded and RANGES[gate][0] == 0
         if not bounded:
-            return self.precision, self.precision if kind == "lstm" else None
-        low = min(RANGES[act][0], RANGES[gate][0]) if kind == "lstm" else RANGES[act][0]
+            return self.precision, self.precision if lstm else None
+        low = min(RANGES[act][0], RANGES[gate][0]) if lstm else RANGES[act][0]
         hidden = self.unit(low, self.width)
         # |c| grows by less than 1 a step; and beyond 16 tanh is 1 to the last bit of any format here.
         integer = min((steps - 1).bit_length(), max(self.precision.integer - 1, 4))
         cell = replace(self.precision, width=self.wide, frac=self.wide - 1 - integer)
-        return hidden, cell if kind == "lstm" else None
+        return hidden, cell if lstm else None
 
 
 def weight_const(values: NDArray[np.float64], width: int) -> Const:

@@ -11,12 +11,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from ..errors import FxsimError
-from ..importers.source import MOVING, Source, SourceLayer
+from ..importers.source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Recurrent,
+    Reshape,
+    SimpleRNN,
+    Source,
+    SourceLayer,
+)
 from ..program.fixed import Fixed
 from ..program.graph import Graph, Shape
 from .hls4ml_config import TABLE, Config, Settings
@@ -30,19 +43,8 @@ from .hls4ml_layers import (
     Resolved,
     build,
     check_sequence_reuse,
-    number,
-    part,
 )
 
-_KINDS = {
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "simple_rnn": "SimpleRNN",
-    "bidirectional": "Bidirectional",
-    "dense": "Dense",
-    "flatten": "Reshape",
-    "reshape": "Reshape",
-}
 _FUNCTIONS = {
     "softmax": "Softmax",
     "hard_sigmoid": "HardActivation",
@@ -66,7 +68,7 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
     configuration names ``<dense>_linear`` is there if the configuration has it, as with Keras 2.
     """
     source = _with_idle(source)
-    steps = _steps(source)
+    steps = list(source.flow())
     kinds = {source.input_name: "Input"}
     for layer, shape in steps:
         kinds[layer.name] = _kind(layer, shape)
@@ -83,8 +85,7 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
         layers += walk.layer(layer, kinds[layer.name], shape, last=index + 1 == len(steps))
         linear = linears.get(layer.name)
         if linear and read.has(linear):
-            behind = SourceLayer(linear, "activation", {"function": "linear"}, {})
-            layers += walk.layer(behind, "Activation", (*shape[:-1], _int(layer, "units")), last=False)
+            layers += walk.layer(_linear(linear), "Activation", layer.result(shape), last=False)
         walk.marker(f"{layer.wrapper}_end")
     return build(source.name, source.shape, input, layers, read.stream)
 
@@ -104,8 +105,12 @@ def _with_idle(source: Source) -> Source:
     """The network with the linear activations that hls4ml has for layers such as Dropout."""
     layers = list(source.layers)
     for place, name in reversed(source.idle):
-        layers.insert(place, SourceLayer(name, "activation", {"function": "linear"}, {}))
+        layers.insert(place, _linear(name))
     return replace(source, layers=tuple(layers))
+
+
+def _linear(name: str) -> Activation:
+    return Activation(name, Function("linear"))
 
 
 def _linears(source: Source) -> dict[str, str]:
@@ -114,51 +119,40 @@ def _linears(source: Source) -> dict[str, str]:
     if source.framework != "keras":
         return {}
     # A Dense with an activation of its own has that one behind it, and no linear one.
-    own = {one.name for one, two in pairwise(source.layers) if two.name == f"{one.name}_{two.options.get('function')}"}
-    dense = [layer.name for layer in source.layers if layer.kind == "dense" and layer.name not in own]
+    own = {
+        one.name
+        for one, two in pairwise(source.layers)
+        if isinstance(two, Activation) and two.name == f"{one.name}_{two.function.name}"
+    }
+    dense = [layer.name for layer in source.layers if isinstance(layer, Dense) and layer.name not in own]
     return {name: f"{name}_linear" for name in dense if f"{name}_linear" not in names}
 
 
-def _steps(source: Source) -> list[tuple[SourceLayer, Shape]]:
-    """Every layer with the shape of its input."""
-    found = []
-    shape = source.shape
-    for layer in source.layers:
-        found.append((layer, shape))
-        if layer.kind == "flatten":
-            shape = (int(np.prod(shape)),)
-        elif layer.kind == "reshape":
-            shape = (_int(layer, "steps"), shape[0] // _int(layer, "steps"))
-        elif layer.kind == "dense":
-            shape = (*shape[:-1], _int(layer, "units"))
-        elif layer.kind != "activation":
-            cell, merged = layer, 1
-            if layer.kind == "bidirectional":
-                cell, merged = part(layer, "forward"), 2 if layer.options["merge_mode"] == "concat" else 1
-            units = merged * _int(cell, "units")
-            shape = (shape[0], units) if layer.options["return_sequences"] else (units,)
-    return found
-
-
 def _kind(layer: SourceLayer, shape: Shape) -> str:
-    """hls4ml's class of a layer."""
-    if layer.kind == "activation":
-        if layer.options["function"] == "log_softmax":
-            raise FxsimError(
-                f"layer {layer.name!r}: log_softmax is a function of preset exact, which hls4ml does not have"
-            )
-        if layer.origin in ("ReLU", "PReLU"):
-            return {"ReLU": "ParametrizedActivation", "PReLU": "PReLU"}[layer.origin]
-        return _FUNCTIONS.get(str(layer.options["function"]), "Activation")
-    if layer.kind == "dense" and len(shape) > 1 and not layer.wrapper:
-        return "PointwiseConv1D"
-    return _KINDS[layer.kind]
-
-
-def _int(layer: SourceLayer, key: str) -> int:
-    value = layer.options[key]
-    assert isinstance(value, int)
-    return value
+    """hls4ml's class of a layer for an input of that shape."""
+    match layer:
+        case Activation():
+            if layer.function.name == "log_softmax":
+                raise FxsimError(
+                    f"{layer.where}: log_softmax is a function of preset exact, which hls4ml does not have"
+                )
+            if layer.origin in ("ReLU", "PReLU"):
+                return {"ReLU": "ParametrizedActivation", "PReLU": "PReLU"}[layer.origin]
+            return _FUNCTIONS.get(layer.function.name, "Activation")
+        case Dense():
+            return "PointwiseConv1D" if len(shape) > 1 and not layer.wrapper else "Dense"
+        case Flatten() | Reshape():
+            return "Reshape"
+        case LSTM():
+            return "LSTM"
+        case GRU():
+            return "GRU"
+        case SimpleRNN():
+            return "SimpleRNN"
+        case Bidirectional():
+            return "Bidirectional"
+        case _:
+            assert_never(layer)
 
 
 @dataclass
@@ -180,18 +174,23 @@ class _Walk:
         """The layer resolved, or none where hls4ml removes it."""
         settings = self.config.layer(layer.name)
         auto = settings.precision("result") is None
-        if layer.kind in MOVING:
-            one = Resolved(layer, {})
-            self.declared = settings.precision("result") or self.declared
-        elif layer.kind == "activation":
-            if self._removed(layer, settings, last):
-                return []
-            one = self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
-        elif layer.kind == "dense":
-            one = self._dense(layer, settings)
-        else:
-            one = self._recurrent(layer, settings)
-        if layer.kind not in MOVING:
+        match layer:
+            case Flatten() | Reshape():
+                one = Resolved(layer, {})
+                self.declared = settings.precision("result") or self.declared
+            case Activation():
+                if self._removed(layer, settings, last):
+                    return []
+                one = self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
+            case Dense():
+                one = self._dense(layer, settings)
+            case LSTM() | GRU() | SimpleRNN():
+                one = self._recurrent(layer, {"": layer}, settings)
+            case Bidirectional():
+                one = self._recurrent(layer, {f"{side}_": cell for side, cell in layer.sides.items()}, settings)
+            case _:
+                assert_never(layer)
+        if "result" in one.types:
             self.type = self.declared = one.types["result"]
         self.auto, self.kind = auto, kind
         return [one]
@@ -206,35 +205,35 @@ class _Walk:
                     f"{settings.where}: Precision result must be that of its input, {self.type}, not {explicit}"
                 )
 
-    def _removed(self, layer: SourceLayer, settings: Settings, last: bool) -> bool:
+    def _removed(self, layer: Activation, settings: Settings, last: bool) -> bool:
         """Whether hls4ml removes an activation: a softmax to be skipped, or a linear one with its result's format."""
-        if layer.options["function"] == "softmax":
+        if layer.function.name == "softmax":
             skip: bool = settings.choice("Skip", False, (False, True))
             if skip and not last:
                 raise FxsimError(f"{settings.where}: Skip must be False for a layer that is not the last one")
             return skip
-        if layer.options["function"] != "linear":
+        if layer.function.name != "linear":
             return False
         explicit = settings.precision("result")
         if self.auto:
             return explicit is None or self.kind in _SAFE
         return explicit == self.declared
 
-    def _activation(self, layer: SourceLayer, settings: Settings) -> Resolved:
-        function = str(layer.options["function"])
+    def _activation(self, layer: Activation, settings: Settings) -> Resolved:
         types = {"result": settings.type("result"), "table": settings.table("table_t", TABLE)}
-        if function in ("hard_sigmoid", "hard_tanh"):
-            types |= {"slope": SLOPE_TYPE, "shift": SHIFT_TYPE}
-            # Whatever the model's slope is.
-            slope = SLOPE if function == "hard_sigmoid" else 0.5
-            layer = replace(layer, options={"function": function, "slope": slope, "shift": SHIFT})
-        elif function == "thresholded_relu" or layer.origin == "PReLU":
-            types["param"] = settings.precision("param") or self.declared
-        elif function in ("elu", "leaky_relu"):
-            types["param"] = settings.precision("param") or _constant_type(number(layer, "alpha"))
-        return Resolved(layer, types, settings.table_size)
+        line = None
+        match layer.function:
+            case Function("hard_sigmoid" | "hard_tanh" as name):
+                types |= {"slope": SLOPE_TYPE, "shift": SHIFT_TYPE}
+                # Whatever the model's slope is.
+                line = (SLOPE if name == "hard_sigmoid" else 0.5, SHIFT)
+            case Function("elu" | "leaky_relu", alpha=float(alpha)) if layer.origin != "PReLU":
+                types["param"] = settings.precision("param") or _constant_type(alpha)
+            case Function("leaky_relu" | "thresholded_relu"):
+                types["param"] = settings.precision("param") or self.declared
+        return Resolved(layer, types, settings.table_size, line=line)
 
-    def _softmax(self, layer: SourceLayer, settings: Settings, shape: Shape) -> Resolved:
+    def _softmax(self, layer: Activation, settings: Settings, shape: Shape) -> Resolved:
         types = {name: settings.table(f"{name}_t", _SOFTMAX_TABLE) for name in ("exp_table", "inv_table", "inv_inp")}
         types |= {"result": settings.type("result"), "accum": settings.type("accum")}
         entries = min(settings.table_size, 1 << min(self.type.width, types["inv_table"].width))
@@ -243,11 +242,11 @@ class _Walk:
         whole = len(shape) > 1 and not (self.config.stream or layer.origin == "Softmax" or layer.wrapper)
         return Resolved(layer, types, entries, implementation=implementation, whole=whole)
 
-    def _dense(self, layer: SourceLayer, settings: Settings) -> Resolved:
+    def _dense(self, layer: Dense, settings: Settings) -> Resolved:
         inputs, units = layer.weights["kernel"].shape
         weight = settings.type("weight")
         # A Dense without bias gets a zero of one bit, which inference counts in.
-        bias = settings.type("bias") if layer.options["use_bias"] else NO_BIAS
+        bias = settings.type("bias") if layer.use_bias else NO_BIAS
         accum, result = settings.precision("accum"), settings.precision("result")
         if accum is None or result is None:
             exact = inferred(inputs, self.declared, weight, bias, settings.maximum)
@@ -255,19 +254,19 @@ class _Walk:
         types = {"weight": weight, "bias": bias, "accum": accum, "result": result}
         return Resolved(layer, types, strides={"weight": _stride(settings, inputs, units, self.config.stream)})
 
-    def _recurrent(self, layer: SourceLayer, settings: Settings) -> Resolved:
+    def _recurrent(
+        self, layer: Recurrent | Bidirectional, sides: Mapping[str, Recurrent], settings: Settings
+    ) -> Resolved:
+        """``sides``: the cells by the prefix of their variables."""
         types = {"accum": settings.type("accum"), "result": settings.type("result")}
         types["table"] = settings.table("table_t", TABLE)
-        sides = {"": layer}
-        if layer.kind == "bidirectional":
-            sides = {f"{side}_": part(layer, side) for side in ("forward", "backward")}
         strides = {}
         for prefix, cell in sides.items():
             types |= {prefix + variable: settings.type(prefix + variable) for variable in _CELL}
             for variable, matrix in (("weight", "kernel"), ("recurrent_weight", "recurrent_kernel")):
                 inputs, outputs = cell.weights[matrix].shape
                 # hls4ml counts three gates in both directions of a Bidirectional, whatever the cell.
-                counted = 3 * _int(cell, "units") if prefix else outputs
+                counted = 3 * cell.units if prefix else outputs
                 strides[prefix + variable] = _stride(settings, inputs, counted, self.config.stream)
         return Resolved(layer, types, settings.table_size, strides)
 

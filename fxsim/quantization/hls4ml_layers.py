@@ -17,14 +17,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from ..errors import FxsimError
-from ..importers.source import SourceLayer
+from ..importers.source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Recurrent,
+    Reshape,
+    SimpleRNN,
+    SourceLayer,
+)
 from ..program import cells
-from ..program.cells import Activation, CellTypes, Kernel
+from ..program.cells import CellTypes, Kernel
 from ..program.fixed import Fixed, IntArray, cast_float, cast_floats
 from ..program.graph import Graph, Layer, Shape
 from ..program.integers import Const
@@ -55,21 +67,23 @@ class Resolved:
     """A layer and all that hls4ml has decided about it.
 
     ``types`` are formats by hls4ml's names without ``_t`` (``result``, ``accum``, ``forward_weight``, ``table``, ...).
-    ``strides`` gives the order of a product's sum by the name of its weights, 1 where there is none. ``whole``: a
-    softmax over all elements of all steps together.
+    ``strides`` gives the order of a product's sum by the name of its weights, 1 where there is none. ``line``: slope
+    and shift of a hard_sigmoid or hard_tanh, in place of the model's. ``whole``: a softmax over all elements of all
+    steps together.
     """
 
     layer: SourceLayer
     types: Mapping[str, Fixed]
     table_size: int = TABLE_SIZE
     strides: Mapping[str, int] = field(default_factory=dict)
+    line: tuple[float, float] | None = None
     implementation: str = "stable"
     whole: bool = False
 
     @property
     def where(self) -> str:
         """How messages about this layer begin."""
-        return f"layer {self.layer.name!r}"
+        return self.layer.where
 
 
 def build(name: str, shape: Shape, input: Fixed, layers: Sequence[Resolved], stream: bool) -> Graph:
@@ -86,37 +100,27 @@ def build(name: str, shape: Shape, input: Fixed, layers: Sequence[Resolved], str
 def _layer(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
     """The layers of the graph for one of the model."""
     layer = one.layer
-    if layer.kind == "flatten":
-        return [Layer(layer.name, "flatten", None)]
-    if layer.kind == "reshape":
-        steps = layer.options["steps"]
-        assert isinstance(steps, int)
-        return [Layer(layer.name, "reshape", None, steps=steps)]
-    if layer.kind == "dense":
-        program = cells.dense(_kernel(one, layer, "kernel", "weight", "bias"), x, one.types["result"])
-        return [Layer(layer.name, "dense", program)]
-    if layer.kind != "activation":
-        return _recurrent(one, x)
-    if layer.options["function"] == "softmax":
-        if one.whole and len(shape) > 1:
-            return _over_all_steps(one, shape, x, stream)
-        return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x, stream))]
-    program = cells.pointwise(_activation(one, x, stream), x, shape[-1], one.types["result"])
-    return [Layer(layer.name, "activation", program)]
-
-
-def number(layer: SourceLayer, key: str) -> float:
-    """An option that is a number."""
-    value = layer.options[key]
-    assert isinstance(value, int | float)
-    return float(value)
-
-
-def part(layer: SourceLayer, side: str) -> SourceLayer:
-    """The cell of one direction of a Bidirectional."""
-    value = layer.options[side]
-    assert isinstance(value, SourceLayer)
-    return value
+    match layer:
+        case Flatten():
+            return [Layer(layer.name, layer.kind, None)]
+        case Reshape():
+            return [Layer(layer.name, layer.kind, None, steps=layer.steps)]
+        case Dense():
+            program = cells.dense(_kernel(one, layer, "kernel", "weight", "bias"), x, one.types["result"])
+            return [Layer(layer.name, layer.kind, program)]
+        case Activation(function=Function(name="softmax")):
+            if one.whole and len(shape) > 1:
+                return _over_all_steps(one, shape, x, stream)
+            return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x, stream))]
+        case Activation():
+            program = cells.pointwise(_activation(one, layer.function, x, stream), x, shape[-1], one.types["result"])
+            return [Layer(layer.name, layer.kind, program)]
+        case LSTM() | GRU() | SimpleRNN():
+            return [Layer(layer.name, layer.kind, _cell(one, layer, x, ""), layer.return_sequences)]
+        case Bidirectional():
+            return _bidirectional(one, layer, x)
+        case _:
+            assert_never(layer)
 
 
 def check_sequence_reuse(where: str, factor: int, inputs: int, stream: bool) -> None:
@@ -129,42 +133,40 @@ def check_sequence_reuse(where: str, factor: int, inputs: int, stream: bool) -> 
 # --- Layers without weights
 
 
-def _activation(one: Resolved, x: Fixed, stream: bool) -> Activation:
+def _activation(one: Resolved, function: Function, x: Fixed, stream: bool) -> cells.Activation:
     """The function of an activation layer, with hls4ml's table and constants."""
-    layer = one.layer
-    function = str(layer.options["function"])
-    activation = _function(function, one)
-    if function in ("hard_sigmoid", "hard_tanh"):
-        slope, shift = (_const(number(layer, key), one.types[key]) for key in ("slope", "shift"))
+    activation = _function(function.name, one)
+    if one.line is not None:
+        slope, shift = (_const(value, one.types[key]) for key, value in zip(("slope", "shift"), one.line, strict=True))
         return replace(activation, slope=slope, shift=shift)
-    if function == "selu" and stream:
-        return replace(activation, slope=_const(SELU, x))
-    if function == "elu":
-        return replace(activation, alpha=_const(number(layer, "alpha"), one.types["param"]))
-    if function == "leaky_relu":
-        slopes = layer.options["alpha"]
-        # One an element is an array of weights.
-        several = isinstance(slopes, tuple)
-        return replace(
-            activation,
-            slope=_weights(slopes, one, "param") if several else _const(number(layer, "alpha"), one.types["param"]),
-        )
-    if function == "thresholded_relu":
-        return replace(activation, shift=_const(number(layer, "theta"), one.types["param"]))
-    return activation
+    match function:
+        case Function("selu") if stream:
+            return replace(activation, slope=_const(SELU, x))
+        case Function("elu", alpha=float(alpha)):
+            return replace(activation, alpha=_const(alpha, one.types["param"]))
+        case Function("leaky_relu", alpha=float(alpha)):
+            return replace(activation, slope=_const(alpha, one.types["param"]))
+        case Function("leaky_relu", alpha=tuple(slopes)):
+            # One an element is an array of weights.
+            return replace(activation, slope=_weights(slopes, one, "param"))
+        case Function("thresholded_relu", theta=float(theta)):
+            return replace(activation, shift=_const(theta, one.types["param"]))
+        case _:
+            return activation
 
 
-def _function(function: str, one: Resolved) -> Activation:
+def _function(function: str, one: Resolved) -> cells.Activation:
     """An activation with hls4ml's tables and constants, as it is inside a cell."""
     if function in cells.TABLED + cells.HALF_TABLED:
         slope = _const(SELU, _SELU_TYPE) if function == "selu" else None
         alpha = _const(1.0, Fixed(1, 0, False)) if function == "elu" else None
-        return Activation(function, hls4ml_table(function, one.table_size, one.types["table"]), slope, alpha=alpha)
+        table = hls4ml_table(function, one.table_size, one.types["table"])
+        return cells.Activation(function, table, slope, alpha=alpha)
     if function == "hard_sigmoid":
-        return Activation(function, None, _const(SLOPE, SLOPE_TYPE), _const(SHIFT, SHIFT_TYPE))
+        return cells.Activation(function, None, _const(SLOPE, SLOPE_TYPE), _const(SHIFT, SHIFT_TYPE))
     if function == "hard_tanh":
-        return Activation(function, None, _const(0.5, SHIFT_TYPE), _const(SHIFT, SHIFT_TYPE))
-    return Activation(function)
+        return cells.Activation(function, None, _const(0.5, SHIFT_TYPE), _const(SHIFT, SHIFT_TYPE))
+    return cells.Activation(function)
 
 
 def _over_all_steps(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
@@ -203,44 +205,40 @@ def _softmax(one: Resolved, size: int, x: Fixed, stream: bool) -> Program:
 # --- Layers with weights
 
 
-def _recurrent(one: Resolved, x: Fixed) -> list[Layer]:
-    layer = one.layer
-    sequences = bool(layer.options["return_sequences"])
-    if layer.kind != "bidirectional":
-        return [Layer(layer.name, layer.kind, _cell(one, layer, x, ""), sequences)]
-    forward, backward = (_cell(one, part(layer, side), x, f"{side}_") for side in ("forward", "backward"))
-    layers = [Layer(layer.name, "bidirectional", forward, sequences, backward)]
-    mode = str(layer.options["merge_mode"])
-    cells.check_merge(one.where, mode, forward.elements, backward.elements)
+def _bidirectional(one: Resolved, layer: Bidirectional, x: Fixed) -> list[Layer]:
+    forward, backward = (_cell(one, cell, x, f"{side}_") for side, cell in layer.sides.items())
+    layers = [Layer(layer.name, layer.kind, forward, layer.return_sequences, backward)]
+    mode = layer.merge_mode
     if mode != "concat":
         merge = cells.merge(mode, forward.type, forward.elements, forward.type)
         layers.append(Layer(f"{layer.name}_{mode}", "merge", merge))
     return layers
 
 
-def _cell(one: Resolved, cell: SourceLayer, x: Fixed, prefix: str) -> Program:
+def _cell(one: Resolved, cell: Recurrent, x: Fixed, prefix: str) -> Program:
     accum, result = one.types["accum"], one.types["result"]
     of_input = _kernel(one, cell, "kernel", f"{prefix}weight", f"{prefix}bias")
     of_state = _kernel(one, cell, "recurrent_kernel", f"{prefix}recurrent_weight", f"{prefix}recurrent_bias")
 
-    def function(key: str) -> Activation:
-        activation = _function(str(cell.options[key]), one)
-        if activation.function != "hard_sigmoid":
-            return activation
-        slope = number(cell, "hard_sigmoid_slope") if "hard_sigmoid_slope" in cell.options else SLOPE
-        return replace(activation, slope=_const(slope, SLOPE_TYPE))
+    def made(function: Function) -> cells.Activation:
+        activation = _function(function.name, one)
+        return activation if function.slope is None else replace(activation, slope=_const(function.slope, SLOPE_TYPE))
 
     types = CellTypes(x, gate=accum, hidden=result, cell=result, sum=accum, reset=accum)
-    if cell.kind == "simple_rnn":
-        return cells.simple_rnn(of_input, of_state, types, function("activation"))
-    both = function("activation"), function("recurrent_activation")
-    if cell.kind == "lstm":
-        return cells.lstm(of_input, of_state, types, *both)
-    after = bool(cell.options["reset_after"])
-    return cells.gru(of_input, of_state, types if after else replace(types, reset=result), *both, after)
+    activation = made(cell.activation)
+    match cell:
+        case SimpleRNN():
+            return cells.simple_rnn(of_input, of_state, types, activation)
+        case LSTM():
+            return cells.lstm(of_input, of_state, types, activation, made(cell.recurrent_activation))
+        case GRU(reset_after=after):
+            types = types if after else replace(types, reset=result)
+            return cells.gru(of_input, of_state, types, activation, made(cell.recurrent_activation), after)
+        case _:
+            assert_never(cell)
 
 
-def _kernel(one: Resolved, layer: SourceLayer, matrix: str, weight: str, bias: str) -> Kernel:
+def _kernel(one: Resolved, layer: Dense | Recurrent, matrix: str, weight: str, bias: str) -> Kernel:
     """A product with its weights; a bias that the layer does not have is zero."""
     weights = layer.weights[matrix]
     return Kernel(

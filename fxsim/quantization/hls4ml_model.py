@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from ..errors import FxsimError, show
 from ..importers.gates import GATES, PYTORCH, reorder
-from ..importers.source import SourceLayer
+from ..importers.source import (
+    GRU,
+    LSTM,
+    MERGES,
+    Activation,
+    Bidirectional,
+    Dense,
+    Function,
+    Recurrent,
+    reshaped,
+)
 from ..program.graph import Graph
 from . import hls4ml_lost
 from .hls4ml_config import check_accelerator
@@ -120,13 +130,7 @@ def _reshape(node: Node, before: Node, turned: bool) -> list[Resolved]:
         return []
     if len(node.shape) > 2:
         raise FxsimError(f"{node.where}: a {node.kind} must give one axis, or steps and features, not {node.shape}")
-    layers = []
-    if len(node.shape) == 1 or len(node.input_shape) > 1:
-        layers.append(SourceLayer(node.name, "flatten", {}, {}))
-    if len(node.shape) == 2:
-        name = f"{node.name}_steps" if layers else node.name
-        layers.append(SourceLayer(name, "reshape", {"steps": node.shape[0]}, {}))
-    return [Resolved(layer, {}) for layer in layers]
+    return [Resolved(layer, {}) for layer in reshaped(node.name, node.input_shape, node.shape)]
 
 
 def _dense(node: Node, before: Node, turned: bool) -> list[Resolved]:
@@ -135,17 +139,17 @@ def _dense(node: Node, before: Node, turned: bool) -> list[Resolved]:
     if node.input_shape[-1] != inputs:
         raise FxsimError(f"{node.where}: its input must have {inputs} features, not the shape {node.input_shape}")
     kernel = node.weight("weight", (units, inputs)).T if turned else node.weight("weight", (inputs, units))
-    layer = SourceLayer(
-        node.name,
-        "dense",
-        {"units": units, "use_bias": True},
-        {"kernel": kernel, "bias": node.weight("bias", (units,))},
-    )
+    weights = {"kernel": kernel, "bias": node.weight("bias", (units,))}
+    layer = Dense(node.name, units=units, use_bias=True, weights=weights)
     strides = node.strides({"weight": "reuse_factor"}, {"weight": inputs})
     return [Resolved(layer, node.formats("weight", "bias", "accum", "result"), strides=strides)]
 
 
-def _cell(node: Node, kind: str, prefix: str, units: int) -> SourceLayer:
+#: hls4ml's classes of cells.
+_CELLS: dict[str, type[LSTM | GRU]] = {"LSTM": LSTM, "GRU": GRU}
+
+
+def _cell(node: Node, class_name: str, prefix: str, units: int) -> Recurrent:
     """A cell of a recurrent node; ``prefix`` is that of its attributes."""
     steps, features = int(node.get("n_timesteps")), int(node.get("n_in"))
     if node.input_shape != (steps, features):
@@ -153,28 +157,30 @@ def _cell(node: Node, kind: str, prefix: str, units: int) -> SourceLayer:
             f"{node.where}: its input must have the shape {(steps, features)}, not {node.input_shape}: hls4ml has "
             "turned it (a PyTorch model must be converted with channels_last_conversion 'off')"
         )
+    kind = _CELLS[class_name].kind
     order = (PYTORCH if node.find("pytorch") else GATES)[kind]
     wide = len(order) * units
 
     def weight(name: str, *shape: int) -> NDArray[np.float64]:
         return reorder(kind, order, node.weight(prefix + name, shape))
 
-    options: dict[str, object] = {"units": units, "use_bias": True, "reset_after": True}
-    options["return_sequences"] = node.get("return_sequences")
+    settings: dict[str, Any] = {"units": units, "use_bias": True, "return_sequences": node.get("return_sequences")}
     for key in ("activation", "recurrent_activation"):
-        options[key] = node.choice(prefix + key, _IN_CELLS)
+        settings[key] = Function(node.choice(prefix + key, _IN_CELLS))
     weights = {
         "kernel": weight("weight", features, wide),
         "recurrent_kernel": weight("recurrent_weight", units, wide),
         "bias": weight("bias", wide),
         "recurrent_bias": weight("recurrent_bias", wide),
     }
-    return SourceLayer(node.name, kind, options, weights)
+    if class_name == "GRU":
+        settings["reset_after"] = True
+    return _CELLS[class_name](node.name, weights=weights, **settings)
 
 
 def _recurrent(node: Node, before: Node, turned: bool) -> list[Resolved]:
     units = int(node.get("n_out"))
-    layer = _cell(node, node.kind.lower(), "", units)
+    layer = _cell(node, node.kind, "", units)
     strides = node.strides(
         {"weight": "reuse_factor", "recurrent_weight": "recurrent_reuse_factor"},
         {"weight": int(node.get("n_in")), "recurrent_weight": units},
@@ -183,20 +189,21 @@ def _recurrent(node: Node, before: Node, turned: bool) -> list[Resolved]:
 
 
 def _bidirectional(node: Node, before: Node, turned: bool) -> list[Resolved]:
-    options: dict[str, object] = {"return_sequences": node.get("return_sequences")}
-    options["merge_mode"] = node.choice("merge_mode", ("concat", "sum", "ave", "mul"))
+    sides: dict[str, Recurrent] = {}
+    merge = node.choice("merge_mode", MERGES)
     types = node.formats("accum", "result", "table")
     strides: dict[str, int] = {}
     for side in SIDES:
         units = int(node.get(f"{side}_n_states"))
-        kind = node.choice(f"{side}_class_name", ("LSTM", "GRU")).lower()
-        options[side] = _cell(node, kind, f"{side}_", units)
+        class_name = node.choice(f"{side}_class_name", tuple(_CELLS))
+        sides[side] = _cell(node, class_name, f"{side}_", units)
         types |= node.formats(*(f"{side}_{name}" for name in CELL))
         strides |= node.strides(
             {f"{side}_{name}weight": f"{side}_{name}reuse_factor" for name in ("", "recurrent_")},
             {f"{side}_weight": int(node.get("n_in")), f"{side}_recurrent_weight": units},
         )
-    return [Resolved(SourceLayer(node.name, "bidirectional", options, {}), types, node.table_size, strides)]
+    layer = Bidirectional(node.name, merge_mode=merge, forward=sides["forward"], backward=sides["backward"])
+    return [Resolved(layer, types, node.table_size, strides)]
 
 
 def _time_distributed(node: Node, before: Node, turned: bool) -> list[Resolved]:
@@ -215,14 +222,15 @@ def _time_distributed(node: Node, before: Node, turned: bool) -> list[Resolved]:
 
 def _activation(node: Node, before: Node, turned: bool) -> list[Resolved]:
     types = node.formats("result", "table")
-    return [Resolved(_layer(node, node.function(_PLAIN)), types, node.table_size)]
+    return [Resolved(Activation(node.name, Function(node.function(_PLAIN))), types, node.table_size)]
 
 
 def _parametrized(node: Node, before: Node, turned: bool) -> list[Resolved]:
     function = node.function(_WITH_PARAMETER)
     # The number that its text in the C++ source means.
     value = float(f"{node.get('activ_param')}")
-    layer = _layer(node, function, **{"theta" if function == "thresholded_relu" else "alpha": value})
+    parameter = "theta" if function == "thresholded_relu" else "alpha"
+    layer = Activation(node.name, Function(function, **{parameter: value}))
     return [Resolved(layer, node.formats("result", "table", "param"), node.table_size)]
 
 
@@ -234,13 +242,16 @@ def _prelu(node: Node, before: Node, turned: bool) -> list[Resolved]:
     steps = data.reshape(-1, data.shape[-1])
     if np.any(steps != steps[0]):
         raise FxsimError(f"{node.where}: param must be the same at every step")
-    options: dict[str, object] = {"function": "leaky_relu", "alpha": tuple(steps[0].tolist())}
-    return [Resolved(SourceLayer(node.name, "activation", options, {}), node.formats("result", "param"))]
+    layer = Activation(node.name, Function("leaky_relu", alpha=tuple(steps[0].tolist())))
+    return [Resolved(layer, node.formats("result", "param"))]
 
 
 def _hard(node: Node, before: Node, turned: bool) -> list[Resolved]:
-    line = {key: float(node.get(key)) for key in ("slope", "shift")}
-    return [Resolved(_layer(node, node.function(_HARD), **line), node.formats("result", "slope", "shift"))]
+    slope, shift = (float(node.get(key)) for key in ("slope", "shift"))
+    name = node.function(_HARD)
+    function = Function(name, slope=slope, shift=shift) if name == "hard_sigmoid" else Function(name)
+    layer = Activation(node.name, function)
+    return [Resolved(layer, node.formats("result", "slope", "shift"), line=(slope, shift))]
 
 
 def _softmax(node: Node, before: Node, turned: bool) -> list[Resolved]:
@@ -253,12 +264,8 @@ def _softmax(node: Node, before: Node, turned: bool) -> list[Resolved]:
     # In a stream, each word of all features at a step is normalised for itself. Keras 2's layer of its own, whose name
     # is in capitals, does not compile.
     whole = not node.stream and together != node.input_shape[-1] and node.get("activation") != "Softmax"
-    layer = _layer(node, "softmax")
+    layer = Activation(node.name, Function("softmax"))
     return [Resolved(layer, types, node.table_size, implementation=implementation, whole=whole)]
-
-
-def _layer(node: Node, function: str, **parameters: float) -> SourceLayer:
-    return SourceLayer(node.name, "activation", {"function": function, **parameters}, {})
 
 
 _READERS: dict[str, Callable[[Node, Node, bool], list[Resolved]]] = {

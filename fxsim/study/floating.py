@@ -4,15 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import arguments
-from ..arguments import integer
 from ..errors import FxsimError
-from ..importers.source import MOVING, Source, SourceLayer
-from ..program.cells import check_merge
+from ..importers.source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Recurrent,
+    Reshape,
+    SimpleRNN,
+    Source,
+    SourceLayer,
+)
 
 Array = NDArray[np.float64]
 
@@ -54,27 +66,34 @@ def trace(source: Source, x: ArrayLike) -> dict[str, Array]:
 
 def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
     """A layer's inner values, and its result."""
-    if layer.kind in _CELLS:
-        inner = _cell_trace(layer, x)
-        return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
-    if layer.kind != "bidirectional":
-        result = _layer(layer, x)
-        if layer.kind in MOVING:
-            return {}, result
-        name = "wx" if layer.kind == "dense" else "y"
-        return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
+    match layer:
+        case LSTM() | GRU() | SimpleRNN():
+            inner = _cell_trace(layer, x)
+            return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
+        case Bidirectional():
+            return _traced_directions(layer, x)
+        case Flatten() | Reshape():
+            return {}, _layer(layer, x)
+        case Dense() | Activation():
+            result = _layer(layer, x)
+            name = "wx" if isinstance(layer, Dense) else "y"
+            return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
+        case _:
+            assert_never(layer)
+
+
+def _traced_directions(layer: Bidirectional, x: Array) -> tuple[dict[str, Array], Array]:
     found: dict[str, Array] = {}
     hidden = []
-    for side, step in (("forward", 1), ("backward", -1)):
+    for (side, cell), step in zip(layer.sides.items(), (1, -1), strict=True):
         # A trace has the steps in the sequence's order, whichever way the cell walks.
-        inner = {op: value[:, ::step] for op, value in _cell_trace(_side(layer, side), x[:, ::step]).items()}
+        inner = {op: value[:, ::step] for op, value in _cell_trace(cell, x[:, ::step]).items()}
         found |= {f"{layer.name}.{side}.{op}": value for op, value in inner.items()}
         hidden.append(inner["h"])
     one, two = _both_ends(layer, *hidden)
-    mode = str(layer.options["merge_mode"])
-    result = _merge(layer, one, two)
-    found[f"{layer.name}_{mode}.x"] = _by_steps(np.concatenate([one, two], axis=-1))
-    found[f"{layer.name}_{mode}.y"] = _by_steps(result)
+    result = _merge(layer.merge_mode, one, two)
+    found[f"{layer.name}_{layer.merge_mode}.x"] = _by_steps(np.concatenate([one, two], axis=-1))
+    found[f"{layer.name}_{layer.merge_mode}.y"] = _by_steps(result)
     return found, result
 
 
@@ -82,7 +101,7 @@ def _by_steps(x: Array) -> Array:
     return x if x.ndim == 3 else x[:, None]
 
 
-def _cell_trace(layer: SourceLayer, x: Array) -> dict[str, Array]:
+def _cell_trace(layer: Recurrent, x: Array) -> dict[str, Array]:
     steps = list(_steps(layer, x))
     found = {op: np.stack([step[op] for step in steps], axis=1) for op in steps[0]}
     for state in ("h", "c") if "c" in found else ("h",):
@@ -97,72 +116,72 @@ def _input(source: Source, x: ArrayLike) -> Array:
     return flow
 
 
-def _side(layer: SourceLayer, which: str) -> SourceLayer:
-    side = layer.options[which]
-    assert isinstance(side, SourceLayer)
-    return side
-
-
 def _layer(layer: SourceLayer, x: Array) -> Array:
-    options = layer.options
-    if layer.kind == "flatten":
-        return x.reshape(len(x), -1)
-    if layer.kind == "reshape":
-        steps = integer(options["steps"], f"layer {layer.name!r}: option 'steps'", 1)
-        return x.reshape(len(x), steps, -1)
-    if layer.kind == "dense":
-        dense: Array = x @ layer.weights["kernel"] + layer.weights["bias"]
-        return dense
-    if layer.kind == "activation":
-        return _function(layer, str(options["function"]))(x)
-    if layer.kind != "bidirectional":
-        return _ends(layer, _scan(layer, x))
-    one, two = _scan(_side(layer, "forward"), x), _scan(_side(layer, "backward"), x[:, ::-1])[:, ::-1]
-    return _merge(layer, *_both_ends(layer, one, two))
+    match layer:
+        case Flatten() | Reshape():
+            return x.reshape(len(x), *layer.result(x.shape[1:]))
+        case Dense():
+            dense: Array = x @ layer.weights["kernel"] + layer.weights["bias"]
+            return dense
+        case Activation():
+            return _function(layer, layer.function)(x)
+        case LSTM() | GRU() | SimpleRNN():
+            return _ends(layer, _scan(layer, x))
+        case Bidirectional():
+            one, two = _scan(layer.forward, x), _scan(layer.backward, x[:, ::-1])[:, ::-1]
+            return _merge(layer.merge_mode, *_both_ends(layer, one, two))
+        case _:
+            assert_never(layer)
 
 
-def _ends(layer: SourceLayer, states: Array) -> Array:
+def _ends(layer: Recurrent, states: Array) -> Array:
     """What a layer gives of its hidden states: those of all steps, or of the last one."""
-    return states if layer.options["return_sequences"] else states[:, -1]
+    return states if layer.return_sequences else states[:, -1]
 
 
-def _both_ends(layer: SourceLayer, one: Array, two: Array) -> tuple[Array, Array]:
+def _both_ends(layer: Bidirectional, one: Array, two: Array) -> tuple[Array, Array]:
     """The same of both directions, in the sequence's order; the backward one's last step is the first of that."""
-    return (one, two) if layer.options["return_sequences"] else (one[:, -1], two[:, 0])
+    return (one, two) if layer.return_sequences else (one[:, -1], two[:, 0])
 
 
-def _merge(layer: SourceLayer, one: Array, two: Array) -> Array:
-    mode = str(layer.options["merge_mode"])
-    check_merge(f"layer {layer.name!r}", mode, one.shape[-1], two.shape[-1])
+def _merge(mode: str, one: Array, two: Array) -> Array:
     if mode == "concat":
         return np.concatenate([one, two], axis=-1)
     if mode == "mul":
         return one * two
-    if mode not in ("sum", "ave"):
-        raise FxsimError(f"merge_mode must be one of concat, sum, ave, mul, not {mode!r}")
     return (one + two) / (2 if mode == "ave" else 1)
 
 
-def _scan(layer: SourceLayer, x: Array) -> Array:
+def _scan(layer: Recurrent, x: Array) -> Array:
     """Hidden states after every step, (batch, steps, units)."""
     return np.stack([step["h"] for step in _steps(layer, x)], axis=1)
 
 
-def _steps(layer: SourceLayer, x: Array) -> Iterator[dict[str, Array]]:
+def _steps(layer: Recurrent, x: Array) -> Iterator[dict[str, Array]]:
     """The values of every step, by the names of a cell's ops."""
-    if layer.kind not in _CELLS:
-        raise FxsimError(f"layer {layer.name!r}: kind must be one of {', '.join(_CELLS)}, not {layer.kind!r}")
     units = layer.weights["recurrent_kernel"].shape[0]
     from_input = x @ layer.weights["kernel"] + layer.weights["bias"]
     h = c = np.zeros((len(x), units))
     for t in range(x.shape[1]):
-        step = _CELLS[layer.kind](layer, from_input[:, t], h, c)
+        step = _step(layer, from_input[:, t], h, c)
         h, c = step["h"], step.get("c", c)
         yield {"wx": from_input[:, t], **step}
 
 
-def _lstm(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
-    act, gate = (_function(layer, str(layer.options[key])) for key in ("activation", "recurrent_activation"))
+def _step(layer: Recurrent, wx: Array, h: Array, c: Array) -> dict[str, Array]:
+    match layer:
+        case LSTM():
+            return _lstm(layer, wx, h, c)
+        case GRU():
+            return _gru(layer, wx, h)
+        case SimpleRNN():
+            return _simple_rnn(layer, wx, h)
+        case _:
+            assert_never(layer)
+
+
+def _lstm(layer: LSTM, wx: Array, h: Array, c: Array) -> dict[str, Array]:
+    act, gate = _function(layer, layer.activation), _function(layer, layer.recurrent_activation)
     uh = h @ layer.weights["recurrent_kernel"] + layer.weights.get("recurrent_bias", 0.0)
     sums = dict(zip(("sum_i", "sum_f", "sum_g", "sum_o"), np.split(wx + uh, 4, axis=-1), strict=True))
     i, f, g, o = gate(sums["sum_i"]), gate(sums["sum_f"]), act(sums["sum_g"]), gate(sums["sum_o"])
@@ -184,11 +203,11 @@ def _lstm(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]
     }
 
 
-def _gru(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
-    act, gate = (_function(layer, str(layer.options[key])) for key in ("activation", "recurrent_activation"))
+def _gru(layer: GRU, wx: Array, h: Array) -> dict[str, Array]:
+    act, gate = _function(layer, layer.activation), _function(layer, layer.recurrent_activation)
     matrix, bias = layer.weights["recurrent_kernel"], layer.weights["recurrent_bias"]
     units = matrix.shape[0]
-    after = bool(layer.options["reset_after"])
+    after = layer.reset_after
     known = 3 * units if after else 2 * units
     uh = h @ matrix[:, :known] + bias[:known]
     sum_z, sum_r = np.split(wx[:, : 2 * units] + uh[:, : 2 * units], 2, axis=-1)
@@ -205,13 +224,10 @@ def _gru(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
     return {**found, "rest": rest, "fresh": fresh, "kept": kept, "h": kept + fresh}
 
 
-def _simple_rnn(layer: SourceLayer, wx: Array, h: Array, c: Array) -> dict[str, Array]:
-    act = _function(layer, str(layer.options["activation"]))
+def _simple_rnn(layer: SimpleRNN, wx: Array, h: Array) -> dict[str, Array]:
+    act = _function(layer, layer.activation)
     uh = h @ layer.weights["recurrent_kernel"] + layer.weights.get("recurrent_bias", 0.0)
     return {"uh": uh, "sum": wx + uh, "h": act(wx + uh)}
-
-
-_CELLS = {"lstm": _lstm, "gru": _gru, "simple_rnn": _simple_rnn}
 
 
 def _sigmoid(x: Array) -> Array:
@@ -245,29 +261,19 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _function(layer: SourceLayer, name: str) -> Callable[[Array], Array]:
-    """An activation function with the layer's parameters; within a cell those it has by default."""
-    if name in _PLAIN:
-        return _PLAIN[name]
-
-    def number(*keys: str, default: float | None = None) -> float:
-        value = next((layer.options[key] for key in keys if key in layer.options), default)
-        if not isinstance(value, int | float):
-            raise FxsimError(f"layer {layer.name!r}: option {keys[0]!r} of {name} must be a number, not {value!r}")
-        return float(value)
-
-    if name == "hard_sigmoid":
-        slope, shift = number("slope", "hard_sigmoid_slope"), number("shift", default=0.5)
-        return lambda x: np.clip(slope * x + shift, 0.0, 1.0)
-    if name == "elu":
-        alpha = number("alpha", default=1.0)
-        return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
-    if name == "leaky_relu":
-        slopes = layer.options.get("alpha")
-        below = np.array(slopes) if isinstance(slopes, tuple) else number("alpha")
-        return lambda x: np.where(x > 0, x, below * x)
-    if name == "thresholded_relu":
-        theta = number("theta")
-        return lambda x: np.where(x > theta, x, 0.0)
+def _function(layer: Activation | Recurrent, function: Function) -> Callable[[Array], Array]:
+    """An activation function of a layer, with its parameters."""
+    match function:
+        case Function(name) if name in _PLAIN:
+            return _PLAIN[name]
+        case Function("hard_sigmoid", slope=float(slope), shift=float(shift)):
+            return lambda x: np.clip(slope * x + shift, 0.0, 1.0)
+        case Function("elu", alpha=float(alpha)):
+            return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+        case Function("leaky_relu", alpha=slopes):
+            below = np.array(slopes, np.float64)
+            return lambda x: np.where(x > 0, x, below * x)
+        case Function("thresholded_relu", theta=float(theta)):
+            return lambda x: np.where(x > theta, x, 0.0)
     legal = ", ".join((*_PLAIN, "hard_sigmoid", "elu", "leaky_relu", "thresholded_relu"))
-    raise FxsimError(f"layer {layer.name!r}: activation must be one of {legal}, not {name!r}")
+    raise FxsimError(f"{layer.where}: activation must be one of {legal}, not {function.name!r}")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from .. import arguments
 from ..errors import FxsimError
-from ..importers.source import Source, SourceLayer
+from ..importers.source import Bidirectional, Source, SourceLayer
 from ..pages.listing import Summary
 from ..program.fixed import Fixed, IntArray, round_shift, smallest, to_float
 from ..program.graph import Graph
@@ -343,9 +343,8 @@ def _trained(source: Source) -> dict[tuple[str, str, str], Array]:
 
     for layer in source.layers:
         take(layer.name, layer)
-        for side in ("forward", "backward"):
-            one = layer.options.get(side)
-            if isinstance(one, SourceLayer):
+        if isinstance(layer, Bidirectional):
+            for side, one in layer.sides.items():
                 take(f"{layer.name}.{side}", one)
     return found
 
@@ -385,9 +384,10 @@ def _layers(graph: Graph, source: Source, x: ArrayLike) -> Iterator[LayerRow]:
     """Each layer of the source that the graph has too, both cut off behind it."""
     places = {layer.name: index for index, layer in enumerate(graph.layers)}
     for layer, want in floating.layers(source, x):
-        # The merge of a Bidirectional's directions is a layer of its own behind it.
-        merged = f"{layer.name}_{layer.options.get('merge_mode')}"
-        place = places.get(merged, places.get(layer.name))
+        place = places.get(layer.name)
+        if isinstance(layer, Bidirectional):
+            # The merge of its directions is a layer of its own behind it.
+            place = places.get(f"{layer.name}_{layer.merge_mode}", place)
         if place is None:
             continue
         fixed = replace(graph, layers=graph.layers[: place + 1])

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 from ..errors import FxsimError
 from ..files.arrays import make_folder
 from ..files.folder import only_one, read_json, write_whole
-from ..importers.source import Source, SourceLayer
+from ..importers.source import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Reshape,
+    SimpleRNN,
+    Source,
+    SourceLayer,
+)
 
 #: The file, in the scan's folder.
 NAME = "scan.json"
@@ -156,7 +167,7 @@ def _update(sha: Any, value: object) -> None:
         sha.update(f"array {value.dtype.str} {value.shape} ".encode())
         sha.update(np.ascontiguousarray(value).tobytes())
     elif isinstance(value, SourceLayer):
-        _update(sha, (value.name, value.kind, value.options, value.weights, value.origin))
+        _update(sha, (value.name, value.kind, _settings(value), value.weights, value.origin))
     elif isinstance(value, Mapping):
         _update(sha, tuple((key, value[key]) for key in sorted(value)))
     elif isinstance(value, tuple | list):
@@ -165,3 +176,37 @@ def _update(sha: Any, value: object) -> None:
             _update(sha, item)
     else:
         sha.update(f"{type(value).__name__} {value!r} ".encode())
+
+
+def _settings(layer: SourceLayer) -> dict[str, object]:
+    """What a layer has of its own, by the names that digests have had from the first: files of scans hold them."""
+    match layer:
+        case LSTM() | GRU() | SimpleRNN():
+            found: dict[str, object] = {
+                "units": layer.units,
+                "use_bias": layer.use_bias,
+                "return_sequences": layer.return_sequences,
+                "activation": layer.activation.name,
+            }
+            functions = [layer.activation]
+            if not isinstance(layer, SimpleRNN):
+                functions.append(layer.recurrent_activation)
+                found["recurrent_activation"] = layer.recurrent_activation.name
+            if isinstance(layer, GRU):
+                found["reset_after"] = layer.reset_after
+            for function in functions:
+                if function.slope is not None:
+                    found["hard_sigmoid_slope"] = function.slope
+            return found
+        case Bidirectional():
+            return {"merge_mode": layer.merge_mode, "return_sequences": layer.return_sequences, **layer.sides}
+        case Dense():
+            return {"units": layer.units, "use_bias": layer.use_bias}
+        case Activation():
+            return {"function": layer.function.name, **layer.function.parameters}
+        case Reshape():
+            return {"steps": layer.steps}
+        case Flatten():
+            return {}
+        case _:
+            assert_never(layer)

@@ -35,7 +35,7 @@ from fxsim.importers import read_model
 from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import Contents
 from fxsim.importers.keras_weights import Live
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import Bidirectional, Source, SourceLayer
 from fxsim.program.fixed import Fixed, Overflow, Round, cast_float
 from fxsim.program.graph import Graph, _decode, _Members
 from fxsim.program.ops import Lookup
@@ -61,9 +61,9 @@ def finite(source: Source) -> None:
 
     def arrays(layer: SourceLayer) -> Iterator[np.ndarray]:
         yield from layer.weights.values()
-        for value in layer.options.values():
-            if isinstance(value, SourceLayer):
-                yield from arrays(value)
+        if isinstance(layer, Bidirectional):
+            for side in layer.sides.values():
+                yield from arrays(side)
 
     for layer in source.layers:
         for array in arrays(layer):

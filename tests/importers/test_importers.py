@@ -22,10 +22,11 @@ from shared import SHARED, needs_shared
 
 from fxsim.errors import FxsimError, ModelError
 from fxsim.importers import from_keras, read_model
+from fxsim.importers import source as layers
 from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import MAX_JSON, Contents
 from fxsim.importers.keras_weights import Live
-from fxsim.importers.source import KINDS, Source, SourceLayer
+from fxsim.importers.source import Source
 from fxsim.study.floating import predict as predict_float
 
 # --- Small models, written as Keras writes them
@@ -174,14 +175,17 @@ def test_small_model_from_every_place(tmp_path: Path) -> None:
         ("dense", "dense"),
         ("dense_relu", "activation"),
     ]
-    assert source.layers[0].options == {
-        "units": 2,
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "return_sequences": False,
-        "use_bias": True,
-    }
-    for key, array in zip(("kernel", "recurrent_kernel", "bias"), lstm_weights(), strict=True):
+    weights = dict(zip(("kernel", "recurrent_kernel", "bias"), lstm_weights(), strict=True))
+    assert source.layers[0] == layers.LSTM(
+        "lstm",
+        units=2,
+        activation=layers.Function("tanh"),
+        recurrent_activation=layers.Function("sigmoid"),
+        return_sequences=False,
+        use_bias=True,
+        weights=weights,
+    )
+    for key, array in weights.items():
         value = source.layers[0].weights[key]
         assert value.dtype == np.float64 and not value.flags.writeable
         assert np.array_equal(value, array)
@@ -222,7 +226,7 @@ def test_sources_differ_by_any_weight() -> None:
 def test_gru_bias(after: bool, keyed: bool) -> None:
     config = gru(reset_after=after) if keyed else gru()
     (found,) = live(sequential(config), gru=gru_weights(after=after)).layers
-    assert found.kind == "gru" and found.options["reset_after"] is after
+    assert isinstance(found, layers.GRU) and found.reset_after is after
     bias = gru_weights(after=after)[2]
     assert np.array_equal(found.weights["bias"], bias[0] if after else bias)
     assert np.array_equal(found.weights["recurrent_bias"], bias[1] if after else np.zeros(6))
@@ -231,9 +235,9 @@ def test_gru_bias(after: bool, keyed: bool) -> None:
 def test_no_bias_is_zeros() -> None:
     config = sequential(gru(use_bias=False, reset_after=True), dense(use_bias=False))
     found = live(config, gru=gru_weights()[:2], dense=dense_weights()[:1]).layers
-    assert found[0].options["use_bias"] is False and found[0].options["reset_after"] is True
+    assert isinstance(found[0], layers.GRU) and found[0].use_bias is False and found[0].reset_after is True
     assert not found[0].weights["bias"].any() and not found[0].weights["recurrent_bias"].any()
-    assert found[1].options == {"units": 3, "use_bias": False}
+    assert isinstance(found[1], layers.Dense) and (found[1].units, found[1].use_bias) == (3, False)
     assert not found[1].weights["bias"].any()
 
 
@@ -241,8 +245,8 @@ def test_simple_rnn() -> None:
     config = lstm("rnn") | {"class_name": "SimpleRNN"}
     del config["config"]["recurrent_activation"]
     (found,) = live(sequential(config), rnn=[ramp(3, 2), ramp(2, 2), ramp(2)]).layers
-    assert found.kind == "simple_rnn"
-    assert found.options == {"units": 2, "activation": "tanh", "return_sequences": False, "use_bias": True}
+    assert isinstance(found, layers.SimpleRNN) and (found.units, found.activation) == (2, layers.Function("tanh"))
+    assert (found.return_sequences, found.use_bias) == (False, True)
 
 
 def bidirectional(merge: str | None = "concat", *, backward: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -256,9 +260,9 @@ def test_bidirectional() -> None:
     twin = bidirectional(backward=lstm("backward_rnn", go_backwards=True))
     assert live(sequential(twin, dense(units=1)), bi=values, dense=dense_weights(4, 1)) == source
     found = source.layers[0]
-    assert found.options["merge_mode"] == "concat" and found.options["return_sequences"] is False
-    forward, backward = found.options["forward"], found.options["backward"]
-    assert isinstance(forward, SourceLayer) and isinstance(backward, SourceLayer)
+    assert isinstance(found, layers.Bidirectional)
+    assert found.merge_mode == "concat" and found.return_sequences is False
+    forward, backward = found.forward, found.backward
     assert (forward.name, backward.name, forward.kind) == ("forward_rnn", "backward_rnn", "lstm")
     assert np.array_equal(forward.weights["kernel"], values[0]) and np.array_equal(backward.weights["bias"], values[5])
 
@@ -284,11 +288,11 @@ def test_directions_that_are_not_alike(units: int, sequences: bool, tmp_path: Pa
     arrays = [*lstm_weights(), *gru_weights(u=units)]
     source = live(config, bi=arrays, dense=dense_weights(2 + units, 1))
     found = source.layers[0]
-    forward, backward = found.options["forward"], found.options["backward"]
-    assert isinstance(forward, SourceLayer) and isinstance(backward, SourceLayer)
+    assert isinstance(found, layers.Bidirectional)
+    forward, backward = found.forward, found.backward
     assert (forward.kind, backward.kind, backward.name) == ("lstm", "gru", "backward_back")
-    assert (forward.options["units"], backward.options["units"]) == (2, units)
-    assert (forward.options["activation"], backward.options["activation"]) == ("tanh", "relu")
+    assert (forward.units, backward.units) == (2, units)
+    assert (forward.activation, backward.activation) == (layers.Function("tanh"), layers.Function("relu"))
     assert np.array_equal(backward.weights["recurrent_bias"], arrays[5][1])
     x = np.random.default_rng(0).normal(size=(6, 4, 3))
     expected = forward_pass(source, x)
@@ -319,7 +323,6 @@ def test_layers_that_do_nothing_are_left_out_and_wrappers_opened() -> None:
         ("soft", "activation"),
         ("flat", "flatten"),
     ]
-    assert {entry.kind for entry in source.layers} < set(KINDS)
 
 
 @pytest.mark.parametrize(("generation", "idle"), [(2, ()), (3, ((0, "first"), (1, "drop"), (2, "last")))])
@@ -389,14 +392,13 @@ def test_archive_numbers_layers_by_class_in_order(tmp_path: Path) -> None:
 )
 def test_activations(config: dict[str, Any], generation: int, options: tuple[str, dict[str, float]]) -> None:
     (found,) = live(sequential(config), generation).layers
-    assert (found.kind, found.options) == ("activation", {"function": options[0], **options[1]})
+    assert isinstance(found, layers.Activation) and found.function == layers.Function(options[0], **options[1])
 
 
 @pytest.mark.parametrize("generation", [2, 3])
 def test_prelu(generation: int) -> None:
     """A slope for each feature; of a sequence, the same at every step."""
     slopes = np.array([0.25, -0.5, 1.0], np.float32)
-    want = {"function": "leaky_relu", "alpha": (0.25, -0.5, 1.0)}
     options: dict[str, Any] = {"alpha_initializer": {}, "alpha_regularizer": None, "alpha_constraint": None}
     for shape, axes, stored in (
         ((3,), None, slopes),
@@ -406,8 +408,10 @@ def test_prelu(generation: int) -> None:
     ):
         config = sequential(layer("PReLU", "a", shared_axes=axes, **options), shape=shape)
         (found,) = live(config, generation, a=[stored]).layers
-        assert (found.kind, found.origin) == ("activation", "PReLU")
-        assert found.options == (want if stored.size > 1 else {**want, "alpha": (0.25,) * 3})
+        assert isinstance(found, layers.Activation) and found.origin == "PReLU"
+        assert found.function == layers.Function(
+            "leaky_relu", alpha=(0.25, -0.5, 1.0) if stored.size > 1 else (0.25,) * 3
+        )
     uneven = np.arange(15, dtype=np.float32).reshape(5, 3)
     config = sequential(layer("PReLU", "a", shared_axes=None), shape=(5, 3))
     refused("layer 'a' (PReLU): its alpha must be the same at every step, as with shared_axes=[1]", config, a=[uneven])
@@ -427,15 +431,14 @@ def test_layers_remember_their_time_distributed() -> None:
 def test_recurrent_hard_sigmoid(generation: int, slope: float) -> None:
     config = sequential(lstm(recurrent_activation="hard_sigmoid"))
     (found,) = live(config, generation, lstm=lstm_weights()).layers
-    assert found.options["hard_sigmoid_slope"] == slope
+    assert isinstance(found, layers.LSTM)
+    assert found.recurrent_activation == layers.Function("hard_sigmoid", slope=slope, shift=0.5)
 
 
 def test_activation_layer_inside_dense() -> None:
     inner = layer("LeakyReLU", "lr", alpha=0.25)
     found = live(sequential(dense(activation=inner), shape=(2,)), dense=dense_weights()).layers
-    assert [(entry.name, entry.options) for entry in found[1:]] == [
-        ("dense_leaky_relu", {"function": "leaky_relu", "alpha": 0.25})
-    ]
+    assert found[1:] == (layers.Activation("dense_leaky_relu", layers.Function("leaky_relu", alpha=0.25)),)
 
 
 def test_input_shape_beside_the_layers() -> None:
@@ -924,22 +927,22 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
-def scan(cell: SourceLayer, x: np.ndarray) -> np.ndarray:
+def scan(cell: layers.Recurrent, x: np.ndarray) -> np.ndarray:
     """Every step's output of an LSTM or GRU, from its definition."""
-    u: Any = cell.options["units"]
-    w = cell.weights
-    act, gate = FUNCTIONS[str(cell.options["activation"])], FUNCTIONS[str(cell.options["recurrent_activation"])]
+    assert isinstance(cell, layers.LSTM | layers.GRU)
+    u, w = cell.units, cell.weights
+    act, gate = FUNCTIONS[cell.activation.name], FUNCTIONS[cell.recurrent_activation.name]
     h = c = np.zeros((len(x), u))
     steps = []
     for t in range(x.shape[1]):
         a = x[:, t] @ w["kernel"] + w["bias"]
-        if cell.kind == "lstm":
+        if isinstance(cell, layers.LSTM):
             a = a + h @ w["recurrent_kernel"]
             i, f, g, o = (a[:, k * u : (k + 1) * u] for k in range(4))
             c = gate(f) * c + gate(i) * act(g)
             h = gate(o) * act(c)
         else:
-            assert cell.options["reset_after"]
+            assert cell.reset_after
             b = h @ w["recurrent_kernel"] + w["recurrent_bias"]
             z, r = gate(a[:, :u] + b[:, :u]), gate(a[:, u : 2 * u] + b[:, u : 2 * u])
             h = z * h + (1 - z) * act(a[:, 2 * u :] + r * b[:, 2 * u :])
@@ -949,23 +952,23 @@ def scan(cell: SourceLayer, x: np.ndarray) -> np.ndarray:
 
 def forward_pass(source: Source, x: np.ndarray) -> np.ndarray:
     for entry in source.layers:
-        options: Any = entry.options
-        if entry.kind == "dense":
+        if isinstance(entry, layers.Dense):
             x = x @ entry.weights["kernel"] + entry.weights["bias"]
-        elif entry.kind == "activation":
-            x = FUNCTIONS[options["function"]](x)
-        elif entry.kind == "flatten":
+        elif isinstance(entry, layers.Activation):
+            x = FUNCTIONS[entry.function.name](x)
+        elif isinstance(entry, layers.Flatten):
             x = x.reshape(len(x), -1)
-        elif entry.kind == "bidirectional":
-            assert options["merge_mode"] == "concat"
-            there, back = scan(options["forward"], x), scan(options["backward"], x[:, ::-1])
-            if options["return_sequences"]:
+        elif isinstance(entry, layers.Bidirectional):
+            assert entry.merge_mode == "concat"
+            there, back = scan(entry.forward, x), scan(entry.backward, x[:, ::-1])
+            if entry.return_sequences:
                 x = np.concatenate([there, back[:, ::-1]], axis=-1)
             else:
                 x = np.concatenate([there[:, -1], back[:, -1]], axis=-1)
         else:
+            assert isinstance(entry, layers.Recurrent)
             x = scan(entry, x)
-            x = x if options["return_sequences"] else x[:, -1]
+            x = x if entry.return_sequences else x[:, -1]
     return x
 
 

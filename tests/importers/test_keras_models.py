@@ -439,7 +439,7 @@ def test_stacked_cells() -> None:
     config = layer("RNN", "r", cell=stack, return_sequences=False, go_backwards=False)
     weights = [*lstm_weights(), *gru_weights(2), ramp(2, 2), ramp(2, 2), ramp(2)]
     found = live(sequential(config), r=weights).layers
-    assert [(entry.name, entry.options["return_sequences"]) for entry in found] == [
+    assert [(entry.name, entry.return_sequences) for entry in found] == [
         ("r/a", True), ("r/b", True), ("r/c", False),
     ]  # fmt: skip
     for bad, message in (

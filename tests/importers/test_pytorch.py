@@ -7,6 +7,7 @@ import pytest
 import fxsim
 from fxsim.errors import ModelError
 from fxsim.importers import from_pytorch
+from fxsim.importers.source import Activation, Function
 
 STEPS, FEATURES, UNITS = 5, 3, 4
 X = np.random.default_rng(3).normal(0, 1, (7, STEPS, FEATURES))
@@ -154,19 +155,19 @@ class Functions:
 @pytest.mark.parametrize(
     ("kind", "options", "want"),
     [
-        ("ReLU", {"inplace": False}, {"function": "relu"}),
-        ("LeakyReLU", {"negative_slope": 0.3}, {"function": "leaky_relu", "alpha": 0.3}),
-        ("ELU", {"alpha": 2}, {"function": "elu", "alpha": 2.0}),
-        ("Threshold", {"threshold": 0.5, "value": 0}, {"function": "thresholded_relu", "theta": 0.5}),
-        ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}, {"function": "hard_tanh"}),
-        ("Softmax", {"dim": 2}, {"function": "softmax"}),
-        ("Softmax", {"dim": -1}, {"function": "softmax"}),
-        ("Identity", {}, {"function": "linear"}),
+        ("ReLU", {"inplace": False}, Function("relu")),
+        ("LeakyReLU", {"negative_slope": 0.3}, Function("leaky_relu", alpha=0.3)),
+        ("ELU", {"alpha": 2}, Function("elu", alpha=2.0)),
+        ("Threshold", {"threshold": 0.5, "value": 0}, Function("thresholded_relu", theta=0.5)),
+        ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}, Function("hard_tanh")),
+        ("Softmax", {"dim": 2}, Function("softmax")),
+        ("Softmax", {"dim": -1}, Function("softmax")),
+        ("Identity", {}, Function("linear")),
     ],
 )
 def test_functions_have_the_parameters_of_their_modules(kind, options, want):
     (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).layers
-    assert (layer.name, layer.options) == ("act.f", want)
+    assert layer == Activation("act.f", want)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +177,12 @@ def test_functions_have_the_parameters_of_their_modules(kind, options, want):
         ("Hardtanh", {"min_val": -2.0, "max_val": 1.0}, r"^layer 'act.f': min_val must be -1, not -2.0$"),
         ("Softplus", {"beta": 2}, r"^layer 'act.f': beta must be 1, not 2$"),
         ("Softmax", {"dim": 1}, r"^layer 'act.f': dim must be -1, not 1$"),
+        (
+            "LeakyReLU",
+            {"negative_slope": float("nan")},
+            "^layer 'act.f': negative_slope must be a finite number, not nan$",
+        ),
+        ("ELU", {"alpha": -np.inf}, "^layer 'act.f': alpha must be a finite number, not -inf$"),
         ("GELU", {}, r"^layer 'act.f' must have weights in the model or be one of last, "),
     ],
 )

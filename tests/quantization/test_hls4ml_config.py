@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import sources
+from sources import activation
 
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import Bidirectional, Dense, Flatten, Recurrent, Source, SourceLayer
 from fxsim.program.fixed import Fixed, Overflow, Round
 from fxsim.program.graph import Graph
 from fxsim.program.ops import Dot, Lookup
@@ -23,39 +25,30 @@ STEPS, FEATURES, UNITS = 4, 3, 6
 BOTH_UNITS = 4, 8
 
 
-def cell(kind: str, name: str, inputs: int, units: int = UNITS, **options) -> SourceLayer:
+def cell(kind: str, name: str, inputs: int, units: int = UNITS, **options) -> Recurrent:
     rng = np.random.default_rng(len(name))
     wide = {"lstm": 4, "gru": 3, "simple_rnn": 1}[kind] * units
-    read = {"units": units, "use_bias": True, "return_sequences": True, "activation": "tanh"}
     weights = {
         "kernel": rng.normal(0, 0.4, (inputs, wide)),
         "recurrent_kernel": rng.normal(0, 0.4, (units, wide)),
         "bias": rng.normal(0, 0.4, wide),
     }
-    if kind != "simple_rnn":
-        read["recurrent_activation"] = "sigmoid"
     if kind == "gru":
-        read["reset_after"] = options.get("reset_after", True)
         weights["recurrent_bias"] = rng.normal(0, 0.4, wide)
-    return SourceLayer(name, kind, {**read, **options}, weights)
+    return sources.recurrent(kind, name, weights, **{"return_sequences": True, **options})
 
 
-def dense(name: str, inputs: int, units: int, use_bias: bool = True) -> SourceLayer:
+def dense(name: str, inputs: int, units: int, use_bias: bool = True) -> Dense:
     rng = np.random.default_rng(len(name))
     weights = {"kernel": rng.normal(0, 0.4, (inputs, units)), "bias": rng.normal(0, 0.4, units) * use_bias}
-    return SourceLayer(name, "dense", {"units": units, "use_bias": use_bias}, weights)
+    return sources.dense(name, weights, use_bias)
 
 
-def activation(name: str, function: str, **options) -> SourceLayer:
-    return SourceLayer(name, "activation", {"function": function, **options}, {})
-
-
-def bidirectional(name: str, inputs: int, merge_mode: str = "concat", alike: bool = False) -> SourceLayer:
+def bidirectional(name: str, inputs: int, merge_mode: str = "concat", alike: bool = False) -> Bidirectional:
     units = (UNITS, UNITS) if alike else BOTH_UNITS
     forward = cell("gru", "forward_gru", inputs, units[0])
     backward = cell("gru" if alike else "lstm", "backward_cell", inputs, units[1])
-    sides = {"forward": forward, "backward": backward}
-    return SourceLayer(name, "bidirectional", {"merge_mode": merge_mode, "return_sequences": True, **sides}, {})
+    return Bidirectional(name, merge_mode=merge_mode, forward=forward, backward=backward)
 
 
 def source(*layers: SourceLayer) -> Source:
@@ -67,7 +60,7 @@ NET = source(
     bidirectional("bi", UNITS),
     dense("seq", sum(BOTH_UNITS), 4),
     activation("seq_relu", "relu"),
-    SourceLayer("flat", "flatten", {}, {}),
+    Flatten("flat"),
     dense("mid", 4 * STEPS, 4),
     activation("mid_elu", "elu", alpha=0.75),
     dense("late", 4, 4),
@@ -513,7 +506,7 @@ def test_large_inputs_of_a_table_read_its_end():
 def test_hard_sigmoid_is_hls4mls_in_a_layer_and_the_models_in_a_cell():
     layer = quantize(source(activation("act", "hard_sigmoid", slope=1 / 6, shift=0.5)), {}).layers[0]
     assert layer.program["y_slope"].values.data.tolist() == [13107]
-    rnn = cell("lstm", "rnn", FEATURES, recurrent_activation="hard_sigmoid", hard_sigmoid_slope=1 / 6)
+    rnn = cell("lstm", "rnn", FEATURES, recurrent_activation=sources.function("hard_sigmoid", slope=1 / 6))
     assert quantize(source(rnn), {}).layers[0].program["i_slope"].values.data.tolist() == [2**16 // 6]
 
 
@@ -588,7 +581,7 @@ def test_layers_that_are_idle_at_inference_are_linear_activations():
 def test_relu_layers_of_keras_3_are_of_another_type():
     types = {"LayerType": {"Activation": {"Precision": A}, "ParametrizedActivation": {"Precision": "ap_fixed<9,4>"}}}
     for origin, want in (("", A), ("ReLU", "ap_fixed<9,4>")):
-        layer = SourceLayer("act", "activation", {"function": "relu"}, {}, origin)
+        layer = activation("act", "relu", origin)
         assert str(quantize(source(layer), types).output) == want
 
 

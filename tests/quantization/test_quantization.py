@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import Activation, Dense, Function, Source
 from fxsim.program.fixed import Fixed
 from fxsim.quantization import exact, hls4ml
 from fxsim.quantization.hls4ml_files import read_config
@@ -23,8 +23,8 @@ def source() -> Source:
     rng = np.random.default_rng(1)
     dense = {"kernel": rng.normal(0, 1, (3, 2)), "bias": rng.normal(0, 1, 2)}
     layers = (
-        SourceLayer("dense", "dense", {"units": 2, "use_bias": True}, dense),
-        SourceLayer("act", "activation", {"function": "sigmoid"}, {}),
+        Dense("dense", units=2, use_bias=True, weights=dense),
+        Activation("act", Function("sigmoid")),
     )
     return Source("net", "input", (3,), layers)
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import network
+from sources import activation, dense, recurrent
 
 import fxsim
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source, SourceLayer
+from fxsim.importers.source import Bidirectional, Dense, Recurrent, Source
 from fxsim.program.fixed import Fixed, Overflow, smallest
 from fxsim.program.ops import Dot
 from fxsim.program.ranges import bounds
@@ -27,7 +28,7 @@ SOURCE = fxsim.read_source(MODEL)
 X = np.load(DATA)["x"][:40].astype(np.float64)
 
 
-def cell(kind: str, features: int, units: int, sequences: bool, seed: int, **options: Any) -> SourceLayer:
+def cell(kind: str, features: int, units: int, sequences: bool, seed: int, **options: Any) -> Recurrent:
     rng = np.random.default_rng(seed)
     gates = {"lstm": 4, "gru": 3, "simple_rnn": 1}[kind]
     weights = {
@@ -37,9 +38,7 @@ def cell(kind: str, features: int, units: int, sequences: bool, seed: int, **opt
     }
     if kind == "gru":
         weights["recurrent_bias"] = rng.normal(size=gates * units)
-    known = {"units": units, "activation": "tanh", "return_sequences": sequences, "use_bias": True}
-    known |= {} if kind == "simple_rnn" else {"recurrent_activation": "sigmoid"}
-    return SourceLayer(kind, kind, known | options, weights)
+    return recurrent(kind, kind, weights, return_sequences=sequences, **options)
 
 
 def network_of(kind: str, mode: str | None) -> Source:
@@ -50,19 +49,15 @@ def network_of(kind: str, mode: str | None) -> Source:
     units = 4
     if mode:
         second = cell(kind.removesuffix("_before"), 3, 7 if mode == "concat" else 4, True, 2, **options)
-        sides = {"forward": first, "backward": second}
-        first = SourceLayer("both", "bidirectional", {"merge_mode": mode, "return_sequences": True, **sides}, {})
+        first = Bidirectional("both", merge_mode=mode, forward=first, backward=second)
         units = 11 if mode == "concat" else 4
     second = replace(cell(kind.removesuffix("_before"), units, 5, False, 3, **options), name="second")
 
-    def dense(name: str, inputs: int, outputs: int) -> SourceLayer:
-        weights = {"kernel": rng.normal(size=(inputs, outputs)), "bias": rng.normal(size=outputs)}
-        return SourceLayer(name, "dense", {"units": outputs, "use_bias": True}, weights)
+    def linear(name: str, inputs: int, outputs: int) -> Dense:
+        return dense(name, {"kernel": rng.normal(size=(inputs, outputs)), "bias": rng.normal(size=outputs)})
 
-    def act(name: str) -> SourceLayer:
-        return SourceLayer(name, "activation", {"function": name}, {})
-
-    layers = (first, second, dense("d", 5, 6), act("relu"), dense("e", 6, 3), act("softmax"))
+    tail = linear("d", 5, 6), activation("relu", "relu"), linear("e", 6, 3), activation("softmax", "softmax")
+    layers = (first, second, *tail)
     return Source("net", "x", (6, 3), layers)
 
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 from networks import network
+from sources import activation, recurrent
 
 import fxsim
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Source
+from fxsim.importers.source import Bidirectional, Dense, Flatten, Function, Reshape, Source
 from fxsim.study import metrics
 from fxsim.study.scan_file import NAME, ScanRow, digest_arrays, digest_source
 from fxsim.study.scan_tasks import make_jobs, make_task, with_bits
@@ -341,13 +342,45 @@ def test_digests_see_everything() -> None:
     changed = [
         replace(lstm, weights={**lstm.weights, "kernel": kernel}),
         replace(lstm, weights={**lstm.weights, "kernel": lstm.weights["kernel"].T.copy().reshape(kernel.shape)}),
-        replace(lstm, options={**lstm.options, "activation": "relu"}),
+        replace(lstm, activation=Function("relu")),
         replace(lstm, name="other"),
         replace(lstm, origin="other"),
     ]
     sources = [SOURCE, *(replace(SOURCE, layers=(one, *rest)) for one in changed), replace(SOURCE, idle=((1, "a"),))]
     assert len({digest_source(one) for one in sources}) == len(sources)
     assert digest_source(replace(SOURCE, name="other")) == digest_source(SOURCE)
+
+
+def test_digests_stay_as_they_are_in_files() -> None:
+    """Of a network of all kinds of layers and parameters: a scan that an older fxsim began goes on."""
+
+    def values(*shape: int) -> np.ndarray:
+        return (np.arange(np.prod(shape), dtype=float).reshape(shape) - 3) / 8
+
+    def cell(kind: str, name: str, features: int, units: int, **settings: Any) -> Any:
+        wide = {"lstm": 4, "gru": 3, "simple_rnn": 1}[kind] * units
+        weights = {"kernel": values(features, wide), "recurrent_kernel": values(units, wide), "bias": values(wide)}
+        if kind == "gru":
+            weights["recurrent_bias"] = values(wide)
+        return recurrent(kind, name, weights, return_sequences=True, **settings)
+
+    forward = cell("gru", "forward_b", 2, 2, reset_after=False)
+    backward = cell("simple_rnn", "backward_b", 2, 1, activation="relu", use_bias=False)
+    layers = (
+        Reshape("r", 4),
+        cell("lstm", "a", 6, 2, activation="elu", recurrent_activation="hard_sigmoid"),
+        Bidirectional("b", merge_mode="concat", forward=forward, backward=backward),
+        activation("c", "leaky_relu", "PReLU", alpha=(0.1, 0.2, 0.3)),
+        activation("d", "hard_sigmoid", slope=1 / 6),
+        activation("e", "thresholded_relu"),
+        activation("f", "hard_tanh"),
+        Flatten("g"),
+        Dense("h", units=2, use_bias=True, weights={"kernel": values(12, 2), "bias": values(2)}),
+        activation("i", "elu", alpha=0.5),
+        activation("j", "softmax", "Softmax"),
+    )
+    digest = digest_source(Source("net", "x", (24,), layers, ((3, "drop"),)))
+    assert digest == "ce74adb1e3012ed69aec5249eed658d567e9bccf0a5912d237d3c04aaadadf2e"
     arrays = [X, X.astype(np.float16), X.reshape(100, 64), -X]
     assert len({digest_arrays(one) for one in arrays} | {digest_arrays(X, None), digest_arrays(X, Y)}) == 6
 
@@ -415,7 +448,7 @@ def one_output() -> Source:
     """The digits' network with the first of its outputs alone, in front of its softmax."""
     lstm, dense = SOURCE.layers[:2]
     weights = {"kernel": dense.weights["kernel"][:, :1], "bias": dense.weights["bias"][:1]}
-    return replace(SOURCE, layers=(lstm, replace(dense, options={**dense.options, "units": 1}, weights=weights)))
+    return replace(SOURCE, layers=(lstm, replace(dense, units=1, weights=weights)))
 
 
 class TestGraph:
