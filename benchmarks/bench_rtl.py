@@ -148,7 +148,7 @@ def measure(case: Case, shared: Path | None, cells: bool) -> dict[str, Any]:
             "busy": _busy(ip.plan, float(report.measured.interval or 0), steps),
             "seconds": round(seconds, 1),
             "published": case.published,
-            "estimate": None if ip.plan.cost is None else ip.plan.cost.to_json(),
+            "estimate": ip.plan.cost.to_json(),
             "verilog": hashlib.sha256((folder / "ip" / "dut.v").read_bytes()).hexdigest(),
         }
         if cells and case.counted:

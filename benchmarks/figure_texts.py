@@ -184,7 +184,7 @@ def _trained_cells() -> str:
     """Estimated against counted cells of the designs of rtl.json that have both, at its own preset hls4ml."""
     rows = []
     for name, row in baseline("rtl")["cases"].items():
-        if "lut" in row and row["estimate"] is not None:
+        if "lut" in row:
             pairs = [(row["estimate"][kind], row[kind]) for kind in ("lut", "ff", "dsp", "bram")]
             rows.append((f"`{name}`", *(f"{number(one)} / {number(two)}" for one, two in pairs)))
     return table(("design", "LUT estimated / counted", "FF", "DSP", "BRAM"), rows)
