@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from campaigns import command, coverage, gates, plants, soak
 from campaigns.designs import DESIGNS, Design, export
+from native_builds import build
 from shared import SHARED, needs_shared
 from test_testbenches import export as export_sum
 
@@ -19,7 +20,6 @@ from testbenches.errors import CheckError, Mismatch
 from testbenches.gates import netlist
 from testbenches.manifest import Manifest
 from testbenches.mutants import STAGES, Mutant, Stage, draw, hunt
-from testbenches.native import build
 from testbenches.vectors import Vectors
 
 pytest.importorskip("pyosys")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_builds import check_folder
 from test_testbenches import export, needs_icarus
 
 from testbenches import waves
-from testbenches.check import check_folder
 from testbenches.errors import CheckError, Mismatch
 from testbenches.record import record
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from native_builds import build, check_folder
 from numpy.typing import NDArray
 
 import testbenches
@@ -25,7 +26,6 @@ from testbenches.cocotb_run import TESTS, run_cocotb
 from testbenches.errors import CheckError, Mismatch
 from testbenches.locate import at_taps
 from testbenches.manifest import Manifest, Stream, Tap, pack, unpack, unpack_tap
-from testbenches.native import build
 from testbenches.timing import steady_interval
 from testbenches.vectors import Vectors
 from testbenches.verilator import find_verilator
@@ -501,7 +501,7 @@ class TestCocotb:
 
 class TestCheckFolder:
     def test_all_of_it(self, design: Path) -> None:
-        report = testbenches.check_folder(design, design / "vectors.npz", sequences=4, build_dir=design / "build")
+        report = check_folder(design, design / "vectors.npz", sequences=4, build_dir=design / "build")
         assert len(report.tests) == 21 and report.measured == report.predicted
         assert "0 differences" in str(report) and "latency 4, after the last beat 1, interval 4" in str(report)
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from campaigns import buffers
 from campaigns.designs import BUFFERED, Design, export
+from native_builds import build
 
 from testbenches.buffers import demand, events
 from testbenches.errors import CheckError, Mismatch
 from testbenches.manifest import Buffer, Manifest
 from testbenches.mutants import STAGES, Stage
-from testbenches.native import Harness, build
+from testbenches.native import Harness
 from testbenches.vectors import Vectors
 
 PASSING = Buffer("rnn", "buffer0_push", "buffer0_pop", "buffer0_filled", 2, True, 1)

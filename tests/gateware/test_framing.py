@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from native_builds import build, check_folder
 from networks import network
 
 import fxsim
@@ -19,12 +20,11 @@ from fxsim.__main__ import main
 from rtl.export.verilog import to_verilog
 from rtl.gateware.axi import most_sequences
 from rtl.plan.folding import Folding, make_plan
-from testbenches import CheckError, Mismatch, check_folder, lint_folder
+from testbenches import CheckError, Mismatch, lint_folder
 from testbenches.cocotb_run import COUNTED_TESTS, run_cocotb
 from testbenches.equivalence import Prover
 from testbenches.manifest import Manifest
 from testbenches.mutants import STAGES, draw, hunt
-from testbenches.native import build
 from testbenches.vectors import Vectors
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")

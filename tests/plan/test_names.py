@@ -227,8 +227,10 @@ def test_layers_are_checked(kind, tmp_path):
     """Taps are found in the built design, and what differs is told by the names of people."""
     graph = named(LAYERS[kind])
     ip = fxsim.export(graph, tmp_path / "ip", top="dut")
+    from native_builds import check_folder
+
     from fxsim import golden as vectors
-    from testbenches import Mismatch, check_folder
+    from testbenches import Mismatch
 
     golden = vectors.golden(graph, vectors.random_inputs(graph, 8), ip.manifest["taps"])
     (tmp_path / "vectors.npz").write_bytes(vectors.encode(golden))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blocked import ROOT, run_blocked
+from native_builds import build
 from networks import network
 
 import fxsim
@@ -24,7 +25,6 @@ from rtl.export.route import route_design
 from testbenches import CheckError, lint_folder
 from testbenches.cocotb_run import run_cocotb
 from testbenches.manifest import Manifest
-from testbenches.native import build
 from testbenches.tools import buildable, complaint, temporary
 from testbenches.verilator import find_verilator
 

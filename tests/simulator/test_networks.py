@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from native_builds import check_folder
 from shared import SHARED, needs_shared
 
 import fxsim
 from fxsim import golden as vectors
 from fxsim.simulator.run import quantize_inputs
-from testbenches import check_folder
 
 
 @dataclass(frozen=True)
