@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from .. import __version__
 from ..errors import FxsimError, show
@@ -46,6 +46,9 @@ _FAMILIES = "Families:\n" + "\n".join(
 )
 
 
+_Verbs: TypeAlias = "argparse._SubParsersAction[_Parser]"
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; each verb sets ``run``, which is None where there is no verb."""
     top = _Parser(
@@ -58,28 +61,59 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"fxsim {__version__}")
     top.set_defaults(run=None, form="text", quiet=False, float=None)
     _common(top)
-    verb = top.add_subparsers(metavar="VERB", title="verbs", parser_class=_Parser)
+    all_verbs: _Verbs = top.add_subparsers(metavar="VERB", title="verbs", parser_class=_Parser)
+    for add in (
+        _add_info,
+        _add_quantize,
+        _add_predict,
+        _add_profile,
+        _add_scan,
+        _add_plan,
+        _add_export,
+        _add_check,
+        _add_synth,
+        _add_demo,
+    ):
+        add(all_verbs)
+    for verb in all_verbs.choices.values():
+        _results(verb)
+    one = _verb(all_verbs, "completion", "print a script that completes fxsim's options in your shell")
+    one.add_argument("shell", choices=SHELLS)
+    one.set_defaults(run=verbs.completion)
+    return top
 
-    one = _model(verb, "info", "show layers, parameters, formats, proven ranges and tables")
+
+def _add_info(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "info", "show layers, parameters, formats, proven ranges and tables")
     one.set_defaults(run=verbs.info)
 
-    one = _model(verb, "quantize", "write the quantised network as a .fx file, which all verbs take as MODEL")
+
+def _add_quantize(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "quantize", "write the quantised network as a .fx file, which all verbs take as MODEL")
     one.add_argument("-o", "--output", metavar="NET.fx", required=True, help="the file to write")
     one.set_defaults(run=verbs.quantize)
 
-    one = _model(verb, "predict", "compute the outputs for a batch of sequences, bit for bit as the Verilog does")
+
+def _add_predict(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "predict", "compute the outputs for a batch of sequences, bit for bit as the Verilog does")
     one.add_argument("inputs", metavar="X.npy", help="inputs (batch, time, features)")
     one.add_argument("-o", "--output", metavar="Y.npy", required=True, help="float64 outputs (batch, ...)")
     one.add_argument("--raw", action="store_true", help="write raw integers (int64) instead")
     one.set_defaults(run=verbs.predict)
 
-    one = _model(verb, "profile", "show ranges, overflows and errors of every tensor on your data")
+
+def _add_profile(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "profile", "show ranges, overflows and errors of every tensor on your data")
     one.add_argument("inputs", metavar="X.npy", help="inputs (batch, time, features)")
     one.add_argument("-o", "--output", metavar="DIR", required=True, help="folder for tables (CSV, JSON) and plots")
     _float(one)
     one.set_defaults(run=verbs.profile)
 
-    one = _model(verb, "scan", "show accuracy, AUC, R² and error for many formats", presets=("exact", "hls4ml", "both"))
+
+def _add_scan(all_verbs: _Verbs) -> None:
+    one = _model(
+        all_verbs, "scan", "show accuracy, AUC, R² and error for many formats", presets=("exact", "hls4ml", "both")
+    )
     one.add_argument("data", metavar="DATA.npz", help="x (batch, time, features) and, optionally, labels y")
     one.add_argument(
         "-o", "--output", metavar="DIR", required=True,
@@ -113,14 +147,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dask", metavar="ADDRESS", help="compute on the workers of this Dask scheduler")
     one.set_defaults(run=verbs.scan)
 
-    one = _model(verb, "plan", "list the best foldings, with cycles and cells")
+
+def _add_plan(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "plan", "list the best foldings, with cycles and cells")
     _design(one)
     one.add_argument("-o", "--output", metavar="FILE", help="write the chosen folding, for export --folding")
     one.add_argument("--plot", metavar="FILE.png", help="plot DSP blocks and LUTs against latency")
     one.add_argument("--stages", action="store_true", help="show what happens in each cycle of the chosen folding")
     one.set_defaults(run=verbs.plan)
 
-    one = _model(verb, "export", "write Verilog, manifest, graph, golden vectors and Vivado scripts")
+
+def _add_export(all_verbs: _Verbs) -> None:
+    one = _model(all_verbs, "export", "write Verilog, manifest, graph, golden vectors and Vivado scripts")
     one.add_argument("-o", "--output", metavar="DIR", required=True, help="a new or empty folder, or an earlier export")
     _design(one, file=True)
     one.add_argument("--interleave", metavar="K", type=int, help="sequences that take turns in a recurrent layer")
@@ -136,7 +174,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--yes", action="store_true", help="write a design of any size; a large one takes minutes")
     one.set_defaults(run=verbs.export)
 
-    one = _verb(verb, "check", "simulate the Verilog and compare outputs, inner operations and cycles")
+
+def _add_check(all_verbs: _Verbs) -> None:
+    one = _verb(all_verbs, "check", "simulate the Verilog and compare outputs, inner operations and cycles")
     one.add_argument("folder", metavar="DIR", help="an exported folder")
     what = one.add_mutually_exclusive_group()
     what.add_argument("--inputs", metavar="X.npy", help="inputs (batch, time, features)")
@@ -157,8 +197,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.set_defaults(run=verbs.check)
 
+
+def _add_synth(all_verbs: _Verbs) -> None:
     one = _verb(
-        verb, "synth", "count cells with Yosys; find the longest paths with --timing or --route", epilog=_FAMILIES
+        all_verbs, "synth", "count cells with Yosys; find the longest paths with --timing or --route", epilog=_FAMILIES
     )
     one.add_argument("folder", metavar="DIR", help="an exported folder")
     one.add_argument("--family", metavar="FAMILY", type=_family, help="device family (default: that of the export)")
@@ -169,18 +211,13 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.set_defaults(run=verbs.synth)
 
-    one = _verb(verb, "demo", "do all of this with a small trained network that comes with fxsim")
+
+def _add_demo(all_verbs: _Verbs) -> None:
+    one = _verb(all_verbs, "demo", "do all of this with a small trained network that comes with fxsim")
     one.add_argument(
         "-o", "--output", metavar="DIR", default="fxsim-demo", help="folder to write (default: fxsim-demo)"
     )
     one.set_defaults(run=verbs.demo)
-
-    for one in verb.choices.values():
-        _results(one)
-    one = _verb(verb, "completion", "print a script that completes fxsim's options in your shell")
-    one.add_argument("shell", choices=SHELLS)
-    one.set_defaults(run=verbs.completion)
-    return top
 
 
 def _common(one: argparse.ArgumentParser) -> None:
@@ -194,11 +231,9 @@ def _common(one: argparse.ArgumentParser) -> None:
     )
 
 
-def _verb(
-    verb: argparse._SubParsersAction[_Parser], name: str, text: str, epilog: str | None = None
-) -> argparse.ArgumentParser:
+def _verb(all_verbs: _Verbs, name: str, text: str, epilog: str | None = None) -> argparse.ArgumentParser:
     sentence = f"{text[0].upper()}{text[1:]}."
-    one = verb.add_parser(
+    one = all_verbs.add_parser(
         name, help=text, description=sentence, epilog=epilog, formatter_class=_Help, allow_abbrev=False
     )
     _common(one)
@@ -215,10 +250,10 @@ def _results(one: argparse.ArgumentParser) -> None:
 
 
 def _model(
-    verb: argparse._SubParsersAction[_Parser], name: str, text: str, presets: Sequence[str] = ("exact", "hls4ml")
+    all_verbs: _Verbs, name: str, text: str, presets: Sequence[str] = ("exact", "hls4ml")
 ) -> argparse.ArgumentParser:
     """A verb that takes a model and how to quantise it."""
-    one = _verb(verb, name, text, epilog=_FAMILIES if name in ("plan", "export") else None)
+    one = _verb(all_verbs, name, text, epilog=_FAMILIES if name in ("plan", "export") else None)
     one.add_argument("model", metavar="MODEL", help=".keras, .h5, .json with --weights, or .fx")
     numerics = one.add_argument_group("numerics")
     numerics.add_argument("--weights", metavar="W.h5", help="the weights, if MODEL is an architecture .json")

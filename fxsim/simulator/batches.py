@@ -56,8 +56,11 @@ def _harmless(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+# One loop that is compiled, in which each rounding mode stays inline.
 @_kept
-def _quantize(x: Any, out: Any, left: Any, scale: float, mode: int, over: int, low: int, high: int, width: int) -> int:
+def _quantize(  # noqa: C901, PLR0912
+    x: Any, out: Any, left: Any, scale: float, mode: int, over: int, low: int, high: int, width: int
+) -> int:
     """Values ``x`` (sequences, rows) to raw integers ``out`` (blocks, rows, lanes).
 
     ``left`` (sequences) becomes how many of a sequence left the format; gives their sum, or -1 where a value is not

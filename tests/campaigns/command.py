@@ -41,6 +41,29 @@ def _committed(given: argparse.Namespace, verb: argparse.ArgumentParser) -> Path
     return None if given.verb == "soak" and given.shared is None else REPORTS / f"{given.verb}.json"
 
 
+def _run(given: argparse.Namespace, name: str, work: Path) -> tuple[dict[str, Any], bool]:
+    """One row of a campaign, and whether it is as it should be."""
+    match given.verb:
+        case "mutants":
+            row = mutants.campaign(name, work, given.count, given.sequences, given.seconds)
+            return row, not (row["not killed"] or row["undecided"])
+        case "buffers":
+            row = buffers.campaign(name, work, given.sequences, given.seconds)
+            return row, not (row["not noticed"] or row["undecided"])
+        case "plants":
+            row = plants.campaign(name, work)
+            return row, row["noticed by"] != "none"
+        case "gates":
+            return gates.campaign(name, work, given.sequences), True
+        case "hls4ml":
+            row = hls4ml_tests.campaign(name, given.tests, given.python, work, given.answers, given.one_of)
+            return row, not (row["live different"] or row["configured different"] or row["aborted"])
+        case "coverage":
+            return coverage.campaign(name, work, given.sequences), True
+        case _:
+            return soak.campaign(name, given.shared, work, given.sequences, given.chunk), True
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a campaign; 0 when all is well, 1 when something was found, 2 with one line when it cannot run."""
     parser = argparse.ArgumentParser(prog="python tests/campaigns", description="Verification in bulk.")
@@ -100,24 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows = []
             for name in given.which:
                 work = (given.work or Path(temporary)).resolve() / name
-                if given.verb == "mutants":
-                    row = mutants.campaign(name, work, given.count, given.sequences, given.seconds)
-                    good = good and not (row["not killed"] or row["undecided"])
-                elif given.verb == "buffers":
-                    row = buffers.campaign(name, work, given.sequences, given.seconds)
-                    good = good and not (row["not noticed"] or row["undecided"])
-                elif given.verb == "plants":
-                    row = plants.campaign(name, work)
-                    good = good and row["noticed by"] != "none"
-                elif given.verb == "gates":
-                    row = gates.campaign(name, work, given.sequences)
-                elif given.verb == "hls4ml":
-                    row = hls4ml_tests.campaign(name, given.tests, given.python, work, given.answers, given.one_of)
-                    good = good and not (row["live different"] or row["configured different"] or row["aborted"])
-                elif given.verb == "coverage":
-                    row = coverage.campaign(name, work, given.sequences)
-                else:
-                    row = soak.campaign(name, given.shared, work, given.sequences, given.chunk)
+                row, fine = _run(given, name, work)
+                good = good and fine
                 if place is not None:
                     report.write(place, name, row)
                 rows.append(row)
