@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from fxsim.program.ops import AnyOp, Leaf, Op, Slice
+from fxsim.system.forks import cached_property
 
 from ..plan.names import Names
 from ..plan.reads import RESULT

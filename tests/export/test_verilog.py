@@ -57,7 +57,7 @@ def test_front_ends_find_nothing(cell, reuse, tmp_path):
 
 def test_synthesis_of_a_folded_network(digits, tmp_path):
     """Yosys finds no latch, no undriven net, no second driver; products are DSP blocks and tables block RAMs."""
-    plan = make_plan(digits, by_reuse(digits, 16))
+    plan = make_plan(digits, by_reuse(digits, 256))
     write(plan, tmp_path)
     found = synthesize(tmp_path, "xc7")
     assert not [name for name in found["cells"] if name.startswith(("LD", "$")) and name != "$scopeinfo"]

@@ -314,7 +314,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 VERBS = {
     "predict": ("predict", MODEL, "x.npy", "-o", "y.npy"),
-    "export": ("export", MODEL, "-o", "out"),
+    "export": ("export", MODEL, "-o", "out", "--reuse", "4"),
     "check": ("check", "ip", "--sequences", "20000"),
     "synth": ("synth", "ip"),
     "scan": ("scan", MODEL, "data.npz", "-o", "out", "--width", "8:20"),
