@@ -243,17 +243,14 @@ def write_coefficients(fitted: Mapping[tuple[str, ...], Mapping[str, Mapping[str
     lines = [
         "# SPDX-License-Identifier: Apache-2.0",
         '"""Cells of each kind of part, by family; written by ``benchmarks/calibrate_cost.py --fit``."""',
-        "",
-        "COEFFICIENTS: dict[str, dict[str, dict[str, float]]] = {",
     ]
     for group, cells in fitted.items():
-        for family in group:
-            lines.append(f'    "{family}": {{')
-            for cell, each in cells.items():
-                lines.append(f'        "{cell}": {{')
-                lines += [f'            "{kind}": {value},' for kind, value in each.items()]
-                lines.append("        },")
-            lines.append("    },")
+        lines += ["", f"_{group[0].upper()}: dict[str, dict[str, float]] = {{"]
+        for cell, each in cells.items():
+            lines += [f'    "{cell}": {{', *(f'        "{kind}": {value},' for kind, value in each.items()), "    },"]
+        lines.append("}")
+    lines += ["", "COEFFICIENTS = {"]
+    lines += [f'    "{family}": _{group[0].upper()},' for group in fitted for family in group]
     COEFFICIENTS_FILE.write_text("\n".join([*lines, "}"]) + "\n")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..plan.schedule import LayerSchedule
 from .coefficients import COEFFICIENTS
 from .layer_parts import Wires, layer_parts, result_wires
-from .parts import Parts, bits, block_rams, deep, memories
+from .parts import SYNTHESIS, Parts, bits, block_rams, deep
 
 if TYPE_CHECKING:
     from ..plan.folding import Plan
@@ -113,7 +113,7 @@ def parts_by_layer(plan: Plan) -> list[Parts]:
         last = layer is plan.layers[-1]
         if schedule is not None:
             found.append(layer_parts(schedule, layer.return_sequences, stage.depth, last, wires))
-            wires = result_wires(schedule, wires)
+            wires = result_wires(schedule.program, wires)
             continue
         # The steps of a sequence side by side.
         size = layer.elements * wires.width
@@ -139,5 +139,5 @@ def _front(plan: Plan) -> Parts:
         if deep(words):
             parts["bram"] += block_rams(words, size, 1, family)
         else:
-            parts["memory"] += size * ceil(words / memories(family).words)
+            parts["memory"] += size * ceil(words / SYNTHESIS[family].words)
     return parts

@@ -16,10 +16,20 @@ from ..plan.delays import Family
 from ..plan.folded import Engine
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC, digit_counts
-from .parts import Parts, bits, carry_save, casts, distinct, in_blocks, in_logic, multiplexer, read_only, tree
-
-#: Bits of the narrowest product, and of its narrowest factor, that synthesis gives a DSP block.
-LEAST_PRODUCT, LEAST_FACTOR = {"ecp5": 4}, 2
+from .parts import (
+    SYNTHESIS,
+    Parts,
+    bits,
+    block_rams,
+    carry_save,
+    casts,
+    distinct,
+    in_blocks,
+    in_dsp,
+    in_logic,
+    multiplexer,
+    tree,
+)
 
 
 def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
@@ -52,9 +62,9 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     if op.bias is not None and not engine.accumulates:
         # One that never changes is half an addition.
         parts["bias" if groups == 1 else "tree"] += total * parallel
-    # The adder behind the multiplier of a 7-series DSP block takes the product as it is.
+    # The adder behind the multiplier of a DSP block takes the product as it is.
     inside = 0.0
-    if plan.family.name == "xc7" and shift <= 0 and not logic and not engine.ordered:
+    if SYNTHESIS[plan.family.name].adds and shift <= 0 and not logic and not engine.ordered:
         inside = _multiplied(op, engine.digits) if engine.constant else 1.0
     levels = engine.registers[: len(engine.registers) - engine.accumulates]
     copies = 1 if engine.constant else parallel
@@ -123,7 +133,7 @@ def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, lo
     parts = Parts()
     if engine.depth > 1:
         parts["mux"] += multiplexer(engine.depth) * wide * engine.width
-    inside = not logic and in_block(plan.family, wide, weight_width(op))
+    inside = not logic and in_dsp(plan.family.name, wide, weight_width(op))
     parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width
     in_luts = 0
     widths, numbers = np.unique(_memory_widths(plan, op, engine), return_counts=True)
@@ -132,7 +142,7 @@ def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, lo
         parts.include(multipliers(plan.family, wide, width, count, engine.stages, logic, wide + width - dropped))
         parts["inside" if inside else "ff"] += (engine.fetch - 1) * width * count
         if in_blocks(engine.slots, width * engine.width):
-            parts.include(read_only(engine.slots, width * engine.width, 1, "rom", plan.family.name), number)
+            parts["bram"] += block_rams(engine.slots, width * engine.width, 1, plan.family.name) * number
         else:
             in_luts += width * count
     # What is the same in several memories is made once.
@@ -151,15 +161,10 @@ def _memory_widths(plan: LayerSchedule, op: Dot, engine: Engine) -> IntArray:
     return found
 
 
-def in_block(family: Family, one: int, two: int) -> bool:
-    """Whether synthesis gives a product of such factors a DSP block."""
-    return min(one, two) >= LEAST_FACTOR and one + two >= LEAST_PRODUCT.get(family.name, 9)
-
-
 def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int, logic: bool, kept: int) -> Parts:
     """``count`` multipliers, whose products are kept in ``stages`` registers of ``kept`` bits."""
     parts = Parts()
-    if logic or not in_block(family, wide, narrow):
+    if logic or not in_dsp(family.name, wide, narrow):
         parts["logic"] = wide * narrow * count
         parts["ff"] = kept * stages * count
         return parts

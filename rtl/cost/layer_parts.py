@@ -30,14 +30,15 @@ from fxsim.program.ops import (
     Sub,
     Total,
 )
+from fxsim.program.program import Program
 
-from ..plan.folds import is_shift, least_bits
+from ..plan.folds import is_shift, known_bounds, least_bits
 from ..plan.reads import Read, Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
-from .engine_parts import engine_parts, in_block, multipliers
+from .engine_parts import engine_parts, multipliers
 from .live_bits import moving_bits, unseen_bits, zero_bits
-from .parts import Parts, bits, block_rams, casts, in_blocks, in_logic, memories, multiplexer, read_only
+from .parts import SYNTHESIS, Parts, bits, block_rams, casts, in_blocks, in_dsp, in_logic, multiplexer
 
 #: Fewest registers in a row that become a shift register.
 SHIFT = 3
@@ -56,19 +57,19 @@ def layer_parts(plan: LayerSchedule, sequences: bool, depth: int, registered: bo
     return _Layer(plan, sequences, depth, registered, given).count()
 
 
-def result_wires(plan: LayerSchedule, given: Wires) -> Wires:
-    """A layer's result."""
-    name = plan.program.output
-    zeros = zero_bits(plan.program, plan.bounds, given.zeros)[name]
-    return Wires(max(plan.bounds[name].narrow(plan.program.type).width - zeros, 0), zeros)
+def result_wires(program: Program, given: Wires) -> Wires:
+    """The result of a program with the input ``given``."""
+    zeros = zero_bits(program, given.zeros)[program.output]
+    narrow = known_bounds(program)[program.output].narrow(program.type)
+    return Wires(max(narrow.width - zeros, 0), zeros)
 
 
 class _Layer:
     def __init__(self, plan: LayerSchedule, sequences: bool, depth: int, registered: bool, given: Wires) -> None:
         self.plan, self.program, self.beats = plan, plan.program, plan.fold.beats
-        self.zeros, self.given = zero_bits(plan.program, plan.bounds, given.zeros), given
-        self.unseen = unseen_bits(plan.program, plan.bounds, self.zeros)
-        self.result = result_wires(plan, given)
+        self.zeros, self.given = zero_bits(plan.program, given.zeros), given
+        self.unseen = unseen_bits(plan.program, given.zeros)
+        self.result = result_wires(plan.program, given)
         self.sequences, self.depth, self.registered = sequences, depth, registered
         self.parts = Parts()
 
@@ -137,7 +138,7 @@ class _Layer:
 
     def delayed(self, name: str, reads: Sequence[Read], size: float) -> None:
         """``size`` bits of an op on their way to their readers."""
-        plan, program, stages = self.plan, self.program, memories(self.plan.family.name).shifts
+        plan, program, stages = self.plan, self.program, SYNTHESIS[self.plan.family.name].shifts
         cycles = {read.cycle - self.stands(name) for read in reads}
         if plan.chained:
             # Each copy stands as long as a token does.
@@ -160,11 +161,12 @@ class _Layer:
 
     def chosen(self) -> None:
         """This beat's part of vectors that stand: multiplexers, and a register behind each."""
-        plan, reads = self.plan, self.plan.reads.values()
-        for name, _, _ in {(read.operand, read.segment, read.cycle) for read in reads if read.origin.way is Way.CHOSEN}:
+        chosen = [read for read in self.plan.reads.values() if read.origin.way is Way.CHOSEN]
+        # In their order, so that sums of fractions are the same in each run.
+        for name, _, _ in dict.fromkeys((read.operand, read.segment, read.cycle) for read in chosen):
             size = self.elements(name) * self.width(name)
             if isinstance(self.program[name], Constant):
-                self.parts.include(read_only(min(self.beats, 63), size, 1, "rom", plan.family.name))
+                self.parts.include(in_logic(min(self.beats, 63), size, "rom"))
             else:
                 self.parts["mux"] += multiplexer(self.beats) * size
                 self.parts["ff"] += size
@@ -201,7 +203,7 @@ class _Layer:
         if is_shift(self.program, op):
             return False
         slot, both = self.plan.slots[name], self.plan.widths(op)
-        return slot.cycle > slot.start and in_block(self.plan.family, *both) and self.plan.family.blocks(*both) == 1
+        return slot.cycle > slot.start and in_dsp(self.plan.family.name, *both) and self.plan.family.blocks(*both) == 1
 
     def summed(self, name: str) -> bool:
         """Whether an op is a sum that a DSP block makes behind its product, as it is and without a register."""
@@ -213,10 +215,8 @@ class _Layer:
 
     def blocked(self, name: str, frac: int) -> bool:
         """Whether an op is the product of a DSP block as it is, on the grid ``frac``: it adds to that, too."""
-        exact = self.plan.bounds[name].exact_frac
-        return (
-            self.plan.family.name == "xc7" and self.multiplies(name) and self.program[name].type.frac == exact == frac
-        )
+        plain = self.program[name].type.frac == self.plan.bounds[name].exact_frac == frac
+        return SYNTHESIS[self.plan.family.name].adds and plain and self.multiplies(name)
 
     def tables(self) -> None:
         """Table reads: the index, and the memories, of which two readers share one."""
@@ -278,7 +278,7 @@ class _Layer:
             size = state.elements * self.width(state.name)
             if plan.ways > 1:
                 self.parts["ring"] += size
-                self.parts["memory"] += size * ceil(plan.ways / memories(plan.family.name).words)
+                self.parts["memory"] += size * ceil(plan.ways / SYNTHESIS[plan.family.name].words)
                 self.parts["ff"] += size
                 self.parts["ff control"] += plan.ways + 2 * bits(plan.ways)
                 continue

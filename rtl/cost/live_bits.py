@@ -12,12 +12,16 @@ from fxsim.program.ops import Add, Cast, Concat, Constant, Dot, Input, Lookup, M
 from fxsim.program.program import Program
 from fxsim.program.ranges import Bounds
 
+from ..plan.folds import known_bounds
+
 #: More than any format has.
 _ALL = 1 << 10
 
 
-def zero_bits(program: Program, known: Mapping[str, Bounds], given: int) -> dict[str, int]:
+@lru_cache(maxsize=256)
+def zero_bits(program: Program, given: int) -> dict[str, int]:
     """How many low bits of each op are always zero; ``given``: of the input's."""
+    known = known_bounds(program)
     found = {state.name: _of(state.init.data.tolist() if state.init else []) for state in program.states}
     while True:
         before = {state.name: found[state.name] for state in program.states}
@@ -45,8 +49,13 @@ def _zeros(program: Program, known: Mapping[str, Bounds], op: Op, found: Mapping
     return min(max(exact + op.type.frac, 0), _ALL)
 
 
-def unseen_bits(program: Program, known: Mapping[str, Bounds], zeros: Mapping[str, int]) -> dict[tuple[str, str], int]:
-    """How many low bits of an operand its reader does not look at, by the names of both."""
+@lru_cache(maxsize=256)
+def unseen_bits(program: Program, given: int) -> dict[tuple[str, str], int]:
+    """How many low bits of an operand its reader does not look at, by the names of both.
+
+    ``given``: how many low bits of the input are always zero.
+    """
+    known, zeros = known_bounds(program), zero_bits(program, given)
     found: dict[tuple[str, str], int] = {}
     kept = {program.output, *(state.update for state in program.states)}
     unseen: dict[str, int] = {}

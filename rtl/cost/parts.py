@@ -38,30 +38,40 @@ def multiplexer(count: int) -> float:
 
 
 @dataclass(frozen=True)
-class Memories:
-    """A family's memories. ``blocks``: sizes of a block RAM, each with the bits of the address of its single bits, the
-    widest word, and how many of it are one; ``shifts``: stages of a shift register in a LUT, 0 if there is none;
-    ``words``: of a memory in a LUT.
+class Synthesis:
+    """What synthesis makes of a family's cells.
+
+    ``blocks``: sizes of a block RAM, each with the bits of the address of its single bits, the widest word, and how
+    many of it are one. ``shifts``: stages of a shift register in a LUT, 0 if there is none; ``words``: of a memory in a
+    LUT. ``adds``: whether a DSP block adds behind its product. ``least``: bits of the narrowest product that gets one.
     """
 
     blocks: tuple[tuple[int, int, float], ...] = ((14, 36, 0.5), (15, 72, 1.0))
     shifts: int = 32
     words: int = 32
+    adds: bool = False
+    least: int = 9
 
 
-_XILINX = Memories()
-MEMORIES: Mapping[str, Memories] = {"ecp5": Memories(blocks=((14, 36, 1.0),), shifts=0, words=16)}
+SYNTHESIS: Mapping[str, Synthesis] = {
+    "xc7": Synthesis(adds=True),
+    "xcu": Synthesis(),
+    "xcup": Synthesis(),
+    "ecp5": Synthesis(blocks=((14, 36, 1.0),), shifts=0, words=16, least=4),
+}
+#: Bits of the narrowest factor that gets a DSP block.
+LEAST_FACTOR = 2
 
 
-def memories(family: str) -> Memories:
-    """The memories of a family."""
-    return MEMORIES.get(family, _XILINX)
+def in_dsp(family: str, one: int, two: int) -> bool:
+    """Whether synthesis gives a product of factors of so many bits a DSP block."""
+    return min(one, two) >= LEAST_FACTOR and one + two >= SYNTHESIS[family].least
 
 
 def block_rams(depth: int, width: int, ports: int, family: str = "xc7") -> float:
     """Block RAMs of a read-only memory (of 36 Kbit, of which half a one holds 18 Kbit; on ECP5 of 18 Kbit)."""
     best = 0.0
-    for abits, widest, size in memories(family).blocks:
+    for abits, widest, size in SYNTHESIS[family].blocks:
         for each in (1, 2, 4, 9, 18, 36, 72):
             # With two ports, each has half of the wires. What is deeper than a block stands side by side in it.
             if each <= widest // ports:
@@ -69,13 +79,6 @@ def block_rams(depth: int, width: int, ports: int, family: str = "xc7") -> float
                 count = size * ceil(ceil(depth / words) * width / each)
                 best = count if not best else min(best, count)
     return best
-
-
-def read_only(depth: int, width: int, ports: int, kind: str, family: str, least: int = BLOCK_BITS) -> Parts:
-    """A memory with registered output: block RAM where it is asked for, else LUTs and registers."""
-    if in_blocks(depth, width, least):
-        return Parts({"bram": block_rams(depth, width, ports, family)})
-    return in_logic(depth, width * ports, kind)
 
 
 def in_logic(depth: int, width: int, kind: str) -> Parts:
