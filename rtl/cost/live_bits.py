@@ -77,9 +77,9 @@ def _unseen(program: Program, known: Bounds, op: Op, arg: str, unseen: int, zero
     if not isinstance(op, Cast | Add | Sub) or known.overflows:
         return 0
     # Places are counted on the grid of the exact result.
-    lowest = (
-        unseen + known.exact_frac - op.type.frac if unseen else _cut(known.exact_frac - op.type.frac, op.type.round)
-    )
+    shift = known.exact_frac - op.type.frac
+    # What a rounding adds is carried through bits that nobody looks at; what is dropped carries nothing.
+    lowest = unseen + shift if shift <= 0 or op.type.round is Round.TRN else _cut(shift, op.type.round)
     if isinstance(op, Cast):
         return lowest
     edges = {name: known.exact_frac - program[name].type.frac + zeros[name] for name in op.args}
