@@ -26,6 +26,7 @@ KINDS = {
     "adder": "additions, of several in a row the last one",
     "tree": "the other ones in a row, which become carry-save adders",
     "compress": "additions without carries",
+    "compress again": "the same right behind others",
     "bias": "additions of constants to sums",
     "post": "additions that a 7-series DSP block makes behind its product",
     "accumulate": "sums that grow from cycle to cycle",

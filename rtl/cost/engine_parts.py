@@ -15,8 +15,9 @@ from fxsim.program.ops import Dot
 from ..plan.delays import Family
 from ..plan.folded import Engine
 from ..plan.schedule import LayerSchedule
-from ..plan.signed_digits import LOGIC, digit_counts
+from ..plan.signed_digits import LOGIC, digit_counts, digits
 from .parts import (
+    LEAST_FACTOR,
     SYNTHESIS,
     Parts,
     bits,
@@ -48,7 +49,7 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
         return parts
     if engine.constant:
         signed = plan.bounds[op.arg].low < 0
-        parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, dropped))
+        parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, (dropped, total)))
         terms = _constant_terms(op, wide, shift, total)
     else:
         parts.include(_memory_products(plan, op, engine, wide, logic, dropped))
@@ -69,7 +70,10 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     levels = engine.registers[: len(engine.registers) - engine.accumulates]
     copies = 1 if engine.constant else parallel
     ends = not engine.accumulates or engine.registers[-1]
-    parts.include(tree(terms, total, levels, inside, ends), copies)
+    synthesis = SYNTHESIS[plan.family.name]
+    # Of the registers behind a product a DSP block takes in the first.
+    passed = engine.stages - synthesis.adds if synthesis.shifts else -len(levels)
+    parts.include(tree(terms, total, levels, inside, ends, passed), copies)
     if engine.accumulates:
         within = inside == 1.0 and engine.width == 1 and not engine.registers[-1]
         parts["post" if within else "accumulate"] += total * parallel
@@ -96,7 +100,8 @@ def _compressed(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: 
         more[rows] += 1
     if engine.constant:
         signed = plan.bounds[op.arg].low < 0
-        parts = Parts(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, 0))
+        kept = 0, int(widths.max())
+        parts = Parts(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, kept))
         terms = (op.weights.data != 0).sum(axis=0)
         size = _constant_terms(op, wide, 0, int(widths.max())).sum(axis=0) + more * widths
     else:
@@ -170,40 +175,69 @@ def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int,
         return parts
     blocks = family.blocks(wide, narrow)
     parts["dsp"] = blocks * count
-    # Of several blocks, the last has the register of all but the low bits of the others.
-    outside = (family.factors[1] - 1) * (blocks - 1)
+    # Of several blocks, the last has the first register of all but the low bits of the others.
+    inside = max(kept - (family.factors[1] - 1) * (blocks - 1), 0) * (1 if blocks > 1 else stages)
     parts["joint"] = (wide + narrow) * (blocks - 1) * count
-    parts["ff"] = min(outside, kept) * stages * count
-    parts["inside"] = max(kept - outside, 0) * stages * count
+    parts["ff"] = (kept * stages - inside) * count
+    parts["inside"] = inside * count
     return parts
 
 
 @lru_cache(maxsize=256)
 def _constant_products(
-    op: Dot, digits: int, wide: int, signed: bool, family: Family, stages: int, dropped: int
+    op: Dot, digits: int, wide: int, signed: bool, family: Family, stages: int, kept: tuple[int, int]
 ) -> Parts:
-    """Products by weights that never change: the same products of an input are made once."""
+    """Products by weights that never change: the same products of an input are made once.
+
+    ``kept``: how many low bits of a product are dropped, and how many are kept above them.
+    """
     weights, counts, parts = op.weights.data, digit_counts(op.weights.data), Parts()
     values = _different(weights, counts > digits)
     # Low zeros are left out of the product.
     values = values // np.maximum(values & -values, 1)
     size = _signed_widths(values, values)
     # Beside an operand without a sign, a negative constant is extended to the width of the product.
-    extended = size if signed else np.where(values < 0, size + wide, size)
-    pairs, numbers = np.unique(size * 256 + extended, return_counts=True)
+    extended = np.where(values < 0, size + wide, size)
+    if signed:
+        # A positive one has a sign, too, which only counts where it gets a block at all.
+        extended = size + ((values > 0) & (size + wide >= SYNTHESIS[family.name].least))
+    # What is too narrow for a block is made of additions as well, but not shared.
+    block = (np.minimum(extended, wide) >= LEAST_FACTOR) & (extended + wide >= SYNTHESIS[family.name].least)
+    pairs, numbers = np.unique((size * 256 + extended)[block], return_counts=True)
     for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
         narrow, factor = divmod(pair, 256)
-        parts.include(multipliers(family, wide, factor, number, stages, False, wide + narrow - dropped))
+        parts.include(multipliers(family, wide, factor, number, stages, False, min(wide + narrow - kept[0], kept[1])))
     # By shifting and adding: of those that differ in a shift alone, one.
     few = (counts > 0) & (counts <= digits)
-    odd = _different(weights // np.maximum(weights & -weights, 1), few)
+    odd = np.concatenate([_different(weights // np.maximum(weights & -weights, 1), few), values[~block]])
     size = wide + _signed_widths(odd, odd) - (odd == 1)
-    parts["ff"] += int(size.sum()) * stages
-    added = digit_counts(odd) - 1
-    parts["adder"] += int(size.sum(where=added > 0))
-    parts["tree"] += int((size * np.maximum(added - 1, 0)).sum())
+    # They are shifted further, each user's differently, before low bits are dropped.
+    parts["ff"] += int(np.minimum(size, sum(kept)).sum()) * stages
+    for value in odd[digit_counts(odd) > 1].tolist():
+        last, others = _added_bits(value, wide, sum(kept))
+        parts["adder"] += last
+        parts["tree"] += others
     parts["negate"] += int(size.sum(where=odd == -1))
     return parts
+
+
+@lru_cache(maxsize=1 << 14)
+def _added_bits(value: int, wide: int, seen: int) -> tuple[int, int]:
+    """Bits of the last of the additions that multiply by a constant, and of the others; ``seen``: of the product.
+
+    What lies below one of two terms needs no adder, unless the term that reaches there is subtracted.
+    """
+    terms = [(shift, shift + wide, sign < 0) for sign, shift in digits(value)]
+    last = total = 0
+    while len(terms) > 1:
+        sums = []
+        for (low, top, less), (other, end, _) in zip(terms[::2], terms[1::2], strict=False):
+            high = min(max(top, end) + 1, seen)
+            last = max(high - (low if less else other), 0)
+            total += last
+            sums.append((low, high, False))
+        terms = sums + terms[len(terms) & ~1 :]
+    return last, total - last
 
 
 def _different(weights: IntArray, which: NDArray[np.bool_]) -> IntArray:

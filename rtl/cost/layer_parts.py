@@ -38,10 +38,7 @@ from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
 from .engine_parts import engine_parts, multipliers
 from .live_bits import moving_bits, unseen_bits, zero_bits
-from .parts import SYNTHESIS, Parts, bits, block_rams, casts, in_blocks, in_dsp, in_logic, multiplexer
-
-#: Fewest registers in a row that become a shift register.
-SHIFT = 3
+from .parts import SHIFT, SYNTHESIS, Parts, bits, block_rams, casts, in_blocks, in_dsp, in_logic, multiplexer
 
 
 @dataclass(frozen=True)
@@ -288,7 +285,8 @@ class _Layer:
                 if all(isinstance(op, Dot) for op in program.ops if state.name in op.args):
                     continue
             self.parts["ff"] += size
-            self.parts["clear"] += size
+            # Units that are written in turn share the choice, unless all of them change at once.
+            self.parts["clear"] += size if read else size / self.beats
             if read and self.beats > 1:
                 waiting.add(state.update)
         output = program.output

@@ -59,6 +59,8 @@ SYNTHESIS: Mapping[str, Synthesis] = {
     "xcup": Synthesis(),
     "ecp5": Synthesis(blocks=((14, 36, 1.0),), shifts=0, words=16, least=4),
 }
+#: Fewest registers in a row that become a shift register.
+SHIFT = 3
 #: Bits of the narrowest factor that gets a DSP block.
 LEAST_FACTOR = 2
 
@@ -121,31 +123,40 @@ def casts(low: int, high: int, frac: int, to: Fixed, width: int, count: float) -
     return parts
 
 
-def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float, ends: bool) -> Parts:
+def tree(terms: IntArray, limit: int, registers: Sequence[bool], inside: float, ends: bool, passed: int) -> Parts:
     """Sums of each column's terms, of so many bits (0: none), level by level.
 
     ``registers``: whether there are any in front of each level. ``inside``: the share of the first level that DSP
-    blocks can add to their products. ``ends``: whether a register follows, or what else does not add: of additions in a
-    row only the last one is an adder, those before it become carry-save adders of three numbers.
+    blocks can add to their products. ``ends``: whether a register follows, or what else does not add: of three and more
+    additions in a row only the last one is an adder, those before it become carry-save adders of three numbers.
+    ``passed``: registers that the terms come from and synthesis can move; with those in which a term without partner
+    waits they are a shift register.
     """
     parts = Parts()
     # Terms that are not there are left out before neighbours are added.
     terms = np.take_along_axis(terms, np.argsort(terms == 0, axis=0, kind="stable"), axis=0)
+    waited = np.full(terms.shape, passed)
+    ends_at = [level for level, registered in enumerate(registers) if registered] + [len(registers) + (not ends)]
+    begin = 0
     for level, registered in enumerate(registers):
         if registered:
             parts["ff"] += int(terms.sum())
+            waited, begin = waited + 1, level
+        end = next(each for each in ends_at if each > level)
         if len(terms) > 1:
             if len(terms) % 2:
-                terms = np.concatenate([terms, np.zeros_like(terms[:1])])
+                terms, waited = (np.concatenate([each, np.zeros_like(each[:1])]) for each in (terms, waited))
             one, two = terms[::2], terms[1::2]
             both = (one > 0) & (two > 0)
+            shifts = (waited >= SHIFT) & np.repeat(both, 2, axis=0)
+            parts["shift"] += int(terms.sum(where=shifts))
+            parts["ff"] -= int((terms * waited).sum(where=shifts))
             sums = np.minimum(np.maximum(one, two) + 1, limit)
-            added = int(sums.sum(where=both))
+            added = int((sums - 1).sum(where=both))
             first = inside if level == 0 and not registered else 0.0
             parts["post"] += added * first
-            last = registers[level + 1] if level + 1 < len(registers) else ends
-            parts["adder" if last else "tree"] += added * (1 - first)
-            terms = np.where(both, sums, one + two)
+            parts["adder" if level == end - 1 or end - begin < 3 else "tree"] += added * (1 - first)
+            terms, waited = np.where(both, sums, one + two), np.where(both, 0, waited[::2])
     return parts
 
 
@@ -162,7 +173,8 @@ def carry_save(width: int, count: int, size: int, registers: Sequence[bool]) -> 
             whole, rest = divmod(count, 6)
             # Each bit of a row that comes out is a function of the bits that go in.
             made = 3 * whole + (0, 0, 0, 2, 2, 3)[rest]
-            parts["compress"] += made * width
+            # Behind another level, synthesis joins and divides them as it likes.
+            parts["compress" if registered or level == 0 else "compress again"] += made * width
             count = made + (rest if rest < 3 else rest == 4)
             size = count * width
     parts["adder"] += width * (count > 1)
