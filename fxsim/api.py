@@ -6,7 +6,6 @@ Whatever builds or tests hardware is imported inside the function that needs it.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import golden as vectors
 from .arguments import index, integer
 from .checks import check as check
 from .errors import FxsimError, show
 from .extras import importing, require
 from .families import canonical
-from .files.exported import complete, exported, written
-from .files.folder import MANIFEST
+from .files.exported import complete
 from .importers import from_keras, read_model
 from .importers.source import Source
 from .pages import check_results
@@ -36,9 +33,6 @@ if TYPE_CHECKING:
     from rtl.plan.folding import Folding, Plan
 
 Config = Mapping[str, Any] | str | os.PathLike[str]
-
-#: Sequences of the vectors that an export ships.
-SHIPPED = 32
 
 
 def read_source(model: Any, weights: str | os.PathLike[str] | None = None, *, steps: int | None = None) -> Source:
@@ -126,16 +120,18 @@ def plan(
     the attainable value if there is none.
     """
     with importing("plan", "rtl"):
-        from rtl.plan.choice import Target, choose
-        from rtl.plan.folding import check_clock
+        from rtl.plan.choice import choose, given
+        from rtl.plan.folding import Folding, check_framing
+        from rtl.plan.target import Target
 
     _check_graph(graph)
     budgets = {"multipliers": multipliers, "dsp": dsp, "lut": lut, "latency": latency, "interval": interval}
-    given = [(name, value) for name, value in {**budgets, "reuse": reuse}.items() if value is not None]
-    if len(given) != 1:
+    choices = given(**budgets, reuse=reuse)
+    if len(choices) != 1:
         raise FxsimError(f"a plan needs exactly one of {', '.join(budgets)} and reuse")
-    whole = {"interleave": interleave, "unroll": unroll, "beat": _beat(graph, input_beat)}
-    return choose(graph, given[0], Target(check_clock(clock_mhz), family, multiplier, framing), whole)
+    base = Folding({}, interleave, unroll, _beat(graph, input_beat))
+    chosen = choose(graph, choices.popitem(), Target.of(clock_mhz, family, multiplier), base)
+    return chosen if framing is None else replace(chosen, framing=check_framing(framing))
 
 
 def pareto(
@@ -148,9 +144,10 @@ def pareto(
     """
     with importing("plan", "rtl"):
         from rtl.plan.search import pareto as front
+        from rtl.plan.target import Target
 
     _check_graph(graph)
-    return Plans(front(graph, clock_mhz, family, multiplier, count))
+    return Plans(front(graph, Target.of(clock_mhz, family, multiplier), count))
 
 
 def _beat(graph: Graph, input_beat: str | int | None) -> int | None:
@@ -271,55 +268,30 @@ def export(
         graph, another interleave, unroll or beat than it has.
     """
     with importing("export", "rtl"):
-        from rtl.plan.choice import Target, asked, choose
-        from rtl.plan.folding import FRAMINGS, agreed, check_framing, make_plan
+        from rtl.plan.choice import choose, complete_folding, given, one_of
+        from rtl.plan.folding import FRAMINGS, Folding, agreed, check_framing, make_plan
         from rtl.plan.names import default_top, top_name
+        from rtl.plan.target import RESOURCES, Target
 
     _check_graph(graph)
     require("export", "rtl")
     with importing("export"):
         from rtl.cost.size import check_size
-        from rtl.export.package import package
-        from rtl.export.report import report
-        from rtl.export.verilog import manifest, to_verilog
+        from rtl.export.write import write
     budgets = {"multipliers": multipliers, "dsp": dsp, "lut": lut, "latency": latency, "interval": interval}
-    choice = asked({"folding": folding, "reuse": reuse, **budgets})
-    whole = {"interleave": interleave, "unroll": unroll, "beat": _beat(graph, input_beat)}
-    chosen = choose(graph, choice, Target(clock_mhz, family, multiplier), whole)
+    choice = one_of({"folding": folding, "reuse": reuse, **budgets})
+    whole = given(interleave=interleave, unroll=unroll, beat=_beat(graph, input_beat))
+    if folding is not None:
+        chosen = complete_folding(graph, folding, multiplier, whole)
+    else:
+        target = Target.of(**given(clock_mhz=clock_mhz, family_name=family, multiplier=multiplier))
+        chosen = choose(graph, choice, target, Folding({}, **whole))
     planned = make_plan(graph, chosen, clock_mhz, family)
     framing = check_framing(agreed("framing", framing, chosen.framing, FRAMINGS[0]))
-    check_size(planned, large or (choice is not None and choice[0] in ("multipliers", "dsp", "lut")))
-    done = _Steps(progress, 5)
+    check_size(planned, large or (choice is not None and choice[0] in RESOURCES))
     top = default_top(graph.name) if top is None else top_name(top)
-    with exported(folder) as temporary:
-        design = to_verilog(planned, top, framing, done)
-        facts = manifest(planned, top, [f"{top}.v"], design)
-        golden = vectors.golden(graph, vectors.random_inputs(graph, SHIPPED), beat=planned.beat)
-        done()
-        graph.save(temporary / "graph.fx")
-        (temporary / f"{top}.v").write_text(design.text, encoding="utf-8")
-        for name, content in package(facts, planned, golden["inputs"], golden["outputs"]).items():
-            place = temporary / name
-            place.parent.mkdir(exist_ok=True)
-            place.write_text(content, encoding="utf-8")
-        (temporary / "vectors.npz").write_bytes(vectors.encode(golden))
-        (temporary / check_results.REPORT).write_text(report(planned, facts, accuracy), encoding="utf-8")
-        done()
-        facts["written"] = written(temporary)
-        (temporary / MANIFEST).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    facts = write(folder, planned, top, framing, accuracy, progress)
     return Ip(Path(folder), facts, planned)
-
-
-class _Steps:
-    """Counts the steps of an export; each call is one done."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, total: int) -> None:
-        self._progress, self._done, self._total = progress, 0, total
-
-    def __call__(self) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(self._done, self._total)
 
 
 def _check_graph(graph: object) -> None:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from .manifest import Manifest, Timing
 from .native import Harness, NativeRun, build
 from .packages import require
 from .timing import compare
-from .tools import Progress
+from .tools import Progress, building
 from .vectors import Vectors
 from .verilator import is_absent
 from .watch import SILENT, Phase, Watch
@@ -141,10 +139,8 @@ def check_folder(
         raise CheckError("nothing to run: neither the native harness, which needs Verilator, nor cocotb")
     manifest = Manifest.load(folder)
     golden = Vectors.load(vectors, manifest)
-    where = Path(tempfile.mkdtemp(prefix="fxsim_check_") if build_dir is None else build_dir).resolve()
-    keep = build_dir is not None
     watch = Watch(phase, progress)
-    try:
+    with building(build_dir, "fxsim_check_") as where:
         report = CheckReport(manifest.top, 0, 0, 0, 0, 0, None, manifest.timing, ())
         if native:
             looked = golden if inner is None else Vectors.load(inner, manifest)
@@ -159,13 +155,6 @@ def check_folder(
             )
             report = replace(report, tests=tests)
         return report
-    except CheckError as error:
-        # the message sends the reader to the log
-        keep = keep or error.log is not None
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(where, ignore_errors=True)
 
 
 def check_native(
@@ -197,11 +186,7 @@ def check_native(
     watch.begin("run at full rate")
     # the interval needs a steady state, so few vectors are run more than once
     first = bench.run(vectors, sequences=max(len(vectors), manifest.settling) if settle else len(vectors))
-    measured = first.timing
-    if measured is not None and first.sequences < manifest.steady:
-        measured = replace(measured, interval=None)
-    if timing and measured is not None and manifest.timing is not None:
-        compare(measured, manifest.timing)
+    measured = _measured(first, manifest, timing)
     runs = [first]
     for idle, backpressure in stalls:
         watch.begin("run with stalls")
@@ -232,6 +217,16 @@ def check_native(
         events=events,
         runs=tuple(run.sequences for run in runs),
     )
+
+
+def _measured(run: NativeRun, manifest: Manifest, hold: bool) -> Timing | None:
+    """What a run at full rate measured; raises :class:`Mismatch` if it must be the manifest's and is not."""
+    measured = run.timing
+    if measured is not None and run.sequences < manifest.steady:
+        measured = replace(measured, interval=None)
+    if hold and measured is not None and manifest.timing is not None:
+        compare(measured, manifest.timing)
+    return measured
 
 
 @dataclass(frozen=True)

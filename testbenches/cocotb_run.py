@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from xml.etree import ElementTree
 from .errors import CheckError, Mismatch, count
 from .manifest import Manifest
 from .packages import require
-from .tools import MOMENT, buildable, compiling, complaint, linked, started
+from .tools import MOMENT, buildable, building, compiling, complaint, linked, started
 from .vectors import Vectors
 from .verilator import Verilator, find_verilator
 from .watch import SILENT, Watch
@@ -102,10 +101,6 @@ def run_cocotb(
     tool = find_verilator() if simulator == "verilator" else None
     if tool is None and shutil.which("iverilog") is None:
         raise CheckError("Icarus Verilog is not installed: iverilog is not on PATH")
-    keep = build_dir is not None
-    where = (Path(tempfile.mkdtemp(prefix="fxsim_cocotb_") if build_dir is None else build_dir)).resolve()
-    work = where / f"cocotb_{simulator}{'_waves' if waves else ''}"
-    work.mkdir(parents=True, exist_ok=True)
     settings = {
         "FXSIM_MANIFEST": str(manifest.folder),
         "FXSIM_VECTORS": str(Path(vectors).resolve()),
@@ -121,28 +116,37 @@ def run_cocotb(
         "waves": waves is not None,
         "plusargs": [f"+{text}" for text in plusargs],
     }
-    log = work / "run.log"
-    results = work / "results.xml"
+    with building(build_dir, "fxsim_cocotb_") as where:
+        work = where / f"cocotb_{simulator}{'_waves' if waves else ''}"
+        work.mkdir(parents=True, exist_ok=True)
+        return _run(order, settings, tool, work, waves, watch)
+
+
+def _run(
+    order: dict[str, Any],
+    settings: dict[str, str],
+    tool: Verilator | None,
+    work: Path,
+    waves: Path | None,
+    watch: Watch,
+) -> tuple[str, ...]:
+    """Build and run in a process of its own, for the runner works through os.environ, sys.path and sys.exit.
+
+    ``order``: what :func:`_work` is to do there; ``settings``: environment variables for the tests.
+    """
+    log, results = work / "run.log", work / "results.xml"
     results.unlink(missing_ok=True)
-    try:
-        # The runner works through os.environ, sys.path and sys.exit, so it gets a process of its own.
-        watch.begin("build for cocotb")
-        with log.open("wb") as file, buildable(work) as place:
-            if waves is not None and simulator == "verilator":
-                prepare(place)
-            command = [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})]
-            env = _environment(tool, place) | settings
-            with started(command, env=env, cwd=place, stdout=file, stderr=subprocess.STDOUT) as process:
-                status = _wait(process, place, log, watch)
-            if waves is not None:
-                _take(place, waves)
-        return _read(results, log, status)
-    except CheckError as error:
-        keep = keep or error.log is not None
-        raise
-    finally:
-        if not keep:
-            shutil.rmtree(where, ignore_errors=True)
+    watch.begin("build for cocotb")
+    with log.open("wb") as file, buildable(work) as place:
+        if waves is not None and tool is not None:
+            prepare(place)
+        command = [sys.executable, "-m", "testbenches.cocotb_run", json.dumps(order | {"work": str(place)})]
+        env = _environment(tool, place) | settings
+        with started(command, env=env, cwd=place, stdout=file, stderr=subprocess.STDOUT) as process:
+            status = _wait(process, place, log, watch)
+        if waves is not None:
+            _take(place, waves)
+    return _read(results, log, status)
 
 
 def _wait(process: subprocess.Popen[str], place: Path, log: Path, watch: Watch) -> int:

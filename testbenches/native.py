@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,55 +139,29 @@ class Harness:
         given = {"idle": idle, "backpressure": backpressure, "faults": faults, "resets": resets}
         chances = {name: probability(value, name) for name, value in given.items()}
         seed = count(seed, "seed", 0)
-        if (faults or resets) and manifest.output.beats_per_sequence > 1:
-            raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
-        if faults and manifest.counted:
-            raise CheckError("faults need a design whose sequences end with TLAST: of counted ones none is broken")
-        if alone and (manifest.timing is None or any(chances.values())):
-            raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
-        if fill and (alone or any(chances.values()) or not manifest.buffers):
-            raise CheckError("fill needs a manifest with buffers, and neither stalls nor faults nor resets nor alone")
+        _check_drive(manifest, chances, alone, fill)
         work.mkdir(parents=True, exist_ok=True)
         held = min(total, len(vectors))
         _write(work / "inputs.bin", vectors.inputs[:held], manifest.input)
         _write(work / "expected.bin", vectors.outputs[:held], manifest.output)
-        # stalls stretch the time between two handshakes
-        patience = manifest.timeout / ((1 - chances["idle"]) * (1 - chances["backpressure"]))
-        command = [
-            str(self.executable),
-            f"inputs={work / 'inputs.bin'}",
-            f"expected={work / 'expected.bin'}",
-            f"outputs={work / 'outputs.bin'}",
-            f"completions={work / 'completions.bin'}",
-            f"taps={work / 'tap'}",
-            f"looking={int(looking)}",
-            f"coverage={work / 'coverage.dat'}",
-            f"alone={int(alone)}",
-            f"fill={int(fill)}",
-            f"patience={manifest.patience}",
-            f"latency={manifest.timing.latency if manifest.timing else 0}",
-            f"stored={held}",
-            f"sequences={total}",
-            *(f"{name}={round(value * 65536)}" for name, value in chances.items()),
-            f"seed={seed}",
-            f"timeout={int(patience)}",
-            f"drain={manifest.drain}",
-            f"burst={manifest.burst}",
-            f"keep={_KEEP}",
-            *(() if waves is None else (f"waves={waves[0]}", f"shown={waves[1]}", f"period={manifest.period_ps}")),
-            *(f"+{text}" for text in plusargs),
-        ]
+        settings: dict[str, object] = {
+            **_settings(manifest, work),
+            "looking": int(looking),
+            "alone": int(alone),
+            "fill": int(fill),
+            "stored": held,
+            "sequences": total,
+            **{name: round(value * 65536) for name, value in chances.items()},
+            "seed": seed,
+            # stalls stretch the time between two handshakes
+            "timeout": int(manifest.timeout / ((1 - chances["idle"]) * (1 - chances["backpressure"]))),
+        }
+        if waves is not None:
+            settings |= {"waves": waves[0], "shown": waves[1], "period": manifest.period_ps}
+        pairs = (f"{name}={value}" for name, value in settings.items())
+        command = [str(self.executable), *pairs, *(f"+{text}" for text in plusargs)]
         facts = _execute(command, work / "result.txt", total, progress)
         number = {name: int(facts[name]) for name in _NUMBERS}
-        timing = None
-        if not (alone or fill or any(chances.values())) and number["first_last_in"] >= 0 and number["first_out"] >= 0:
-            timing = Timing(
-                latency=number["first_out"] - number["first_in"],
-                latency_after_last=number["first_out"] - number["first_last_in"],
-                interval=steady_interval(
-                    np.fromfile(work / "completions.bin", dtype="<u8").tolist(), number["last_in"]
-                ),
-            )
         return NativeRun(
             sequences=total,
             fault=None if facts["fault"] == "none" else facts["fault"],
@@ -196,11 +170,52 @@ class Harness:
             received=number["received"],
             due=number["due"],
             memory=(number["memory_early"], number["memory_late"]),
-            timing=timing,
+            timing=None if alone or fill or any(chances.values()) else _timing(number, work),
             outputs_file=work / "outputs.bin",
             tap_files=tuple(work / f"tap{index}.bin" for index in range(len(self.taps))),
             buffers=counts(facts, manifest.buffers),
         )
+
+
+def _check_drive(manifest: Manifest, chances: Mapping[str, float], alone: bool, fill: bool) -> None:
+    """Raise ``CheckError`` for what a design cannot be driven with."""
+    if (chances["faults"] or chances["resets"]) and manifest.output.beats_per_sequence > 1:
+        raise CheckError("faults and resets need a design with one output beat a sequence: cocotb tests the others")
+    if chances["faults"] and manifest.counted:
+        raise CheckError("faults need a design whose sequences end with TLAST: of counted ones none is broken")
+    if alone and (manifest.timing is None or any(chances.values())):
+        raise CheckError("alone needs a manifest with timing, and neither stalls nor faults nor resets")
+    if fill and (alone or any(chances.values()) or not manifest.buffers):
+        raise CheckError("fill needs a manifest with buffers, and neither stalls nor faults nor resets nor alone")
+
+
+def _settings(manifest: Manifest, work: Path) -> dict[str, object]:
+    """What ``native.cpp`` is told of files and of the design, whatever the run."""
+    return {
+        "inputs": work / "inputs.bin",
+        "expected": work / "expected.bin",
+        "outputs": work / "outputs.bin",
+        "completions": work / "completions.bin",
+        "taps": work / "tap",
+        "coverage": work / "coverage.dat",
+        "patience": manifest.patience,
+        "latency": manifest.timing.latency if manifest.timing else 0,
+        "drain": manifest.drain,
+        "burst": manifest.burst,
+        "keep": _KEEP,
+    }
+
+
+def _timing(number: Mapping[str, int], work: Path) -> Timing | None:
+    """What a run at full rate measured; None if it gave no result."""
+    if number["first_last_in"] < 0 or number["first_out"] < 0:
+        return None
+    completions = np.fromfile(work / "completions.bin", dtype="<u8").tolist()
+    return Timing(
+        latency=number["first_out"] - number["first_in"],
+        latency_after_last=number["first_out"] - number["first_last_in"],
+        interval=steady_interval(completions, number["last_in"]),
+    )
 
 
 def build(

@@ -22,6 +22,7 @@ __all__ = [
     "Ended",
     "Progress",
     "buildable",
+    "building",
     "call",
     "compiling",
     "complaint",
@@ -133,6 +134,23 @@ def complaint(status: int, *texts: str) -> str:
     found = (named or last or stars or ["it printed nothing"])[0]
     found = found if len(found) <= _LONGEST else f"{found[:_LONGEST]}..."
     return f"{found} ({ending(status)})" if status < 0 or found == "it printed nothing" else found
+
+
+@contextmanager
+def building(folder: str | Path | None, prefix: str) -> Iterator[Path]:
+    """A folder that builds stay in or, by default, a temporary one, which goes unless an error sends its reader there.
+
+    Such an error is a :class:`CheckError` with a ``log``.
+    """
+    place, keep = Path(tempfile.mkdtemp(prefix=prefix) if folder is None else folder).resolve(), folder is not None
+    try:
+        yield place
+    except CheckError as error:
+        keep = keep or error.log is not None
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager

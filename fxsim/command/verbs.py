@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 #: What a folding is chosen by.
 _BUDGETS = ("multipliers", "dsp", "lut", "latency", "interval", "reuse")
+#: What it is chosen for.
+_TARGET = ("clock_mhz", "family", "multiplier")
+#: Options of export that go to ``fxsim.export`` as they are.
+_DESIGN = ("folding", *_BUDGETS, *_TARGET, "interleave", "unroll", "framing", "top")
 
 
 def _load(given: Namespace) -> Graph:
@@ -169,7 +173,7 @@ def plan(given: Namespace, out: Output) -> None:
     picture = None if given.plot is None else table_files.figure(9, 4)
     graph = _load(given)
     wanted = {name: getattr(given, name) for name in _BUDGETS}
-    where = {"clock_mhz": given.clock_mhz, "family": given.family, "multiplier": given.multiplier}
+    where = {name: getattr(given, name) for name in _TARGET}
     chosen = None
     if any(value is not None for value in wanted.values()):
         chosen = make_plan(graph, api.plan(graph, **wanted, **where, framing=given.framing))
@@ -224,21 +228,8 @@ def export(given: Namespace, out: Output) -> None:
         api.export,
         graph,
         given.output,
-        folding=given.folding,
-        reuse=given.reuse,
-        multipliers=given.multipliers,
-        dsp=given.dsp,
-        lut=given.lut,
-        latency=given.latency,
-        interval=given.interval,
-        clock_mhz=given.clock_mhz,
-        family=given.family,
-        interleave=given.interleave,
-        unroll=given.unroll,
-        multiplier=given.multiplier,
+        **{name: getattr(given, name) for name in _DESIGN},
         input_beat=_beat(given.input_beat),
-        framing=given.framing,
-        top=given.top,
         accuracy=_accuracy(given, graph),
     )
     with warnings.catch_warnings(record=True) as notes, out.progress("export") as update:

@@ -174,6 +174,14 @@ class Program:
         """The dot products, in order."""
         return tuple(op for op in self.ops if isinstance(op, Dot))
 
+    def is_shift(self, op: Mul) -> bool:
+        """Whether an element-wise product has a constant factor whose values are powers of two."""
+        factors = (self[arg] for arg in op.args)
+        return any(
+            isinstance(one, Constant) and all(v > 0 and v & (v - 1) == 0 for v in map(int, one.values.data))
+            for one in factors
+        )
+
     @property
     def type(self) -> Fixed:
         """Format of the result."""

@@ -13,7 +13,7 @@ from ..errors import FxsimError, show
 from ..importers.source import GRU, LSTM, Recurrent
 from ..program.fixed import Fixed, Overflow, Round, cast_floats, smallest
 from ..program.integers import Const
-from ..program.ops import Add, AnyOp, Cast, Constant, Max, Min, Mul, Op, Select, Sub
+from ..program.ops import Add, AnyOp, Cast, Max, Min, Mul, Select, Sub
 from ..program.program import Program
 from ..program.ranges import bounds
 
@@ -171,15 +171,10 @@ def lean(program: Program, width: int) -> Program:
         return short
 
     for op in program.ops:
-        if isinstance(op, Mul) and not any(_shifts(program[arg]) for arg in op.args):
+        if isinstance(op, Mul) and not program.is_shift(op):
             op = op.with_args(*map(factor, op.args))
         ops.append(op)
     return _narrowed(Program(tuple(ops), program.output))
-
-
-def _shifts(op: Op) -> bool:
-    """Whether a product with this op is a shift."""
-    return isinstance(op, Constant) and all(v > 0 and v & (v - 1) == 0 for v in map(int, op.values.data))
 
 
 def _narrowed(program: Program) -> Program:

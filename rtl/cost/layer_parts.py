@@ -32,7 +32,7 @@ from fxsim.program.ops import (
 )
 from fxsim.program.program import Program
 
-from ..plan.folds import is_shift, known_bounds, least_bits
+from ..plan.folds import known_bounds, least_bits
 from ..plan.reads import Read, Way
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
@@ -177,7 +177,7 @@ class _Layer:
             return  # with the tables
         exact = smallest(*known.exact, known.exact_frac).width
         if isinstance(op, Mul):
-            if not is_shift(self.program, op):
+            if not self.program.is_shift(op):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
                 self.parts.include(multipliers(plan.family, *plan.widths(op), count, stages, logic, exact))
             else:
@@ -197,7 +197,7 @@ class _Layer:
         op = self.program[name]
         if not isinstance(op, Mul) or self.plan.fold.multiplier == LOGIC:
             return False
-        if is_shift(self.program, op):
+        if self.program.is_shift(op):
             return False
         slot, both = self.plan.slots[name], self.plan.widths(op)
         return slot.cycle > slot.start and in_dsp(self.plan.family.name, *both) and self.plan.family.blocks(*both) == 1

@@ -16,6 +16,7 @@ from ..cost.cost import cells, parts_by_layer
 from ..plan.folding import Plan
 from ..plan.search import pareto
 from ..plan.stages import heading, stages
+from ..plan.target import Target
 from ..plan.timing import passages
 
 #: What the framings mean.
@@ -140,7 +141,7 @@ def _plans(plan: Plan) -> Iterator[Part]:
     multiplier = {one.fold.multiplier for one in plan.schedules if one is not None}
     chosen = multiplier.pop() if len(multiplier) == 1 else "auto"
     try:
-        front = pareto(plan.graph, plan.clock_mhz, plan.family.name, chosen, _PLANS)
+        front = pareto(plan.graph, Target(plan.clock_mhz, plan.family, chosen), _PLANS)
     except FxsimError as error:
         # A network that can only be built unrolled has no foldings without that.
         yield Text(f"No other foldings: {error}")

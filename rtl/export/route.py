@@ -22,7 +22,7 @@ from fxsim.errors import FxsimError, show
 from fxsim.extras import EXTRAS, install
 from fxsim.files.folder import MANIFEST, read_json, write_whole
 
-from ..plan.folding import check_clock
+from ..plan.target import check_clock
 from .synthesis import planned, synthesize
 from .tools import call, output
 

@@ -10,7 +10,6 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from fxsim.program.fixed import smallest
 from fxsim.program.ops import Add, Arithmetic, Cast, Max, Min, Mul, Remainder, Select, Sub
 
-from ..plan.folds import is_shift
 from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
 from .fixed import logic_product, low_bits, shape, shifted
@@ -26,7 +25,7 @@ def exact(m: Module, plan: LayerSchedule, op: Arithmetic, args: list[Value], nam
     grid = [shifted(value, max(fracs) - f) for value, f in zip(args, fracs, strict=True)]
     match op:
         case Mul():
-            logic = plan.fold.multiplier == LOGIC and not is_shift(plan.program, op)
+            logic = plan.fold.multiplier == LOGIC and not plan.program.is_shift(op)
             value = logic_product(args[0], args[1]) if logic else args[0] * args[1]
         case Cast():
             value = args[0]

@@ -5,73 +5,60 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fxsim.errors import FxsimError, show
-from fxsim.families import canonical
 from fxsim.files.folder import read_text
 from fxsim.program.graph import Graph
 
-from .folding import CLOCK_MHZ, FAMILY, Folding, by_reuse, check_framing, from_json
-from .search import by_budget
+from .folding import Folding, for_reuse, from_json
+from .search import for_budget
+from .target import Budget, Target
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a design is planned for; None: what a folding was planned for, or the usual.
-
-    ``clock_mhz`` and ``family``: what registers are placed for; ``multiplier``: how weights that never change are
-    multiplied; ``framing``: what ends a sequence on the input.
-    """
-
-    clock_mhz: float | None = None
-    family: str | None = None
-    multiplier: str | None = None
-    framing: str | None = None
-
-
-def asked(choices: Mapping[str, Any]) -> tuple[str, Any] | None:
+def one_of(choices: Mapping[str, Any]) -> tuple[str, Any] | None:
     """The one choice that is given, by name; None if none is. Raises ``FxsimError`` for two."""
-    given = [(name, value) for name, value in choices.items() if value is not None]
-    if len(given) > 1:
-        raise FxsimError(f"give one of {', '.join(choices)}, not both {given[0][0]} and {given[1][0]}")
-    return given[0] if given else None
+    found = given(**choices)
+    if len(found) > 1:
+        raise FxsimError(f"give one of {', '.join(choices)}, not both {' and '.join([*found][:2])}")
+    return next(iter(found.items()), None)
 
 
-def choose(graph: Graph, choice: tuple[str, Any] | None, target: Target, whole: Mapping[str, int | None]) -> Folding:
-    """The folding of a choice: ``folding`` (or a file with one), ``reuse`` or one of the budgets.
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are not left open, as None is."""
+    return {name: value for name, value in options.items() if value is not None}
 
-    ``whole``: interleave, unroll and beat where they are given. The folding remembers what it was planned for. Raises
-    ``FxsimError`` with what can be had where the choice cannot.
+
+def choose(graph: Graph, choice: tuple[str, Any] | None, target: Target, base: Folding) -> Folding:
+    """The folding of a choice: ``reuse`` or one of the budgets. It remembers its graph, clock and family.
+
+    ``base``: what it has beside folds. Without a choice it is as parallel as can be, whatever the clock, and remembers
+    nothing. Raises ``FxsimError`` with what can be had where the choice cannot.
     """
-    wanted: dict[str, Any] = {name: value for name, value in whole.items() if value is not None}
-    if choice is not None and choice[0] == "folding":
-        return _given(graph, choice[1], target, wanted)
-    base = replace(Folding({}), **wanted)
-    multiplier = "auto" if target.multiplier is None else target.multiplier
     if choice is None:
-        return replace(by_reuse(graph, {}, multiplier, base=Folding({}, unroll=base.unroll)), **wanted)
-    clock_mhz = CLOCK_MHZ if target.clock_mhz is None else target.clock_mhz
-    family = FAMILY if target.family is None else target.family
-    where: dict[str, Any] = {"multiplier": multiplier, "clock_mhz": clock_mhz, "family_name": family, "base": base}
+        return for_reuse(graph, {}, target, base)
     name, value = choice
-    found = by_reuse(graph, value, **where) if name == "reuse" else by_budget(graph, **{name: value, **where})
-    framing = None if target.framing is None else check_framing(target.framing)
-    return replace(found, clock_mhz=clock_mhz, family=canonical(family), digest=graph.digest, framing=framing)
+    if name == "reuse":
+        found = for_reuse(graph, value, target, base)
+    else:
+        found = for_budget(graph, Budget(name, value), target, base)
+    return replace(found, clock_mhz=target.clock_mhz, family=target.family.name, digest=graph.digest)
 
 
-def _given(graph: Graph, folding: object, target: Target, wanted: Mapping[str, Any]) -> Folding:
-    """A folding from elsewhere, with what it leaves open."""
+def complete_folding(graph: Graph, folding: object, multiplier: str | None, whole: Mapping[str, Any]) -> Folding:
+    """A folding, or that of a file, with what it leaves open of interleave, unroll and beat taken from ``whole``.
+
+    Raises ``FxsimError`` where ``whole`` contradicts it, and for a multiplier, which is the folding's own.
+    """
     if isinstance(folding, str | os.PathLike):
         folding = from_json(graph, read_text(Path(folding)), str(folding))
     elif not isinstance(folding, Folding):
         raise FxsimError(f"folding must be a Folding or a file, not {type(folding).__name__}")
-    if target.multiplier is not None:
-        asked_for = show(target.multiplier)
-        raise FxsimError(f"multiplier must be left out with a folding, which has its own, not {asked_for}")
-    for name, value in wanted.items():
+    if multiplier is not None:
+        raise FxsimError(f"multiplier must be left out with a folding, which has its own, not {show(multiplier)}")
+    for name, value in whole.items():
         if getattr(folding, name) not in (getattr(Folding, name), value):
             raise FxsimError(f"{name} must be left out or {getattr(folding, name)}, as in the folding, not {value}")
-    return replace(folding, **wanted)
+    return replace(folding, **whole)

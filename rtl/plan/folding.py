@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import floor, prod
 from typing import Any
 
-from fxsim.arguments import index, integer, real, settle
+from fxsim.arguments import index, integer, settle
 from fxsim.errors import FxsimError, show
 from fxsim.pages.listing import Column, Listing, Summary
 from fxsim.program.graph import Graph
@@ -23,11 +23,10 @@ from .folds import Fold, fold_for_reuse, fold_multipliers, input_products, least
 from .lower import WHOLE, HardLayer, lower
 from .schedule import LayerSchedule
 from .scheduler import schedule
+from .target import CLOCK_MHZ, FAMILY, Target, check_clock
 from .timing import Source, Stage, Timing, timing
 from .widths import beats, check_widths
 
-#: Clock and family where neither an argument nor a folding says them.
-CLOCK_MHZ, FAMILY = 200.0, "xc7"
 #: What tells where a sequence ends.
 FRAMINGS = ("tlast", "count")
 #: Most sequences that take turns.
@@ -194,9 +193,12 @@ def by_reuse(
     as the loop does at that clock, for they would only wait. ``base`` says what is to be interleaved, unrolled and a
     beat; unrolled, a layer takes a sequence every ``reuse`` cycles. Raises ``FxsimError`` naming the legal values.
     """
-    base = base or Folding({})
-    known, chosen = family(family_name), _by_reuse(graph, reuse, multiplier, base.unroll).folds
-    clock_mhz = check_clock(clock_mhz)
+    return for_reuse(graph, reuse, Target.of(clock_mhz, family_name, multiplier), base or Folding({}))
+
+
+def for_reuse(graph: Graph, reuse: int | Mapping[str, int], target: Target, base: Folding) -> Folding:
+    """:func:`by_reuse` for a target."""
+    chosen = _by_reuse(graph, reuse, target.multiplier, base.unroll).folds
     check_interleave(lower(graph, base.unroll), base.interleave)
     folds = {}
     for layer in computing(graph, base.unroll):
@@ -204,16 +206,14 @@ def by_reuse(
         fold, least = chosen[layer.name], _least(layer)
         wanted = reuse.get(layer.name, least) if isinstance(reuse, Mapping) else reuse
         if wanted > least:
-            fold = slower_inputs(layer.program, fold, known, clock_mhz, base.ways(layer.steps))[-1][0]
+            fold = slower_inputs(layer.program, fold, target, base.ways(layer.steps))[-1][0]
         folds[layer.name] = fold
     return replace(base, folds=folds)
 
 
-def slower_inputs(
-    program: Program, fold: Fold, known: Family, clock_mhz: float, ways: int
-) -> list[tuple[Fold, LayerSchedule]]:
+def slower_inputs(program: Program, fold: Fold, target: Target, ways: int) -> list[tuple[Fold, LayerSchedule]]:
     """The fold, and those with slower products of the input: each with fewer multipliers, none with a slower loop."""
-    found = [(fold, schedule(program, fold, known, clock_mhz, ways))]
+    found = [(fold, schedule(program, fold, target.family, target.clock_mhz, ways))]
     if not input_products(program):
         return found
     loop = found[0][1].interval
@@ -221,7 +221,7 @@ def slower_inputs(
         slow = replace(fold, input=cycles)
         if fold_multipliers(program, slow) < found[-1][1].multipliers:
             # Engines whose results come together may not start together, so that one may end after the loop.
-            plan = schedule(program, slow, known, clock_mhz, ways)
+            plan = schedule(program, slow, target.family, target.clock_mhz, ways)
             if plan.interval > loop:
                 break
             found.append((slow, plan))
@@ -263,11 +263,6 @@ def _check_names(given: Mapping[str, object], layers: list[HardLayer]) -> None:
     for name in given:
         if name not in names:
             raise FxsimError(f"folding names layer {show(name)}; the hardware layers are {', '.join(names)}")
-
-
-def check_clock(clock_mhz: float) -> float:
-    """The clock in MHz; raises ``FxsimError`` for one that no family has."""
-    return real(clock_mhz, "clock", 1, 2000, unit=" MHz")
 
 
 def check_framing(framing: object) -> str:

@@ -24,7 +24,6 @@ from fxsim.program.ops import (
     Largest,
     Mul,
     OneHot,
-    Op,
     Slice,
     State,
     Total,
@@ -65,14 +64,9 @@ class Fold:
         return self.beats * self.cycles
 
 
-def is_shift(program: Program, op: Mul) -> bool:
-    """Whether an element-wise product has a constant factor that is a power of two."""
-    return any(power_of_two(program[arg]) for arg in op.args)
-
-
 def lane_products(program: Program, op: Mul, fold: Fold) -> int:
     """Multipliers of an element-wise product; a constant factor that is a power of two costs none."""
-    if is_shift(program, op):
+    if program.is_shift(op):
         return 0
     size = program.sizes[op.name]
     return size // fold.beats if size == units_of(program) else size
@@ -86,11 +80,6 @@ def lane_multipliers(program: Program, fold: Fold) -> int:
 def least_bits(program: Program, table: Table) -> int:
     """Bits from which on the memory of a program's table is block RAM."""
     return PIECES_BITS if table in pieces(program) else BLOCK_BITS
-
-
-def power_of_two(op: Op) -> bool:
-    """Whether a product with this op is a shift."""
-    return isinstance(op, Constant) and all(v > 0 and v & (v - 1) == 0 for v in map(int, op.values.data))
 
 
 def units_of(program: Program) -> int:

@@ -33,7 +33,6 @@ from fxsim.program.program import Program
 
 from .early_lookup import looked_through
 from .folded import Engine, FoldedProgram
-from .folds import is_shift
 from .pipeline import Pipeline, Place, Slot
 from .reads import Origin, Way, origin
 from .signed_digits import LOGIC
@@ -145,7 +144,7 @@ class Places:
         width = max(self.layer.widths(op))
         cast = family.cast(known.exact_frac, op.type, *known.exact)
         match op:
-            case Mul() if not is_shift(self.program, op):
+            case Mul() if not self.program.is_shift(op):
                 return pipeline.product(at, self.layer.widths(op), cast, self.fold.multiplier == LOGIC, name)
             case Mul() | Cast() | Remainder():
                 delay = 0.0

@@ -21,16 +21,14 @@ from fxsim.program.graph import Graph
 from fxsim.program.program import Program
 
 from ..cost.cost import schedule_cost
-from .delays import Family, family
-from .folding import Folding, Plan, check_clock, check_interleave, choices, computing, make_plan, slower_inputs
+from .folding import Folding, Plan, check_interleave, choices, computing, make_plan, slower_inputs
 from .folds import Fold, folds, least_reuse, products
 from .lower import lower
 from .signed_digits import LOGIC
+from .target import RESOURCES, Budget, Target
 
 #: Foldings of a network that are kept while layers are joined.
 _MOST = 2000
-#: What a budget can limit: at most so much of it, for as few cycles as that gives.
-RESOURCES = ("multipliers", "dsp", "lut")
 
 
 @dataclass(frozen=True)
@@ -78,19 +76,15 @@ class Front:
 class _Search:
     """The foldings of a network. ``resource``: what of it is to be small; ``base``: what it has beside folds."""
 
-    def __init__(
-        self, graph: Graph, clock_mhz: float, family_name: str, multiplier: str, resource: str, base: Folding
-    ) -> None:
-        clock_mhz = check_clock(clock_mhz)
+    def __init__(self, graph: Graph, target: Target, resource: str, base: Folding) -> None:
         check_interleave(lower(graph, base.unroll), base.interleave)
-        self.graph, self.clock_mhz, self.family, self.resource = graph, clock_mhz, family(family_name), resource
-        self.base = base
+        self.graph, self.target, self.resource, self.base = graph, target, resource, base
         self.layers = computing(graph, base.unroll)
         self.options = []
         for layer in self.layers:
             assert layer.program is not None
             of = (layer.program, layer.return_sequences, base.ways(layer.steps))
-            self.options.append(_options(*of, clock_mhz, self.family, multiplier, resource))
+            self.options.append(_options(*of, target, resource))
 
     def front(self, last: bool = True) -> Front:
         """The foldings that no other beats in cost and cycles, to the last result of a sequence or to the first."""
@@ -117,7 +111,7 @@ class _Search:
 
     def plan(self, picks: Sequence[int]) -> Plan:
         """The same, planned."""
-        return make_plan(self.graph, self.folding(picks), self.clock_mhz, self.family.name)
+        return make_plan(self.graph, self.folding(picks), self.target.clock_mhz, self.target.family.name)
 
     def used(self, plan: Plan) -> int:
         """How much of the resource a plan takes."""
@@ -127,13 +121,11 @@ class _Search:
 
 
 @lru_cache(maxsize=64)
-def _options(
-    program: Program, sequences: bool, ways: int, clock_mhz: float, known: Family, multiplier: str, resource: str
-) -> list[Option]:
+def _options(program: Program, sequences: bool, ways: int, target: Target, resource: str) -> list[Option]:
     """A layer's foldings from fast to small."""
     found = []
-    for one in _folds(program, multiplier):
-        for fold, plan in slower_inputs(program, one, known, clock_mhz, ways):
+    for one in _folds(program, target.multiplier):
+        for fold, plan in slower_inputs(program, one, target, ways):
             cost = plan.multipliers
             if resource != "multipliers":
                 estimate = schedule_cost(plan, sequences)
@@ -175,24 +167,20 @@ def _together(rows: Sequence[Sequence[Option]], steps: int) -> Front:
     return Front(*(np.concatenate(each) for each in zip(*(one.arrays for one in fronts), strict=True))).best()
 
 
-def pareto(graph: Graph, clock_mhz: float, family_name: str, multiplier: str = "auto", count: int = 24) -> list[Plan]:
+def pareto(graph: Graph, target: Target, count: int = 24) -> list[Plan]:
     """Plans of which none beats another in cycles and cost, from fast to small: about ``count``, evenly spread.
 
     The cost is that of multipliers, or of LUTs where all multipliers are made of these; cycles are those to the last
     result of a sequence.
     """
     count = integer(count, "count", 2)
-    search = _Search(graph, clock_mhz, family_name, multiplier, _resource(multiplier), Folding({}))
+    search = _Search(graph, target, target.scarce, Folding({}))
     front = search.front()
     # Evenly on a logarithmic scale of cycles.
     wanted = np.geomspace(front.cycles[0], front.cycles[-1], count)
     places = sorted({int(np.abs(front.cycles - cycles).argmin()) for cycles in wanted})
     plans = [search.plan(front.picks[n].tolist()) for n in reversed(places)]
     return [plan for plan in plans if not any(_beats(other, plan, search) for other in plans)]
-
-
-def _resource(multiplier: str) -> str:
-    return "lut" if multiplier == LOGIC else "multipliers"
 
 
 def _beats(one: Plan, two: Plan, search: _Search) -> bool:
@@ -222,44 +210,46 @@ def by_budget(
     given = {name: value for name, value in budgets.items() if value is not None}
     if len(given) != 1:
         raise FxsimError("give one of multipliers, dsp, lut, latency and interval")
-    ((name, wanted),) = given.items()
-    wanted = integer(wanted, "the budget", 1)
-    resource = name if name in RESOURCES else _resource(multiplier)
-    search = _Search(graph, clock_mhz, family_name, multiplier, resource, base or Folding({}))
-    if name == "interval":
-        return _in_interval(search, wanted)
+    ((what, most),) = given.items()
+    target = Target.of(clock_mhz, family_name, multiplier)
+    return for_budget(graph, Budget(what, most), target, base or Folding({}))
+
+
+def for_budget(graph: Graph, budget: Budget, target: Target, base: Folding) -> Folding:
+    """:func:`by_budget` for a target."""
+    search = _Search(graph, target, budget.what if budget.what in RESOURCES else target.scarce, base)
+    if budget.what == "interval":
+        return _in_interval(search, budget)
     front = search.front(last=False)
-    if name == "latency":
-        return _in_latency(search, front, wanted)
+    if budget.what == "latency":
+        return _in_latency(search, front, budget)
     # What a plan takes beside its layers is small, but counts; LUTs of layers on their own are a little too many, for
     # not all bits of what comes before differ.
-    most = wanted * 1.1 if resource == "lut" else wanted
+    most = budget.most * 1.1 if budget.what == "lut" else budget.most
     place = max(int(np.searchsorted(front.cost, most, side="right")) - 1, 0)
     while place >= 0:
         plan = search.plan(front.picks[place].tolist())
-        if search.used(plan) <= wanted:
+        if search.used(plan) <= budget.most:
             return plan.folding
         place -= 1
-    least = search.used(search.plan(front.picks[0].tolist()))
-    one = " (one for each engine)" if name == "multipliers" else ""
-    raise FxsimError(f"{name} must be at least {least}{one}, not {wanted}")
+    raise budget.too_small(search.used(search.plan(front.picks[0].tolist())), target)
 
 
-def _in_latency(search: _Search, front: Front, wanted: int) -> Folding:
+def _in_latency(search: _Search, front: Front, budget: Budget) -> Folding:
     """The smallest that is quick enough, by exact cycles."""
 
     def cycles(place: int) -> int:
         return search.plan(front.picks[place].tolist()).timing.latency
 
-    place = bisect_left(range(len(front.cost)), -wanted, key=lambda place: -cycles(place))
+    place = bisect_left(range(len(front.cost)), -budget.most, key=lambda place: -cycles(place))
     if place == len(front.cost):
-        raise _too_few("latency", cycles(place - 1), search, wanted)
+        raise budget.too_small(cycles(place - 1), search.target)
     return search.folding(front.picks[place].tolist())
 
 
-def _in_interval(search: _Search, wanted: int) -> Folding:
+def _in_interval(search: _Search, budget: Budget) -> Folding:
     """Of each layer the smallest that keeps the pace."""
-    limit = wanted
+    limit = budget.most
     while True:
         picks = []
         for layer, row in zip(search.layers, search.options, strict=True):
@@ -268,14 +258,10 @@ def _in_interval(search: _Search, wanted: int) -> Folding:
             ]
             picks.append(min(enough, key=lambda n: (row[n].cost, row[n].interval)))
         reached = search.plan(picks).timing.interval
-        if reached <= wanted:
+        if reached <= budget.most:
             return search.folding(picks)
         chosen = zip(search.layers, search.options, picks, strict=True)
         slowest = max(layer.steps * row[n].interval for layer, row, n in chosen)
         if slowest > limit:
-            raise _too_few("interval", reached, search, wanted)
+            raise budget.too_small(reached, search.target)
         limit = slowest - 1
-
-
-def _too_few(name: str, reached: object, search: _Search, wanted: int) -> FxsimError:
-    return FxsimError(f"{name} must be at least {reached} cycles at {search.clock_mhz:g} MHz, not {wanted}")

@@ -18,7 +18,7 @@ CHOICES = {"auto": 2, "dsp": 1, LOGIC: 64}
 
 def most_digits(choice: str) -> int:
     """Digits that need no multiplier; raises ``FxsimError`` naming the choices."""
-    if choice not in CHOICES:
+    if not isinstance(choice, str) or choice not in CHOICES:
         raise FxsimError(f"multiplier must be one of {', '.join(CHOICES)}, not {show(choice)}")
     return CHOICES[choice]
 

@@ -4,11 +4,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from networks import network
 from rtl_bench import plan_for
+from sources import recurrent
 
 from fxsim.importers import read_model
+from fxsim.importers.source import Source
 from fxsim.quantization.presets import quantize
 from rtl.export.synthesis import synthesize
 from rtl.export.verilog import manifest, to_verilog
@@ -55,9 +58,13 @@ def test_front_ends_find_nothing(cell, reuse, tmp_path):
     assert "verilator" in lint_folder(tmp_path)
 
 
-def test_synthesis_of_a_folded_network(digits, tmp_path):
+def test_synthesis_of_a_folded_network(tmp_path):
     """Yosys finds no latch, no undriven net, no second driver; products are DSP blocks and tables block RAMs."""
-    plan = make_plan(digits, by_reuse(digits, 256))
+    rng = np.random.default_rng(1)
+    shapes = {"kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
+    layer = recurrent("lstm", "lstm", {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()})
+    graph = quantize(Source("net", "input", (4, 3), (layer,)), precision="ap_fixed<16,6>", table_size=1024)
+    plan = make_plan(graph, by_reuse(graph, 16))
     write(plan, tmp_path)
     found = synthesize(tmp_path, "xc7")
     assert not [name for name in found["cells"] if name.startswith(("LD", "$")) and name != "$scopeinfo"]

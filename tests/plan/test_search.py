@@ -12,10 +12,11 @@ from networks import network
 import fxsim
 from fxsim.errors import FxsimError
 from fxsim.program.graph import Graph
-from rtl.plan.delays import FAMILIES, family
-from rtl.plan.folding import Folding, Plan, choices, computing, make_plan, slower_inputs
+from rtl.plan.delays import FAMILIES
+from rtl.plan.folding import Folding, Plan, by_reuse, choices, computing, make_plan, slower_inputs
 from rtl.plan.search import by_budget, pareto
 from rtl.plan.signed_digits import CHOICES
+from rtl.plan.target import Target
 
 GRAPHS = {
     "dense behind": {"cell": "lstm", "units": 4, "tail": (3, 2)},
@@ -33,9 +34,9 @@ def every_plan(name: str) -> list[Plan]:
     """Every combination of the layers' foldings, with products of the input as slow as they may be, exactly."""
     graph = graph_of(name)
     layers = computing(graph)
-    known = family("xc7")
+    target = Target.of()
     each = [
-        [slow for fold in choices(layer.program) for slow, _ in slower_inputs(layer.program, fold, known, 200.0, 1)]
+        [slow for fold in choices(layer.program) for slow, _ in slower_inputs(layer.program, fold, target, 1)]
         for layer in layers
     ]
     found = product(*each)
@@ -67,7 +68,7 @@ def test_the_smallest_of_so_many_cycles(name, what):
 @pytest.mark.parametrize("name", ["dense behind", "sums over the sequence"])
 def test_the_front_is_one(name):
     plans = every_plan(name)
-    shown = pareto(graph_of(name), 200.0, "xc7", count=1000)
+    shown = pareto(graph_of(name), Target.of(), count=1000)
     assert len(shown) > 5
     for one in shown:
         better = [p for p in plans if p.timing.latency <= one.timing.latency and p.multipliers < one.multipliers]
@@ -82,7 +83,7 @@ def test_the_front_is_one(name):
 @pytest.mark.parametrize("resource", ["dsp", "lut"])
 def test_budgets_of_cells(resource):
     graph = graph_of("dense behind")
-    shown = pareto(graph, 200.0, "xc7")
+    shown = pareto(graph, Target.of())
     used = [plan.dsp if resource == "dsp" else plan.cost.luts for plan in shown]
     before = None
     for budget in (min(used) + 5, (min(used) + max(used)) // 2, max(used)):
@@ -113,6 +114,31 @@ def test_each_family_has_a_budget_of_luts(name):
 def test_a_front_of_too_few(count):
     with pytest.raises(FxsimError, match=r"^count must be an integer of at least 2, not"):
         fxsim.pareto(graph_of("dense behind"), count=count)
+
+
+#: What is no clock, no family and no multiplier, and how each is refused.
+NO_TARGETS = {
+    "clock_mhz": ((0, None, "fast", []), r"^clock must be from 1 to 2000 MHz, not "),
+    "family": (("stratix", None, 7, []), r"^family must be one of xc7 \(.*, ecp5, not "),
+    "multiplier": (("bram", None, 7, []), r"^multiplier must be one of auto, dsp, lut, not "),
+}
+
+
+@pytest.mark.parametrize("name", NO_TARGETS)
+def test_an_illegal_target_is_refused_alike_wherever_it_is_given(name):
+    graph = graph_of("dense behind")
+    values, message = NO_TARGETS[name]
+    inner = {"family": "family_name"}.get(name, name)
+    calls = [
+        lambda value: fxsim.plan(graph, reuse=2, **{name: value}),
+        lambda value: fxsim.plan(graph, latency=500, **{name: value}),
+        lambda value: fxsim.pareto(graph, **{name: value}),
+        lambda value: by_reuse(graph, 2, **{inner: value}),
+        lambda value: by_budget(graph, latency=500, **{inner: value}),
+    ]
+    for call, value in product(calls, values):
+        with pytest.raises(FxsimError, match=message):
+            call(value)
 
 
 def test_in_logic_the_front_is_one_of_luts():

@@ -124,7 +124,7 @@ def test_packages(package: str) -> None:
 
 def builds(module: str) -> bool:
     """Whether a module of rtl builds gateware; the others plan and describe it, without Amaranth."""
-    return module.startswith("rtl.gateware") or module == "rtl.export.verilog"
+    return module.startswith("rtl.gateware") or module in ("rtl.export.verilog", "rtl.export.write")
 
 
 def test_only_gateware_imports_amaranth() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_builds import check_native
 from networks import network
 from rtl_bench import rtl_run
 from test_random_plans import draw, interpolated
@@ -25,7 +26,6 @@ from fxsim.program.graph import Graph, Layer
 from fxsim.simulator.run import simulate
 from rtl.plan.folding import Plan
 from rtl.plan.timing import follow
-from testbenches.check import check_native
 from testbenches.errors import Mismatch
 from testbenches.manifest import Manifest
 from testbenches.vectors import Vectors

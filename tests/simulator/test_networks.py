@@ -15,7 +15,10 @@ from fxsim.simulator.run import quantize_inputs
 
 @dataclass(frozen=True)
 class Case:
-    """A network, how it is folded, and how many random sequences it gets (0: real drawings)."""
+    """A network, how it is folded, and how many random sequences it gets (0: real drawings).
+
+    ``quick``: whether the test command runs it; the others say nothing of another kind, and take minutes.
+    """
 
     name: str
     model: str
@@ -23,25 +26,27 @@ class Case:
     reuse: int | None = None
     multipliers: int | None = None
     sequences: int = 20
+    quick: bool = False
 
 
 CASES = [
     Case("toptag_lstm_parallel", "models/toptag/lstm.h5"),
     Case("toptag_gru_parallel", "models/toptag/gru.h5"),
     Case("toptag_lstm_reuse4", "models/toptag/lstm.h5", reuse=4),
-    Case("toptag_gru_reuse4", "models/toptag/gru.h5", reuse=4),
-    Case("toptag_lstm_reuse32", "models/toptag/lstm.h5", reuse=32),
+    Case("toptag_gru_reuse4", "models/toptag/gru.h5", reuse=4, quick=True),
+    Case("toptag_lstm_reuse32", "models/toptag/lstm.h5", reuse=32, quick=True),
     Case("toptag_gru_reuse32", "models/toptag/gru.h5", reuse=32),
     Case("jets_lstm", "golden/jet_lstm__p16_6_model/model.h5", reuse=8),
-    Case("jets_gru", "golden/jet_gru__p16_6_model/model.h5", reuse=8),
-    Case("ftag_lstm", "models/ftag/lstm_arch.json", "models/ftag/lstm_weights.h5", multipliers=600, sequences=8),
-    Case("quickdraw_gru", "models/quickdraw/gru.h5", multipliers=1000, sequences=0),
+    Case("jets_gru", "golden/jet_gru__p16_6_model/model.h5", reuse=8, quick=True),
+    Case("ftag_lstm", "models/ftag/lstm_arch.json", "models/ftag/lstm_weights.h5", None, 600, sequences=8, quick=True),
+    Case("quickdraw_gru", "models/quickdraw/gru.h5", multipliers=1000, sequences=0, quick=True),
     Case("quickdraw_lstm", "models/quickdraw/lstm.h5", multipliers=1000, sequences=0),
 ]
+SOME = [pytest.param(case, id=case.name, marks=() if case.quick else pytest.mark.long) for case in CASES]
 
 
 @needs_shared
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SOME)
 def test_the_verilog_of_a_network_equals_the_simulator(case, tmp_path):
     weights = None if case.weights is None else SHARED / case.weights
     graph = fxsim.load(SHARED / case.model, weights=weights, precision="ap_fixed<16,6>")
