@@ -57,7 +57,8 @@ LARGE: dict[tuple[str, int], dict[str, Any]] = {
 #: What each part costs by its structure; the fit stays close to it where the designs say little.
 STRUCTURE: dict[str, dict[str, float]] = {
     "lut": {
-        "adder": 1, "tree": 1.5, "compress": 1, "compress again": 1.7, "accumulate": 1, "bias": 0.5, "post": 0.5, "negate": 1, "joint": 1,
+        "adder": 1, "tree": 1.5, "compress": 1, "compress again": 1.7, "accumulate": 1, "bias": 0.5, "post": 0.5,
+        "negate": 1, "joint": 1,
         "logic": 1.5, "mux": 1, "select": 0.7, "clear": 0.8, "compare": 2, "round": 1, "sticky": 0.25, "limit": 1.2,
         "detect": 0.3, "clamp": 1,
         "rom": 1.3, "table": 0.6, "buffer": 1, "ring": 0.7, "control": 2,

@@ -20,7 +20,7 @@ from fxsim.program.ops import Add, Cast, Constant, Input
 from fxsim.program.program import Program
 from rtl.cost.coefficients import COEFFICIENTS
 from rtl.cost.cost import KINDS, plan_parts
-from rtl.cost.engine_parts import engine_parts
+from rtl.cost.engine_parts import _added_bits, engine_parts, multipliers
 from rtl.cost.layer_parts import Wires, layer_parts
 from rtl.cost.live_bits import unseen_bits, zero_bits
 from rtl.cost.parts import block_rams, carry_save, distinct, in_blocks, multiplexer, tree
@@ -37,14 +37,21 @@ def test_the_model_against_designs_that_it_was_not_fitted_on(group):
     unseen = [one for one in MEASURED["designs"] if one["family"] in group and held_out(one)]
     assert len(unseen) >= 5
     found = errors(unseen)
-    assert found["lut"]["median"] <= (10 if group == ("ecp5",) else 6)
-    assert found["ff"]["median"] <= 6
+    assert found["lut"]["median"] <= 7 and found["ff"]["median"] <= 6
     assert max(found["lut"]["worst"], found["ff"]["worst"]) <= 20
-    assert found["dsp"]["median"] == found["bram"]["median"] == found["bram"]["worst"] == 0
-    assert found["dsp"]["worst"] <= 2
+    assert found["dsp"]["median"] == found["bram"]["worst"] == 0
+    # Synthesis for ECP5 halves some products of 19 to 22 bits, and some not.
+    assert found["dsp"]["worst"] <= (13 if group == ("ecp5",) else 0)
     # What the baseline and the documents say is of this model.
     seen = [one for one in MEASURED["designs"] if one["family"] in group and not held_out(one)]
     assert {"fitted": errors(seen), "held out": found} == MEASURED["errors"][", ".join(group)]
+
+
+def test_all_designs_that_it_was_not_fitted_on():
+    unseen = [one for one in MEASURED["designs"] if held_out(one)]
+    assert len(unseen) >= 40 and len(MEASURED["designs"]) - len(unseen) >= 80
+    found = errors(unseen)
+    assert found["lut"]["median"] <= 6 and found["ff"]["median"] <= 6
 
 
 def test_a_changed_coefficient_is_noticed(monkeypatch):
@@ -160,14 +167,42 @@ def test_different_functions():
 
 def test_trees():
     terms = np.array([[8, 8], [8, 0], [9, 9], [8, 0]])
-    # 8 + 8 in 9 bits, 9 + 8 in 10, both together in 11; beside it 8 + 9 in 10, alone.
-    assert tree(terms, 32, (False, False), 0.0, True) == {"tree": 29, "adder": 11, "post": 0}
+    none = {"post": 0, "shift": 0, "ff": 0}
+    # 8 + 8 in 9 bits, 9 + 8 in 10, both together in 11; beside it 8 + 9 in 10, alone; the lowest bits need no adder.
+    assert tree(terms, 32, (False, False), 0.0, True, 0) == none | {"adder": 8 + 9 + 10 + 9}
+    # Of three in a row, the first two are made without carries, also if the third stands elsewhere.
+    assert tree(terms, 32, (False, False), 0.0, False, 0) == none | {"tree": 8 + 9 + 10 + 9}
+    assert tree(np.full((8, 1), 8), 32, (False,) * 3, 0.0, True, 0) == none | {"tree": 4 * 8 + 2 * 9, "adder": 10}
+
+
+def test_a_term_that_waits_for_its_partner_is_a_shift_register():
+    registers, adders = 5 * 8 + 2 * 9 + 8 + 10 + 8, {"adder": 2 * 8 + 9 + 10, "post": 0}
+    five = np.full((5, 1), 8)
+    assert tree(five, 32, (True,) * 3, 0.0, True, 0) == adders | {"ff": registers - 3 * 8, "shift": 8}
+    # Where the products come out of such registers, too, these are the first; where there are none, all are registers.
+    assert tree(five, 32, (True,) * 3, 0.0, True, 2)["ff"] == registers - 5 * 8 - 4 * 3 * 8
+    assert tree(five, 32, (True,) * 3, 0.0, True, -3) == adders | {"ff": registers, "shift": 0}
+
+
+def test_additions_that_multiply_by_a_constant():
+    assert _added_bits(5, 8, 32) == (9, 0)  # x + 4x: two bits of x are not added to
+    assert _added_bits(3, 8, 32) == (11, 0)  # 4x - x: but subtracted
+    assert _added_bits(5, 8, 6) == (4, 0)
+    assert _added_bits(1 + 4 + 16 + 64, 8, 32) == (16 - 4, 9 + 9)
+
+
+def test_registers_of_wide_products():
+    """As counted by Yosys: the block takes in the first register of all but 17 bits."""
+    for stages, outside in ((1, 17), (2, 57)):
+        found = multipliers(FAMILIES["xc7"], 20, 20, 1, stages, False, 40)
+        assert (found["dsp"], found["ff"], found["inside"]) == (2, outside, 40 * stages - outside)
+    assert multipliers(FAMILIES["xc7"], 16, 16, 1, 2, False, 32)["ff"] == 0
 
 
 def test_sums_without_carries():
     # Seven rows of 10 bits, 56 bits in all behind a register: six become three, the seventh stays; then four, three.
     found = carry_save(10, 7, 56, [True, False, False, False])
-    assert found == {"ff": 56, "compress": 30 + 20 + 20, "adder": 10}
+    assert found == {"ff": 56, "compress": 30, "compress again": 20 + 20, "adder": 10}
     assert carry_save(10, 1, 8, [False, False]) == {"compress": 0, "adder": 0}
 
 
