@@ -48,7 +48,8 @@ class Verilator:
         if place is not None:
             python, script = linked(python, place), linked(script, place)
         env["MAKEFLAGS"] = " ".join(self._make_variables(python))
-        env.setdefault("OBJCACHE", f"{python} -I -S {script}")
+        # By way of env: make asks who owns a program before it starts one, and may be told less than its user can do.
+        env.setdefault("OBJCACHE", f"env {python} -I -S {script}")
         if "ccache" in os.path.realpath(shutil.which("c++") or ""):
             # it compiles nothing where it finds no place for its cache
             probe = call(["c++", "-x", "c++", "-c", os.devnull, "-o", os.devnull], env)
