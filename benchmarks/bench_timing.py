@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clocks of random whole designs: what the plan says of the longest path, and what static timing finds.
+"""Clocks of random whole designs: what the plan says of the longest path, static timing finds, and nextpnr routes.
 
-    python benchmarks/bench_timing.py [--limit N] [--families F …] [--jobs N] [--json FILE]
+    python benchmarks/bench_timing.py [--limit N] [--families F …] [--seeds N] [--jobs N] [--json FILE]
 
 Networks, foldings, interleaving and clocks are drawn by their number; N numbers of each family are measured, of which
-some cannot be planned for their clock. Yosys takes about half a minute a design. Netlists stay in a cache by the
+some cannot be planned for their clock. Yosys takes about half a minute a design. For ECP5 nextpnr places and routes,
+from several seeds, whose median counts; the wires of static timing were fitted to the designs of even numbers
+(``--fit`` does it again), so that those of odd numbers judge it. Netlists and routed clocks stay in a cache by the
 digest of their Verilog, so that a design that has not changed is timed again within seconds, and a run that was stopped
-goes on. ``--json`` writes the rows; ``baselines/timing.json`` is of
+goes on. ``--json`` puts each row into a file as soon as it is there, in the place of the one of the same number, and
+sums up all rows of the file. A baseline is renewed as a whole by
 
     python benchmarks/bench_timing.py --json benchmarks/baselines/timing.json
 """
@@ -18,39 +21,66 @@ import gzip
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from calibrate_cost import Lot, draw, plan
+from numpy.typing import NDArray
 
 from fxsim.errors import FxsimError
 from fxsim.files.folder import MANIFEST, write_whole
-from fxsim.simulator.jit import folder as kept
+from fxsim.simulator.jit import folder as cache_folder
 from rtl.export.netlist import Netlist, read_netlist
+from rtl.export.route import FAMILY, find_command, place_and_route, read_report
+from rtl.export.static_timing import StaticTiming
 from rtl.export.synthesis import PASSES, synthesize
 from rtl.export.timing_report import time_netlist
+from rtl.export.tools import call
 from rtl.export.verilog import manifest, to_verilog
+from rtl.plan.cell_delays import CELL_DELAYS, CellDelays
 
 #: Numbers that are drawn of each family.
-DESIGNS = {"xc7": 30, "xcup": 30}
+DESIGNS = {"xc7": 30, "xcup": 30, "ecp5": 36}
 #: Clocks in MHz; a design's number says which of them.
-CLOCKS = {"xc7": (100.0, 150.0, 200.0), "xcup": (200.0, 300.0, 400.0)}
+CLOCKS = {"xc7": (100.0, 150.0, 200.0), "xcup": (200.0, 300.0, 400.0), "ecp5": (25.0, 40.0, 60.0)}
 #: Drawn for the slowest clock, so that a design's network and folding do not depend on what can be planned for others.
-#: Small enough for half a minute of Yosys.
-LOT = Lot(3, {family: clocks[:1] for family, clocks in CLOCKS.items()}, units=20, multipliers=250, bits=8000)
-#: What is asked of the designs: the plan's longest path within this share of the one found, ...
+_SLOWEST = {family: clocks[:1] for family, clocks in CLOCKS.items()}
+#: Small enough for half a minute of Yosys, and for a minute of nextpnr.
+_LARGE = Lot(3, _SLOWEST, units=20, multipliers=250, bits=8000)
+LOTS = {"xc7": _LARGE, "xcup": _LARGE, "ecp5": Lot(3, _SLOWEST, units=12, multipliers=48, bits=2000)}
+#: How many times over wires are fitted.
+FITS = 5
+#: Seeds of nextpnr.
+SEEDS = 3
+#: The families that are not routed, together.
+TIMED = "xc7, xcup"
+#: How far the plan's longest path may be from the one found.
 NEAR = 0.15
+#: What is asked of designs.
+ASKED = (
+    (TIMED, "static_within_clock", "xc7 and xcup, static timing within the planned clock", (58, 60)),
+    (
+        TIMED,
+        "planned_within_15_percent",
+        "xc7 and xcup, the plan's longest path within 15 % of the one found",
+        (54, 60),
+    ),
+    (FAMILY, "routed_within_clock", "ecp5, routed within the planned clock", (28, 30)),
+)
 TOP = "dut"
 
 
-def measure(family: str, number: int, cache: Path) -> dict[str, Any]:
-    """A design, planned and timed; ``refused`` instead of times if it cannot be planned."""
+def measure(family: str, number: int, kept: Path, seeds: int) -> dict[str, Any]:
+    """A design, planned, timed and routed; ``refused`` instead of times if it cannot be planned, or does not fit."""
     clocks = CLOCKS[family]
-    spec = draw(family, number, LOT) | {"clock_mhz": clocks[number % len(clocks)]}
+    spec = draw(family, number, LOTS[family]) | {"clock_mhz": clocks[number % len(clocks)]}
     row: dict[str, Any] = {key: spec[key] for key in ("family", "number", "clock_mhz", "cell", "preset", "precision")}
     row |= {"units": spec["units"], "layers": spec["layers"]}
     try:
@@ -63,8 +93,16 @@ def measure(family: str, number: int, cache: Path) -> dict[str, Any]:
         design = to_verilog(made, TOP)
         (folder / "dut.v").write_text(design.text)
         (folder / MANIFEST).write_text(json.dumps(manifest(made, TOP, ["dut.v"], design)))
-        netlist, cells, digest = synthesized(folder, family, cache)
+        netlist, cells, digest = synthesized(folder, family, kept)
         timed = time_netlist(folder, netlist, family)
+        if family == FAMILY:
+            try:
+                found = [
+                    routed(folder / "netlist.json", made.clock_mhz, seed + 1, kept / digest) for seed in range(seeds)
+                ]
+            except FxsimError as error:
+                return row | {"refused": str(error)}
+            row |= {"routed_ns": round(median(found), 2), "seeds_ns": found}
     worst = timed.paths[0]
     row |= {key: cells[key] for key in ("lut", "ff", "dsp", "bram")} | {"verilog": digest}
     row |= {"planned_ns": round(made.longest_path_ns, 2), "static_ns": round(timed.path_ns, 2)}
@@ -72,20 +110,42 @@ def measure(family: str, number: int, cache: Path) -> dict[str, Any]:
     return row | {"path": path | {"cells": " ".join(worst.cells), "fan_out": worst.fan_out}}
 
 
-def synthesized(folder: Path, family: str, cache: Path) -> tuple[Netlist, dict[str, Any], str]:
+def synthesized(folder: Path, family: str, kept: Path) -> tuple[Netlist, dict[str, Any], str]:
     """The netlist of the Verilog in a folder, its cells, and the digest by which both are kept."""
     what = "\n".join((PASSES[family], version("pyosys"), (folder / "dut.v").read_text()))
     digest = hashlib.sha256(what.encode()).hexdigest()[:20]
-    file, counts = cache / f"{digest}.json.gz", cache / f"{digest}.cells.json"
-    plain = folder / "netlist.json"
-    if counts.exists():
-        plain.write_bytes(gzip.decompress(file.read_bytes()))
-        cells = json.loads(counts.read_text())
-    else:
-        cells = synthesize(folder, family, plain)
-        write_whole(file, gzip.compress(plain.read_bytes(), 5))
+    counts = kept / f"{digest}.cells.json"
+    if not counts.exists():
+        cells = synthesize(folder, family, folder / "netlist.json")
+        write_whole(kept / f"{digest}.json.gz", gzip.compress((folder / "netlist.json").read_bytes(), 5))
         write_whole(counts, json.dumps(cells).encode())
-    return read_netlist(plain, TOP), cells, digest
+    return _kept_netlist(kept / digest, folder / "netlist.json"), json.loads(counts.read_text()), digest
+
+
+def _kept_netlist(name: Path, plain: Path | None = None) -> Netlist:
+    """A netlist out of the cache; ``plain``: where it is written as Yosys did."""
+    with tempfile.TemporaryDirectory() as temporary:
+        file = plain or Path(temporary) / "netlist.json"
+        file.write_bytes(gzip.decompress(name.with_name(f"{name.name}.json.gz").read_bytes()))
+        return read_netlist(file, TOP)
+
+
+def routed(netlist: Path, clock_mhz: float, seed: int, kept: Path) -> float:
+    """A cycle of the fastest clock that nextpnr reaches, in ns; ``kept``: the beginning of the name of what is kept."""
+    file = kept.with_name(f"{kept.name}.{_nextpnr()}.{clock_mhz:g}.{seed}.json")
+    if not file.exists():
+        report = place_and_route(netlist, clock_mhz, seed)
+        write_whole(file, json.dumps(report).encode())
+    fmax, *_ = read_report(json.loads(file.read_text()))
+    return round(1e3 / fmax, 2)
+
+
+@cache
+def _nextpnr() -> str:
+    """A digest of nextpnr's version."""
+    with tempfile.TemporaryDirectory() as temporary:
+        ended = call([find_command(), "--version"], Path(temporary))
+    return hashlib.sha256((ended.stdout + ended.stderr).encode()).hexdigest()[:8]
 
 
 def held(row: Mapping[str, Any]) -> bool:
@@ -98,15 +158,73 @@ def near(row: Mapping[str, Any]) -> bool:
     return bool(abs(row["planned_ns"] - row["static_ns"]) <= NEAR * row["static_ns"])
 
 
+def summaries(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each family, and of those that are timed only."""
+    planned = [row for row in rows if "refused" not in row]
+    groups = {family: (family,) for family in DESIGNS} | {TIMED: tuple(set(DESIGNS) - {FAMILY})}
+    chosen = {name: [row for row in planned if row["family"] in group] for name, group in groups.items()}
+    return {name: summary(own) for name, own in chosen.items() if own}
+
+
+def asked(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What holds of designs, and what is asked of them."""
+    for name, key, what, share in ASKED:
+        if name in found:
+            designs = found[name].get("routed", found[name]["designs"])
+            yield f"{what}: {found[name][key]} of {designs}; asked: {share[0]} of {share[1]}"
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts and errors of designs that could be planned."""
-    off = [100 * abs(row["planned_ns"] / row["static_ns"] - 1) for row in rows]
-    return {
+    """Counts and errors of designs that could be planned, and of routed ones how far static timing is off."""
+    found = {
         "designs": len(rows),
         "static_within_clock": sum(map(held, rows)),
         "planned_within_15_percent": sum(map(near, rows)),
-        "planned_off_percent": {"median": round(median(off), 1), "worst": round(max(off), 1)},
+        "planned_off_percent": _errors([row["planned_ns"] / row["static_ns"] for row in rows]),
     }
+    if own := [row for row in rows if "routed_ns" in row]:
+        found["routed"] = len(own)
+        found["routed_within_clock"] = sum(row["routed_ns"] <= 1e3 / row["clock_mhz"] for row in own)
+        for name, judged in (("fitted", False), ("judged", True)):
+            ratios = [row["static_ns"] / row["routed_ns"] for row in own if judges(row) == judged]
+            found[f"static_off_percent_{name}"] = _errors(ratios)
+    return found
+
+
+def _errors(ratios: Sequence[float]) -> dict[str, float]:
+    """How far ratios are from 1, in per cent."""
+    off = [100 * abs(ratio - 1) for ratio in ratios] or [0.0]
+    return {"designs": len(ratios), "median": round(median(off), 1), "worst": round(max(off), 1)}
+
+
+def judges(row: Mapping[str, Any]) -> bool:
+    """Whether the wires of static timing were not fitted to a design."""
+    return bool(row["number"] % 2)
+
+
+def fit(rows: Sequence[Mapping[str, Any]], kept: Path) -> CellDelays:
+    """Delays of ECP5 whose wires make static timing as long as what was routed: the least squares of relative errors.
+
+    The longest path changes with the wires, so that this is done some times over.
+    """
+    own = [row for row in rows if "routed_ns" in row and not judges(row)]
+    netlists = [_kept_netlist(kept / row["verilog"]) for row in own]
+    routed_ns = np.array([row["routed_ns"] for row in own])
+    found, step = CELL_DELAYS[FAMILY], 1e-4
+    for _ in range(FITS):
+
+        def lengths(delays: CellDelays) -> NDArray[np.float64]:
+            return np.array([max(length for length, *_ in StaticTiming(one, delays).ends()) for one in netlists])
+
+        now = lengths(found)
+        slopes = [
+            (lengths(replace(found, **{name: getattr(found, name) + step})) - now) / step for name in ("net", "fan_out")
+        ]
+        ways = (np.array(slopes) / routed_ns).T
+        net, fan_out = np.linalg.lstsq(ways, 1 - now / routed_ns, rcond=None)[0]
+        found = replace(found, net=round(found.net + net, 3), fan_out=round(max(0.0, found.fan_out + fan_out), 3))
+        print(f"net {found.net}, fan_out {found.fan_out}; before: {_errors(list(now / routed_ns))}", flush=True)
+    return found
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -118,24 +236,28 @@ def line(row: Mapping[str, Any]) -> str:
     path = row["path"]
     marks = ("" if held(row) else ", too slow") + ("" if near(row) else ", not planned")
     found += f" {row['multipliers']:4} multipliers {row['lut']:6} LUT  planned {row['planned_ns']:5.2f}"
+    if "routed_ns" in row:
+        marks += f"  routed {row['routed_ns']:5.2f}"
     found += f"  static {row['static_ns']:5.2f}{marks}\n      {path['part']} {path['kind']}: {path['source']} to"
     return f"{found} {path['target']} by {path['cells']} ({path['fan_out']} pins)"
 
 
-def measured(wanted: Sequence[tuple[str, int]], cache: Path, jobs: int) -> Iterator[dict[str, Any]]:
+def measured(wanted: Sequence[tuple[str, int]], kept: Path, seeds: int, jobs: int) -> Iterator[dict[str, Any]]:
     """Rows in their order, each as soon as it is there."""
+    one = partial(measure, kept=kept, seeds=seeds)
     families, numbers = zip(*wanted, strict=True)
     if jobs == 1:
-        yield from map(measure, families, numbers, [cache] * len(wanted))
+        yield from map(one, families, numbers)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(measure, families, numbers, [cache] * len(wanted))
+        yield from pool.map(one, families, numbers)
 
 
-def written(rows: Sequence[Mapping[str, Any]], summaries: Mapping[str, Any]) -> bytes:
+def written(rows: Collection[Mapping[str, Any]]) -> bytes:
     """The JSON file: a line for each design."""
-    lines = ",\n  ".join(json.dumps(row) for row in rows)
-    found = json.dumps(summaries, indent=1).replace("\n", "\n ")
+    order = list(DESIGNS)
+    lines = ",\n  ".join(json.dumps(row) for row in sorted(rows, key=lambda x: (order.index(x["family"]), x["number"])))
+    found = json.dumps(summaries(rows), indent=1).replace("\n", "\n ")
     return f'{{\n "summary": {found},\n "designs": [\n  {lines}\n ]\n}}\n'.encode()
 
 
@@ -144,34 +266,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=list(DESIGNS), choices=list(DESIGNS), metavar="F",
                         help=f"of {', '.join(DESIGNS)}")  # fmt: skip
-    parser.add_argument("--limit", metavar="N", type=int, help="numbers of each family (default: 30)")
+    parser.add_argument("--limit", metavar="N", type=int, help="numbers of each family (default: 30; ecp5: 36)")
     parser.add_argument("--first", metavar="N", type=int, default=0, help="the first number (default: 0)")
+    parser.add_argument("--seeds", metavar="N", type=int, default=SEEDS, help=f"of nextpnr (default: {SEEDS})")
+    parser.add_argument("--fit", action="store_true", help="print what wires of ECP5 fit the designs of even numbers")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="designs at a time (default: 1)")
     parser.add_argument("--cache", type=Path, help="where netlists are kept (default: in fxsim's cache folder)")
     parser.add_argument("--json", type=Path, help="write the rows and their summary")
     given = parser.parse_args()
-    place = kept()
+    place = cache_folder()
     if given.cache is None and place is None:
         parser.error("there is no cache folder: give --cache DIR")
-    cache = given.cache or Path(str(place)) / "netlists"
-    cache.mkdir(parents=True, exist_ok=True)
+    kept = given.cache or Path(str(place)) / "netlists"
+    kept.mkdir(parents=True, exist_ok=True)
     wanted = [
         (family, number)
         for family in given.families
         for number in range(given.first, given.first + (given.limit or DESIGNS[family]))
     ]
-    rows = []
-    for row in measured(wanted, cache, given.jobs):
-        rows.append(row)
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    if given.json and given.json.exists():
+        rows = {(row["family"], row["number"]): row for row in json.loads(given.json.read_text())["designs"]}
+    for row in measured(wanted, kept, given.seeds, given.jobs):
+        rows[row["family"], row["number"]] = row
         print(line(row), flush=True)
-    summaries = {}
-    planned = [row for row in rows if "refused" not in row]
-    for name in (*given.families, "all"):
-        if own := [row for row in planned if name in (row["family"], "all")]:
-            summaries[name] = summary(own)
-            print(f"{name}: {json.dumps(summaries[name])}")
-    if given.json:
-        write_whole(given.json, written(rows, summaries))
+        if given.json:
+            write_whole(given.json, written(rows.values()))
+    found = summaries(rows.values())
+    print(json.dumps(found, indent=1))
+    print("\n".join(asked(found)))
+    if given.fit:
+        fit(list(rows.values()), kept)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fxsim.errors import FxsimError, show
+from fxsim.errors import FxsimError
 from fxsim.families import canonical
 from fxsim.files.folder import MANIFEST, read_json, write_whole
 
@@ -66,12 +66,10 @@ def time_design(folder: Path, family: str | None = None) -> tuple[dict[str, Any]
     """Synthesize an exported design and time its netlist: its cells, as ``synthesize`` counts them, and its paths.
 
     ``family`` is that of the export by default. ``timing_<family>.json`` in the folder holds the second part. Raises
-    ``FxsimError`` for a family whose cells have no known delays, and for what ``synthesize`` refuses.
+    ``FxsimError`` for what ``synthesize`` refuses.
     """
     facts = read_json(folder / MANIFEST)
     family = canonical(facts.get("family", "xc7") if family is None else family)
-    if family not in CELL_DELAYS:
-        raise FxsimError(f"family must be one of {', '.join(CELL_DELAYS)} to be timed, not {show(family)}")
     planned(folder, facts)
     with tempfile.TemporaryDirectory(prefix="fxsim_timing_") as work:
         file = Path(work) / "netlist.json"

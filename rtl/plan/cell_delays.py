@@ -10,8 +10,10 @@ All delays are in ns, of the slow corner. A wire takes ``net`` and, for each dou
 - UltraScale+, grade -2: reports of Vivado for public designs in XCVU3P-2 and XCU250-2; what they lack is 0.84 of what
   such reports say for XCZU3EG-1.
 - UltraScale, grade -2: no report was found; the mean of both.
-
-ECP5 is left out: there nextpnr places, routes and times a design (:mod:`rtl.export.route`).
+- ECP5, grade 6, the slowest, which :mod:`rtl.export.route` means, too: cells are those of nextpnr, out of
+  ``ECP5/timing/speed_6/cells.json`` of YosysHQ/prjtrellis-db (the slowest way of each cell: blocks SLOGICB, SCCU2C,
+  SDPRAME, SRAMWB, DP16KD and MULT18X18D without registers). Wires are fitted to designs that nextpnr routed:
+  ``benchmarks/bench_timing.py --fit``.
 """
 
 from __future__ import annotations
@@ -105,8 +107,21 @@ _ULTRASCALE_PLUS = CellDelays(
     result_out=0.23, product_out=0.88, factor_out=(1.62, 1.62),
     term=0.85, term_result=0.75, cascade=0.70, cascade_result=0.59, onward=0.02, dsp_enable=0.16,
 )  # fmt: skip
+_ECP5 = CellDelays(
+    net=0.80, fan_out=0.10,
+    register=0.525, setup=0.0, enable=0.0, reset=0.424,
+    lut=0.236, mux=0.242, carry_select=0.236, carry_data=0.447, carry_place=0.031, carry_on=0.071, carry_sum=0.443,
+    memory=0.929, write=0.392,
+    ram=5.83, ram_address=0.251, ram_data=0.218, ram_enable=0.585,
+    through=(3.93, 3.93), dsp_enable=0.252,
+    # What Yosys leaves unused there: shift registers in LUTs, registers and sums inside of blocks.
+    shift=0.0, ram_register=0.0,
+    factor=(0.0, 0.0), product=(0.0, 0.0), result=(0.0, 0.0), result_out=0.0, product_out=0.0, factor_out=(0.0, 0.0),
+    term=0.0, term_result=0.0, cascade=0.0, cascade_result=0.0, onward=0.0,
+)  # fmt: skip
 CELL_DELAYS = {
     "xc7": _SERIES_7,
     "xcu": _mean(_SERIES_7, _ULTRASCALE_PLUS),
     "xcup": _ULTRASCALE_PLUS,
+    "ecp5": _ECP5,
 }
