@@ -55,7 +55,8 @@ _SLOWEST = {family: clocks[:1] for family, clocks in CLOCKS.items()}
 #: Small enough for half a minute of Yosys, and for a minute of nextpnr.
 _LARGE = Lot(3, _SLOWEST, units=20, multipliers=250, bits=8000)
 LOTS = {"xc7": _LARGE, "xcup": _LARGE, "ecp5": Lot(3, _SLOWEST, units=12, multipliers=48, bits=2000)}
-#: How many times over wires are fitted.
+#: What is fitted of wires, and how many times over.
+WIRES = ("net", "fan_out", "block")
 FITS = 5
 #: Seeds of nextpnr.
 SEEDS = 3
@@ -191,10 +192,10 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _errors(ratios: Sequence[float]) -> dict[str, float]:
+def _errors(ratios: Iterable[float]) -> dict[str, float]:
     """How far ratios are from 1, in per cent."""
-    off = [100 * abs(ratio - 1) for ratio in ratios] or [0.0]
-    return {"designs": len(ratios), "median": round(median(off), 1), "worst": round(max(off), 1)}
+    off = [100 * abs(float(ratio) - 1) for ratio in ratios]
+    return {"designs": len(off), "median": round(median(off or [0.0]), 1), "worst": round(max(off, default=0.0), 1)}
 
 
 def judges(row: Mapping[str, Any]) -> bool:
@@ -217,13 +218,12 @@ def fit(rows: Sequence[Mapping[str, Any]], kept: Path) -> CellDelays:
             return np.array([max(length for length, *_ in StaticTiming(one, delays).ends()) for one in netlists])
 
         now = lengths(found)
-        slopes = [
-            (lengths(replace(found, **{name: getattr(found, name) + step})) - now) / step for name in ("net", "fan_out")
-        ]
+        slopes = [(lengths(replace(found, **{name: getattr(found, name) + step})) - now) / step for name in WIRES]
         ways = (np.array(slopes) / routed_ns).T
-        net, fan_out = np.linalg.lstsq(ways, 1 - now / routed_ns, rcond=None)[0]
-        found = replace(found, net=round(found.net + net, 3), fan_out=round(max(0.0, found.fan_out + fan_out), 3))
-        print(f"net {found.net}, fan_out {found.fan_out}; before: {_errors(list(now / routed_ns))}", flush=True)
+        more = np.linalg.lstsq(ways, 1 - now / routed_ns, rcond=None)[0]
+        fitted = {name: max(0.0, getattr(found, name) + add) for name, add in zip(WIRES, more, strict=True)}
+        found = replace(found, **{name: round(float(value), 3) for name, value in fitted.items()})
+        print(f"{ {name: getattr(found, name) for name in WIRES} }; before: {_errors(now / routed_ns)}", flush=True)
     return found
 
 

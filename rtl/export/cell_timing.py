@@ -16,6 +16,8 @@ from .netlist import Cell
 End = Literal["data", "enable", "reset", "memory"]
 #: Cells that are no part of a path: clock buffers, constants, and notes of Yosys.
 _NOTHING = frozenset(("BUFG", "BUFGCTRL", "GND", "VCC", "GSR", "$scopeinfo"))
+#: Kinds of cells that stand in columns of their own.
+BLOCKS = frozenset(("ram", "dsp", "multiplier"))
 _CLOCKS = frozenset(
     ("C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLK0", "CLK1", "CLK2", "CLK3")
 )

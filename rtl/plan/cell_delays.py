@@ -2,7 +2,7 @@
 """How long the cells of a device family take, and the wires between them: what static timing adds up.
 
 All delays are in ns, of the slow corner. A wire takes ``net`` and, for each doubling of the pins that it drives,
-``fan_out``. Sources:
+``fan_out``; from or to a block RAM or DSP block, ``block`` more. Sources:
 
 - Kintex-7, grade -2: registers, LUTs, carries, block RAM, DSP blocks and wires of designs that open tools placed and
   routed. What was not measured there is that of the slowest Artix-7 in Yosys' cell library, times the ratio of the
@@ -43,6 +43,7 @@ class CellDelays:
 
     net: float
     fan_out: float
+    block: float
     register: float
     setup: float
     enable: float
@@ -88,7 +89,7 @@ def _mean(one: CellDelays, two: CellDelays) -> CellDelays:
 
 
 _SERIES_7 = CellDelays(
-    net=0.22, fan_out=0.10,
+    net=0.22, fan_out=0.10, block=0.0,
     register=0.29, setup=0.05, enable=0.10, reset=0.29,
     lut=0.20, mux=0.20, carry_select=0.30, carry_data=0.25, carry_place=0.03, carry_on=0.06, carry_sum=0.18,
     shift=1.07, memory=0.86, write=0.33,
@@ -98,7 +99,7 @@ _SERIES_7 = CellDelays(
     term=1.19, term_result=1.18, cascade=0.98, cascade_result=0.97, onward=0.12, dsp_enable=0.25,
 )  # fmt: skip
 _ULTRASCALE_PLUS = CellDelays(
-    net=0.22, fan_out=0.035,
+    net=0.22, fan_out=0.035, block=0.0,
     register=0.08, setup=-0.02, enable=0.06, reset=0.07,
     lut=0.11, mux=0.06, carry_select=0.17, carry_data=0.14, carry_place=0.008, carry_on=0.025, carry_sum=0.07,
     shift=0.40, memory=0.45, write=0.10,
@@ -108,7 +109,7 @@ _ULTRASCALE_PLUS = CellDelays(
     term=0.85, term_result=0.75, cascade=0.70, cascade_result=0.59, onward=0.02, dsp_enable=0.16,
 )  # fmt: skip
 _ECP5 = CellDelays(
-    net=0.80, fan_out=0.10,
+    net=0.85, fan_out=0.05, block=0.50,
     register=0.525, setup=0.0, enable=0.0, reset=0.424,
     lut=0.236, mux=0.242, carry_select=0.236, carry_data=0.447, carry_place=0.031, carry_on=0.071, carry_sum=0.443,
     memory=0.929, write=0.392,

@@ -161,7 +161,8 @@ class TestEcp5:
     def test_products(self, tmp_path):
         product = cell("MULT18X18D", {"A0": [11], "B3": [12], "SIGNEDA": ["1"], "CLK0": CLOCK}, P0=[13])
         found = self.longest(tmp_path, ecp5_flop(10, 11), ecp5_flop(20, 12), product, ecp5_flop(13, 14))
-        assert found == pytest.approx(self.D.register + 2 * self.D.net + self.D.through[0] + self.D.setup)
+        wire = self.D.net + self.D.block  # to a block, and from it
+        assert found == pytest.approx(self.D.register + wire + self.D.through[0] + wire + self.D.setup)
 
     def test_enable_and_reset(self, tmp_path):
         found = netlist(
@@ -183,8 +184,15 @@ class TestEcp5:
         block = cell("DP16KD", {"ADA0": [11], "DIA3": [12], "CEA": [13], "RSTA": [14], "CLKA": CLOCK}, DOA0=[15])
         found = sorted(lengths(netlist(tmp_path, *source, block, ecp5_flop(15, 16)), self.D))
         into = [self.D.ram_address, self.D.ram_data, self.D.ram_enable, self.D.ram_enable]
-        ends = [start + wire + one for one in into]
-        assert found == pytest.approx(sorted([*ends, self.D.ram + wire + self.D.setup]))
+        far = wire + self.D.block
+        assert found == pytest.approx(sorted([*(start + far + one for one in into), self.D.ram + far + self.D.setup]))
+
+    def test_a_wire_between_blocks_is_longer_twice(self, tmp_path):
+        block = cell("DP16KD", {"ADA0": [11], "CLKA": CLOCK}, DOA0=[12])
+        product = cell("MULT18X18D", {"A0": [12], "CLK0": CLOCK}, P0=[13])
+        found = netlist(tmp_path, ecp5_flop(10, 11), block, product, ecp5_flop(13, 14))
+        slower = replace(self.D, block=self.D.block + 1)
+        assert lengths(found, slower)[0] == pytest.approx(lengths(found, self.D)[0] + 3)
 
 
 def test_products_end_in_the_register_inside(tmp_path):
