@@ -109,7 +109,7 @@ _ULTRASCALE_PLUS = CellDelays(
     term=0.85, term_result=0.75, cascade=0.70, cascade_result=0.59, onward=0.02, dsp_enable=0.16,
 )  # fmt: skip
 _ECP5 = CellDelays(
-    net=0.85, fan_out=0.05, block=0.50,
+    net=0.63, fan_out=0.21, block=0.75,
     register=0.525, setup=0.0, enable=0.0, reset=0.424,
     lut=0.236, mux=0.242, carry_select=0.236, carry_data=0.447, carry_place=0.031, carry_on=0.071, carry_sum=0.443,
     memory=0.929, write=0.392,

@@ -6,10 +6,12 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import bench_timing
 import pytest
+from figure_texts import ROOT
 
 from rtl.export.netlist import read_netlist
 from rtl.export.static_timing import StaticTiming
@@ -129,3 +131,12 @@ def ecp5(type: str, inputs: dict[str, list[int]], outputs: dict[str, list[int]])
 
 def flop(d: int, q: int) -> dict[str, Any]:
     return ecp5("TRELLIS_FF", {"DI": [d], "CLK": [2]}, {"Q": [q]})
+
+
+def test_the_baseline_sums_up_its_designs():
+    text = (ROOT / "benchmarks" / "baselines" / "timing.json").read_bytes()
+    found = json.loads(text)
+    assert bench_timing.written(found["designs"]) == text
+    ecp5_rows = [one for one in found["designs"] if one["family"] == "ecp5" and "refused" not in one]
+    assert all(one["routed_ns"] == median(one["seeds_ns"]) for one in ecp5_rows)
+    assert {one["preset"] for one in found["designs"]} == {"exact", "hls4ml"}
