@@ -20,7 +20,9 @@ __all__ = ["ROOT", "TEXTS", "baseline", "text"]
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Where a baseline is, by the first part of a figure's name.
-PLACES = {name: f"benchmarks/baselines/{name}.json" for name in ("rtl", "paper", "accuracy", "emulator", "cost")}
+PLACES = {
+    name: f"benchmarks/baselines/{name}.json" for name in ("rtl", "paper", "accuracy", "emulator", "cost", "timing")
+}
 PLACES |= {name: f"tests/campaigns/reports/{name}.json" for name in ("mutants", "plants", "gates", "coverage", "soak")}
 #: Batches of the largest size and of few sequences.
 LARGE, FEW = 10_000, 100
@@ -178,6 +180,11 @@ def _worst() -> str:
         (errors["fitted"][cell]["worst"], cell) for errors in found for cell in ("lut", "ff", "dsp", "bram")
     )
     return f"{worst:.0f} % off in {kind.upper()}"
+
+
+def _static_off() -> str:
+    found = baseline("timing")["summary"]["ecp5"]["static_off_percent_judged"]
+    return f"{found['median']:g} % in the median, and {found['worst']:g} % at worst"
 
 
 def _trained_cells() -> str:
@@ -398,6 +405,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "cost.errors": _cost_errors,
     "cost.fitted": _fitted,
     "cost.worst": _worst,
+    "timing.off": _static_off,
     "accuracy.table": _accuracy,
     "emulator.rates": _rates,
     "emulator.calls": _calls,

@@ -7,8 +7,8 @@
 
 A page marks a figure as ``<!-- = NAME -->133<!-- / -->``; what stands between is replaced by figure_texts.py's text of
 that name, a whole table where there is one. A picture carries a digest of what it shows. ``--measure`` runs the scripts
-that give the same numbers on every machine; timings (bench_emulator.py, on a quiet machine) and campaigns
-(tests/campaigns) are run by hand, and this script after them.
+that give the same numbers on every machine; timings (bench_emulator.py, on a quiet machine), clocks of random designs
+(bench_timing.py, which takes hours) and campaigns (tests/campaigns) are run by hand, and this script after them.
 """
 
 from __future__ import annotations
