@@ -41,6 +41,9 @@ __all__ = [
 
 #: Bits of the input ``mutsel`` that wakes a mutant, and so their largest number.
 SELECT = 16
+#: Pins without mutants. A clock with a gate in it races against the clock: what such a mutant does is the simulator's
+#: choice. The others are no wires of the design: where a memory is read without a clock, Yosys gives them constants.
+_UNTOUCHED = frozenset({"CLK", "RD_CLK", "WR_CLK", "RD_EN", "RD_ARST", "RD_SRST"})
 _OPTION = re.compile(r"-(\w+) (\S+)")
 
 
@@ -167,10 +170,9 @@ def draw(manifest: Manifest, work: Path, count: int, seed: int = 1) -> list[Muta
         raise CheckError(f"count must be from 1 to {(1 << SELECT) - 1}, not {count!r}")
     work.mkdir(parents=True, exist_ok=True)
     run_yosys([*read(manifest, work), f"mutate -list {count + count // 10 + 10} -seed {seed} -o list.txt"], work)
-    lines = (work / "list.txt").read_text().splitlines()
-    # a clock with a gate in it races against the clock: what such a mutant does is the simulator's choice
-    lines = [line for line in lines if "-port CLK " not in line][:count]
-    return [_mutant(number, line) for number, line in enumerate(lines, 1)]
+    drawn = [_mutant(number, line) for number, line in enumerate((work / "list.txt").read_text().splitlines())]
+    kept = [mutant for mutant in drawn if mutant.port not in _UNTOUCHED][:count]
+    return [mutant.renumbered(number) for number, mutant in enumerate(kept, 1)]
 
 
 def draw_each(manifest: Manifest, work: Path, cells: str, seed: int = 1) -> list[Mutant]:
@@ -184,7 +186,7 @@ def draw_each(manifest: Manifest, work: Path, cells: str, seed: int = 1) -> list
         if not fnmatch.fnmatchcase(name, cells):
             continue
         for port, bits in cell["connections"].items():
-            if port != "CLK":
+            if bits and port not in _UNTOUCHED:
                 name = name if name.startswith("$") else f"\\{name}"
                 line = f"mutate -mode inv -module {manifest.top} -cell {name} -port {port}"
                 line += f" -portbit {rng.randrange(len(bits))} -src {cell['attributes'].get('src', '')}"
