@@ -185,10 +185,10 @@ def draw_each(manifest: Manifest, work: Path, cells: str, seed: int = 1) -> list
     for name, cell in module["cells"].items():
         if not fnmatch.fnmatchcase(name, cells):
             continue
+        escaped = name if name.startswith("$") else f"\\{name}"
         for port, bits in cell["connections"].items():
             if bits and port not in _UNTOUCHED:
-                name = name if name.startswith("$") else f"\\{name}"
-                line = f"mutate -mode inv -module {manifest.top} -cell {name} -port {port}"
+                line = f"mutate -mode inv -module {manifest.top} -cell {escaped} -port {port}"
                 line += f" -portbit {rng.randrange(len(bits))} -src {cell['attributes'].get('src', '')}"
                 found.append(_mutant(len(found) + 1, line))
     return found
