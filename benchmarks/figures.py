@@ -7,8 +7,8 @@
 
 A page marks a figure as ``<!-- = NAME -->133<!-- / -->``; what stands between is replaced by figure_texts.py's text of
 that name, a whole table where there is one. A picture carries a digest of what it shows. ``--measure`` runs the scripts
-that give the same numbers on every machine; timings (bench_emulator.py, on a quiet machine) and campaigns
-(tests/campaigns) are run by hand, and this script after them.
+that give the same numbers on every machine; timings (bench_emulator.py, on a quiet machine), clocks of random designs
+(bench_timing.py, which takes hours) and campaigns (tests/campaigns) are run by hand, and this script after them.
 """
 
 from __future__ import annotations
@@ -242,7 +242,6 @@ def measure(shared: Path) -> None:
         given = ["--shared", str(shared)]
         for script, *options in (
             ("bench_accuracy.py", *given),
-            ("bench_sums.py", *given, "--cells"),
             ("paper.py", *given, "-o", temporary, "--json", str(HERE / "baselines" / "paper.json")),
             ("calibrate_cost.py",),
             ("bench_rtl.py", *given, "--cells"),

@@ -12,6 +12,7 @@ from test_exact import (
     FUNCTIONS_OF_LAYERS,
     NETWORKS,
     activation,
+    agrees_with_reference,
     build,
     cell,
     dense,
@@ -33,7 +34,7 @@ from fxsim.program.ranges import bounds
 from fxsim.quantization import exact, exact_sums
 from fxsim.quantization.exact_sums import tolerance
 from fxsim.quantization.presets import quantize
-from fxsim.simulator.run import predict, quantize_inputs, simulate
+from fxsim.simulator.run import predict, quantize_inputs
 
 CELLS = ("lstm", "gru", "gru_before", "simple_rnn")
 
@@ -222,21 +223,7 @@ def test_reference_equals_kernels():
     for name in ("lstm", "gru", "gru_before", "simple_rnn", "chain", "lstm/tanh/relu", "stack/gru", "dense/elu"):
         for precision in ("ap_fixed<16,6>", "ap_fixed<23,5>"):
             graph = exact.quantize(build(name), precision, sums="narrow")
-            raw = quantize_inputs(graph, inputs(build(name), 4))
-            run = simulate(graph, raw, raw=True, trace=True)
-            flow = raw.reshape(len(raw), -1, graph.shape[-1])
-            for layer in graph.layers:
-                if layer.program is None:
-                    flow = flow.reshape(len(flow), 1, -1)
-                    continue
-                rows = []
-                for b, steps in enumerate(flow):
-                    trace, _ = reference.scan(layer.program, steps.tolist(), reference.initial_state(layer.program))
-                    for op in layer.program.ops:
-                        assert run.trace[f"{layer.name}.{op.name}"][b].tolist() == [one[op.name] for one in trace]
-                    rows.append([one[layer.program.output] for one in trace])
-                flow = np.array(rows) if layer.return_sequences else np.array(rows)[:, -1:]
-            assert np.array_equal(flow.reshape(run.raw.shape), run.raw)
+            agrees_with_reference(graph, quantize_inputs(graph, inputs(build(name), 4)))
 
 
 def test_the_default_is_exact():
