@@ -16,7 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,23 +122,45 @@ def plan(spec: dict[str, Any]) -> Plan:
     return make_plan(graph, folding, spec["clock_mhz"], spec["family"])
 
 
-def draw(family: str, number: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Lot:
+    """A set of random designs, each again what it was: ``number``, and what the designs of it are like.
+
+    ``clocks``: what is planned for, in MHz, by family; ``units``: the most of a layer; ``multipliers``, ``bits``: of
+    the largest design, the second those of all additions, roughly; ``large``: networks of given designs.
+    """
+
+    number: int
+    clocks: Mapping[str, Sequence[int]]
+    units: int = 32
+    multipliers: int = MOST
+    bits: int = MOST_BITS
+    large: Mapping[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
+
+
+#: The designs that coefficients are fitted to and held against.
+COST = Lot(2, CLOCKS, large=LARGE)
+
+
+def draw(family: str, number: int, lot: Lot = COST) -> dict[str, Any]:
     """The numbers of a design; what cannot be built, or is too large, is drawn again."""
-    rng = np.random.default_rng([FAMILIES.index(family), number, 2])
+    rng = np.random.default_rng([FAMILIES.index(family), number, lot.number])
     while True:
-        spec = _spec(rng) | {"family": family, "number": number, "clock_mhz": float(rng.choice(CLOCKS[family]))}
+        spec = _spec(rng) | {"family": family, "number": number, "clock_mhz": float(rng.choice(lot.clocks[family]))}
         multiplier = str(rng.choice(["auto", "auto", "dsp", "lut"]))
-        large = LARGE.get((family, number))
+        large = lot.large.get((family, number))
         if large is not None:
-            spec |= {"units": 20, "features": 6, "steps": 20, "dense": [], "layers": 1} | large
+            spec |= {"units": 20, "features": 6, "steps": 20, "dense": [], "layers": 1, **large}
             multiplier = spec.pop("multiplier")
+        if spec["units"] > lot.units:
+            continue
         try:
             graph = network(spec)
             folding = by_reuse(graph, 1, multiplier) if large else _folding(rng, graph, spec, multiplier)
             made = make_plan(graph, folding, spec["clock_mhz"], family)
         except FxsimError:
             continue
-        if large or (made.multipliers <= MOST and _bits(made) <= MOST_BITS):
+        if large or (made.multipliers <= lot.multipliers and _bits(made) <= lot.bits):
             return spec | {"folding": folding.to_json()}
 
 

@@ -308,8 +308,7 @@ def synth(
     ``family`` is that of the export by default. ``route`` also places and routes a design that was planned for ecp5,
     with nextpnr, and gives an entry ``route`` (``rtl.export.route.Routed``) with the clock it reaches. ``timing`` adds
     up the delays of the netlist's cells and wires, and gives an entry ``timing`` (``rtl.export.timing_report.Timed``)
-    with the longest paths beside the plan's; xc7, xcu and xcup only. Raises ``FxsimError`` if a tool is not installed
-    or refuses the design.
+    with the longest paths beside the plan's. Raises ``FxsimError`` if a tool is not installed or refuses the design.
     """
     with importing("synth", "rtl"):
         from rtl.export.route import FAMILY, route_design

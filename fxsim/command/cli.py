@@ -207,7 +207,7 @@ def _add_synth(all_verbs: _Verbs) -> None:
     one.add_argument("--route", action="store_true", help="place and route with nextpnr as well; ecp5 only")
     one.add_argument(
         "--timing", action="store_true",
-        help="estimate the longest paths between registers from the netlist; not for ecp5",
+        help="estimate the longest paths between registers from the netlist",
     )  # fmt: skip
     one.set_defaults(run=verbs.synth)
 

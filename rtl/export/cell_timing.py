@@ -16,6 +16,8 @@ from .netlist import Cell
 End = Literal["data", "enable", "reset", "memory"]
 #: Cells that are no part of a path: clock buffers, constants, and notes of Yosys.
 _NOTHING = frozenset(("BUFG", "BUFGCTRL", "GND", "VCC", "GSR", "$scopeinfo"))
+#: Kinds of cells that stand in columns of their own.
+BLOCKS = frozenset(("ram", "dsp", "multiplier"))
 _CLOCKS = frozenset(
     ("C", "CLK", "WCLK", "WCK", "CLKARDCLK", "CLKBWRCLK", "CLKA", "CLKB", "CLK0", "CLK1", "CLK2", "CLK3")
 )
@@ -119,21 +121,18 @@ def _carry(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
 
 
 def _ccu2c(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
-    """Two LUTs of an ECP5 with a carry chain."""
+    """Two LUTs of an ECP5 with a carry chain; the second sum needs what the chain makes of the first LUT."""
     for place in (0, 1):
         operands = _pins(cell, *(f"{pin}{place}" for pin in "ABCD"))
-        for later in range(place, 2):
-            step = delays.carry_place * (later - place)
-            found.arcs += [
-                Arc(bit, target, delays.carry_select + step) for bit in operands for target in _pins(cell, f"S{later}")
-            ]
-        step = delays.carry_place * (2 - place)
-        found.arcs += [Arc(bit, target, delays.carry_data + step) for bit in operands for target in _pins(cell, "COUT")]
+        onto = {f"S{place}": delays.carry_select, "COUT": delays.carry_data}
+        if place == 0:
+            onto["S1"] = delays.carry_select + delays.carry_place + delays.carry_sum
+        found.arcs += [
+            Arc(bit, target, delay) for pin, delay in onto.items() for bit in operands for target in _pins(cell, pin)
+        ]
+    onward = {"COUT": delays.carry_on, "S0": delays.carry_sum, "S1": delays.carry_sum + delays.carry_place}
     for bit in _pins(cell, "CIN"):
-        found.arcs += [Arc(bit, target, delays.carry_on, "carry") for target in _pins(cell, "COUT")]
-        for place in (0, 1):
-            step = delays.carry_sum + delays.carry_place * place
-            found.arcs += [Arc(bit, target, step, "carry") for target in _pins(cell, f"S{place}")]
+        found.arcs += [Arc(bit, target, delay, "carry") for pin, delay in onward.items() for target in _pins(cell, pin)]
 
 
 def _register(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
@@ -163,21 +162,26 @@ def _memory(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
     found.launches += [Launch(bit, delays.memory) for bit in _outputs(cell)]
     for pin in _data(cell):
         for bit in _pins(cell, pin):
-            if pin.startswith(("ADDR", "DPRA", "RAD")) or (pin[0] == "A" and pin[1:].isdigit()):
+            if pin.startswith(("ADDR", "DPRA")) or (pin[0] == "A" and pin[1:].isdigit()):
                 # ADDRA reads DOA; the others have one port to read.
                 port = f"DO{pin[4:]}" if pin.startswith("ADDR") else ""
                 found.arcs += [Arc(bit, target, delays.lut) for target in _outputs(cell, port)]
-            if not pin.startswith(("DPRA", "RAD")):
-                found.captures.append(
-                    Capture(bit, delays.write, "enable" if pin.startswith("W") and pin != "WAD" else "memory")
-                )
+            if not pin.startswith("DPRA"):
+                found.captures.append(Capture(bit, delays.write, "enable" if pin.startswith("W") else "memory"))
+
+
+def _dpr16x4(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
+    """A memory in LUTs of an ECP5: data and address to write are taken up as fast as by a register."""
+    found.launches += [Launch(bit, delays.memory) for bit in _outputs(cell)]
+    found.arcs += [Arc(bit, target, delays.lut) for bit in _pins(cell, "RAD") for target in _outputs(cell)]
+    found.captures += [Capture(bit, delays.setup, "memory") for bit in _pins(cell, "DI", "WAD")]
+    found.captures += [Capture(bit, delays.write, "enable") for bit in _pins(cell, "WRE")]
 
 
 def _ram(cell: Cell, delays: CellDelays, found: CellTiming) -> None:
     """A block RAM: everything at the edge."""
-    registered = {
-        port for port in "AB" if cell.parameters.get(f"DO{port}_REG") or cell.parameters.get(f"REGMODE_{port}")
-    }
+    # On ECP5 Yosys leaves the register unused.
+    registered = {port for port in "AB" if cell.parameters.get(f"DO{port}_REG")}
     for pin in cell.outputs:
         port = next((letter for letter in pin if letter in "AB"), "A")
         delay = delays.ram_register if port in registered else delays.ram
@@ -272,7 +276,7 @@ _TYPES: tuple[tuple[str, str, Callable[[Cell, CellDelays, CellTiming], None]], .
     ("RAMB", "ram", _ram),
     ("DP16KD", "ram", _ram),
     ("RAM", "memory", _memory),
-    ("TRELLIS_DPR16X4", "memory", _memory),
+    ("TRELLIS_DPR16X4", "memory", _dpr16x4),
     ("DSP48E", "dsp", _dsp),
     ("MULT18X18D", "multiplier", _multiplier),
 )

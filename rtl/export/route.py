@@ -61,18 +61,24 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
         raise FxsimError(f"only a design planned for {FAMILY} can be routed, not one for {show(facts.get('family'))}")
     seed = integer(seed, "seed", 0)
     clock, path = planned(folder, facts if clock_mhz is None else {**facts, "clock_mhz": check_clock(clock_mhz)})
-    command = find_command()
-    if command is None:
-        raise FxsimError(f"nextpnr-ecp5 is not installed; --route needs: {install(EXTRAS['route'])}")
     with tempfile.TemporaryDirectory(prefix="fxsim_route_") as work:
         netlist = Path(work) / "netlist.json"
+        find_command()
         cells = synthesize(folder, FAMILY, netlist)
-        options = ["--json", netlist.name, "--report", "report.json", "--freq", f"{clock:g}", "--seed", str(seed)]
-        # A clock that is missed is an answer, not an error.
-        output("nextpnr", call([command, *_DEVICE, *options, "--timing-allow-fail", "--quiet"], Path(work)))
-        found = Routed(clock, path, *read_report(read_json(Path(work) / "report.json")))
+        found = Routed(clock, path, *read_report(place_and_route(netlist, clock, seed)))
     write_whole(folder / f"route_{FAMILY}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
     return cells, found
+
+
+def place_and_route(netlist: Path, clock_mhz: float, seed: int) -> dict[str, Any]:
+    """nextpnr's report of a netlist of Yosys; its folder takes what nextpnr writes."""
+    work = netlist.parent
+    options = ["--json", netlist.name, "--report", "report.json", "--freq", f"{clock_mhz:g}", "--seed", str(seed)]
+    # A clock that is missed is an answer, not an error.
+    command = [find_command(), *_DEVICE, *options, "--timing-allow-fail", "--quiet"]
+    output("nextpnr", call(command, work))
+    found: dict[str, Any] = read_json(work / "report.json")
+    return found
 
 
 def read_report(report: Mapping[str, Any]) -> tuple[float, float, float, tuple[str, ...]]:
@@ -96,8 +102,11 @@ def read_report(report: Mapping[str, Any]) -> tuple[float, float, float, tuple[s
         raise FxsimError(f"nextpnr's report is not understood ({type(error).__name__}: {error})") from None
 
 
-def find_command() -> str | None:
-    """Where nextpnr is."""
+def find_command() -> str:
+    """Where nextpnr is; raises ``FxsimError`` where it is not."""
     # Beside Python, too, where pip puts it: not everyone activates an environment.
     places = os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
-    return next(filter(None, (shutil.which(name, path=places) for name in _COMMANDS)), None)
+    command = next(filter(None, (shutil.which(name, path=places) for name in _COMMANDS)), None)
+    if command is None:
+        raise FxsimError(f"nextpnr-ecp5 is not installed; --route needs: {install(EXTRAS['route'])}")
+    return command

@@ -15,7 +15,7 @@ from math import log2
 from fxsim.errors import FxsimError
 
 from ..plan.cell_delays import CellDelays
-from .cell_timing import Arc, Capture, cell_timing, kind
+from .cell_timing import BLOCKS, Arc, Capture, cell_timing, kind
 from .netlist import Cell, Netlist
 
 
@@ -61,13 +61,19 @@ class StaticTiming:
                 for bit in cell.pins[pin]:
                     if bit is not None:
                         self._drivers[bit], self._kinds[bit] = cell, kind(cell.type)
+            # Wires to a block are longer, which counts with what happens behind them.
+            far = delays.block if kind(cell.type) in BLOCKS else 0.0
             for arc in timing.arcs:
+                if far and not arc.near:
+                    arc = arc._replace(delay=arc.delay + far)
                 arcs.setdefault(arc.source, []).append(arc)
                 waits[arc.target] = waits.get(arc.target, 0) + 1
             for target, delay in timing.launches:
                 if delay > self.arrivals.get(target, -1.0):
                     self.arrivals[target], self._before[target] = delay, target
             for capture in timing.captures:
+                if far and not capture.near:
+                    capture = capture._replace(delay=capture.delay + far)
                 self._captures.append((cell, capture))
                 if capture.near and kind(cell.type) == "register":
                     registers[capture.source] = registers.get(capture.source, 0) + 1
@@ -80,7 +86,8 @@ class StaticTiming:
         """What the wire from a bit to a cell takes that may stand near some kinds of cells."""
         if near and self._kinds.get(bit, "") in near.split() and self._registers.get(bit, 0) <= 1:
             return 0.0
-        return self.delays.net + self.delays.fan_out * log2(self.netlist.sinks[bit])
+        far = self.delays.block if self._kinds.get(bit) in BLOCKS else 0.0
+        return self.delays.net + far + self.delays.fan_out * log2(self.netlist.sinks[bit])
 
     def _walk(self, arcs: dict[int, list[Arc]], waits: dict[int, int]) -> None:
         """Bits in the order of their dependence; raises ``FxsimError`` for a loop without a register."""

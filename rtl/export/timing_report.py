@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fxsim.errors import FxsimError, show
+from fxsim.errors import FxsimError
 from fxsim.families import canonical
 from fxsim.files.folder import MANIFEST, read_json, write_whole
 
@@ -66,23 +66,28 @@ def time_design(folder: Path, family: str | None = None) -> tuple[dict[str, Any]
     """Synthesize an exported design and time its netlist: its cells, as ``synthesize`` counts them, and its paths.
 
     ``family`` is that of the export by default. ``timing_<family>.json`` in the folder holds the second part. Raises
-    ``FxsimError`` for a family whose cells have no known delays, and for what ``synthesize`` refuses.
+    ``FxsimError`` for what ``synthesize`` refuses.
     """
     facts = read_json(folder / MANIFEST)
     family = canonical(facts.get("family", "xc7") if family is None else family)
-    if family not in CELL_DELAYS:
-        raise FxsimError(f"family must be one of {', '.join(CELL_DELAYS)} to be timed, not {show(family)}")
-    clock, path = planned(folder, facts)
+    planned(folder, facts)
     with tempfile.TemporaryDirectory(prefix="fxsim_timing_") as work:
         file = Path(work) / "netlist.json"
         cells = synthesize(folder, family, file)
-        paths = long_paths(read_netlist(file, cells["top"]), family, _ops(facts.get("taps")))
+        found = time_netlist(folder, read_netlist(file, cells["top"]), family)
+    write_whole(folder / f"timing_{family}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
+    return cells, found
+
+
+def time_netlist(folder: Path, netlist: Netlist, family: str) -> Timed:
+    """Time the netlist of an exported design; raises ``FxsimError`` for one without a path between registers."""
+    facts = read_json(folder / MANIFEST)
+    clock, path = planned(folder, facts)
+    paths = long_paths(netlist, family, _ops(facts.get("taps")))
     if not paths:
         raise FxsimError(f"{folder}: has no path between two registers")
     longest = paths[0].path_ns
-    found = Timed(family, clock, path, longest, 1e3 / longest, paths)
-    write_whole(folder / f"timing_{family}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())
-    return cells, found
+    return Timed(family, clock, path, longest, 1e3 / longest, paths)
 
 
 def long_paths(netlist: Netlist, family: str, ops: Mapping[str, str] | None = None) -> tuple[LongPath, ...]:

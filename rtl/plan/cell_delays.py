@@ -2,7 +2,7 @@
 """How long the cells of a device family take, and the wires between them: what static timing adds up.
 
 All delays are in ns, of the slow corner. A wire takes ``net`` and, for each doubling of the pins that it drives,
-``fan_out``. Sources:
+``fan_out``; from or to a block RAM or DSP block, ``block`` more. Sources:
 
 - Kintex-7, grade -2: registers, LUTs, carries, block RAM, DSP blocks and wires of designs that open tools placed and
   routed. What was not measured there is that of the slowest Artix-7 in Yosys' cell library, times the ratio of the
@@ -10,8 +10,10 @@ All delays are in ns, of the slow corner. A wire takes ``net`` and, for each dou
 - UltraScale+, grade -2: reports of Vivado for public designs in XCVU3P-2 and XCU250-2; what they lack is 0.84 of what
   such reports say for XCZU3EG-1.
 - UltraScale, grade -2: no report was found; the mean of both.
-
-ECP5 is left out: there nextpnr places, routes and times a design (:mod:`rtl.export.route`).
+- ECP5, grade 6, the slowest, which :mod:`rtl.export.route` means, too: cells are those of nextpnr, out of
+  ``ECP5/timing/speed_6/cells.json`` of YosysHQ/prjtrellis-db (the slowest way of each cell: blocks SLOGICB, SCCU2C,
+  SDPRAME, SRAMWB, DP16KD and MULT18X18D without registers). Wires are fitted to designs that nextpnr routed:
+  ``benchmarks/bench_timing.py --fit``.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class CellDelays:
 
     net: float
     fan_out: float
+    block: float
     register: float
     setup: float
     enable: float
@@ -86,7 +89,7 @@ def _mean(one: CellDelays, two: CellDelays) -> CellDelays:
 
 
 _SERIES_7 = CellDelays(
-    net=0.22, fan_out=0.10,
+    net=0.22, fan_out=0.10, block=0.0,
     register=0.29, setup=0.05, enable=0.10, reset=0.29,
     lut=0.20, mux=0.20, carry_select=0.30, carry_data=0.25, carry_place=0.03, carry_on=0.06, carry_sum=0.18,
     shift=1.07, memory=0.86, write=0.33,
@@ -96,7 +99,7 @@ _SERIES_7 = CellDelays(
     term=1.19, term_result=1.18, cascade=0.98, cascade_result=0.97, onward=0.12, dsp_enable=0.25,
 )  # fmt: skip
 _ULTRASCALE_PLUS = CellDelays(
-    net=0.22, fan_out=0.035,
+    net=0.22, fan_out=0.035, block=0.0,
     register=0.08, setup=-0.02, enable=0.06, reset=0.07,
     lut=0.11, mux=0.06, carry_select=0.17, carry_data=0.14, carry_place=0.008, carry_on=0.025, carry_sum=0.07,
     shift=0.40, memory=0.45, write=0.10,
@@ -105,8 +108,21 @@ _ULTRASCALE_PLUS = CellDelays(
     result_out=0.23, product_out=0.88, factor_out=(1.62, 1.62),
     term=0.85, term_result=0.75, cascade=0.70, cascade_result=0.59, onward=0.02, dsp_enable=0.16,
 )  # fmt: skip
+_ECP5 = CellDelays(
+    net=0.63, fan_out=0.21, block=0.75,
+    register=0.525, setup=0.0, enable=0.0, reset=0.424,
+    lut=0.236, mux=0.242, carry_select=0.236, carry_data=0.447, carry_place=0.031, carry_on=0.071, carry_sum=0.443,
+    memory=0.929, write=0.392,
+    ram=5.83, ram_address=0.251, ram_data=0.218, ram_enable=0.585,
+    through=(3.93, 3.93), dsp_enable=0.252,
+    # What Yosys leaves unused there: shift registers in LUTs, registers and sums inside of blocks.
+    shift=0.0, ram_register=0.0,
+    factor=(0.0, 0.0), product=(0.0, 0.0), result=(0.0, 0.0), result_out=0.0, product_out=0.0, factor_out=(0.0, 0.0),
+    term=0.0, term_result=0.0, cascade=0.0, cascade_result=0.0, onward=0.0,
+)  # fmt: skip
 CELL_DELAYS = {
     "xc7": _SERIES_7,
     "xcu": _mean(_SERIES_7, _ULTRASCALE_PLUS),
     "xcup": _ULTRASCALE_PLUS,
+    "ecp5": _ECP5,
 }

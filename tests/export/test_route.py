@@ -121,7 +121,9 @@ def test_a_faster_clock_has_shorter_paths_planned(tmp_path):
 def test_a_routed_cell_is_as_fast_as_the_table_says(reuse, tmp_path):
     """At two clocks: more registers and shorter paths for the faster one, both as long as the table says."""
     pytest.importorskip("pyosys")
-    if not find_command():
+    try:
+        find_command()
+    except FxsimError:
         pytest.skip("no nextpnr-ecp5")
     found = {}
     for clock in (50.0, 100.0):

@@ -115,6 +115,86 @@ def test_an_addition(tmp_path):
     assert lengths(found)[0] == pytest.approx(first + D.carry_sum + 3 * D.carry_place + D.setup)
 
 
+def ecp5_flop(d: int, q: int, **pins: int) -> dict[str, Any]:
+    return cell("TRELLIS_FF", {"DI": [d], "CLK": CLOCK, **{pin: [bit] for pin, bit in pins.items()}}, Q=[q])
+
+
+class TestEcp5:
+    D = CELL_DELAYS["ecp5"]
+
+    def longest(self, tmp_path: Path, *cells: dict[str, Any]) -> float:
+        return lengths(netlist(tmp_path, *cells), self.D)[0]
+
+    def test_luts_and_the_multiplexers_behind_them(self, tmp_path):
+        """Two LUTs, PFUMX and L6MUX21 are a wider LUT: there are no wires between them, nor before the register."""
+        luts = [cell("LUT4", {"A": [11]}, Z=[20 + n]) for n in range(4)]
+        pairs = [cell("PFUMX", {"ALUT": [20 + 2 * n], "BLUT": [21 + 2 * n], "C0": ["0"]}, Z=[30 + n]) for n in range(2)]
+        six = cell("L6MUX21", {"D0": [30], "D1": [31], "SD": ["0"]}, Z=[40])
+        found = self.longest(tmp_path, ecp5_flop(10, 11), *luts, *pairs, six, ecp5_flop(40, 41))
+        wire = self.D.net + 2 * self.D.fan_out
+        assert found == pytest.approx(self.D.register + wire + self.D.lut + 2 * self.D.mux + self.D.setup)
+
+    @pytest.mark.parametrize(
+        ("pin", "target", "place"),
+        [("A0", "S0", 0), ("B0", "S1", 0), ("C1", "S1", 1), ("D1", "S1", 0), ("A0", "S0", 2)],
+    )
+    def test_a_sum(self, tmp_path, pin, target, place):
+        """Out of the CCU2C that an operand goes into, or out of one ``place`` cells behind it."""
+        cells = []
+        for number in range(3):
+            inputs = {name: ["0"] for name in ("A0", "B0", "C0", "D0", "A1", "B1", "C1", "D1")}
+            inputs["CIN"] = [50 + number] if number else ["0"]
+            if number == 0:
+                inputs[pin] = [11]
+            cells.append(cell("CCU2C", inputs, S0=[60 + number], S1=[70 + number], COUT=[51 + number]))
+        end = {"S0": 60, "S1": 70}[target] + place
+        found = self.longest(tmp_path, ecp5_flop(10, 11), *cells, ecp5_flop(end, 41))
+        D = self.D
+        if place:
+            through = D.carry_data + (place - 1) * D.carry_on + D.carry_sum + D.carry_place * (target == "S1")
+        elif pin[1] == target[1]:
+            through = D.carry_select
+        else:
+            through = D.carry_select + D.carry_place + D.carry_sum
+        assert found == pytest.approx(D.register + D.net + through + D.setup)
+
+    def test_products(self, tmp_path):
+        product = cell("MULT18X18D", {"A0": [11], "B3": [12], "SIGNEDA": ["1"], "CLK0": CLOCK}, P0=[13])
+        found = self.longest(tmp_path, ecp5_flop(10, 11), ecp5_flop(20, 12), product, ecp5_flop(13, 14))
+        wire = self.D.net + self.D.block  # to a block, and from it
+        assert found == pytest.approx(self.D.register + wire + self.D.through[0] + wire + self.D.setup)
+
+    def test_enable_and_reset(self, tmp_path):
+        found = netlist(
+            tmp_path, ecp5_flop(10, 11), ecp5_flop(20, 21, CE=11), ecp5_flop(30, 31, LSR=11), network__a__x=21, z=31
+        )
+        paths = {one.kind: one.path_ns for one in long_paths(found, "ecp5", {"z": "c"})}
+        wire = self.D.register + self.D.net + self.D.fan_out
+        assert paths == pytest.approx({"enable": wire + self.D.enable, "reset": wire + self.D.reset})
+
+    def test_memories(self, tmp_path):
+        """Both are written at the edge; one in LUTs is read at once, and a block at the edge."""
+        pins = {"DI": [11], "WAD": [12], "RAD": [13], "WRE": [14], "WCK": CLOCK}
+        source = [ecp5_flop(bit + 10, bit) for bit in (11, 12, 13, 14)]
+        luts = cell("TRELLIS_DPR16X4", pins, DO=[15])
+        found = sorted(lengths(netlist(tmp_path, *source, luts, ecp5_flop(15, 16)), self.D))
+        start, wire = self.D.register, self.D.net
+        read = max(start + wire + self.D.lut, self.D.memory) + wire + self.D.setup
+        assert found == pytest.approx(sorted([start + wire + self.D.setup] * 2 + [start + wire + self.D.write, read]))
+        block = cell("DP16KD", {"ADA0": [11], "DIA3": [12], "CEA": [13], "RSTA": [14], "CLKA": CLOCK}, DOA0=[15])
+        found = sorted(lengths(netlist(tmp_path, *source, block, ecp5_flop(15, 16)), self.D))
+        into = [self.D.ram_address, self.D.ram_data, self.D.ram_enable, self.D.ram_enable]
+        far = wire + self.D.block
+        assert found == pytest.approx(sorted([*(start + far + one for one in into), self.D.ram + far + self.D.setup]))
+
+    def test_a_wire_between_blocks_is_longer_twice(self, tmp_path):
+        block = cell("DP16KD", {"ADA0": [11], "CLKA": CLOCK}, DOA0=[12])
+        product = cell("MULT18X18D", {"A0": [12], "CLK0": CLOCK}, P0=[13])
+        found = netlist(tmp_path, ecp5_flop(10, 11), block, product, ecp5_flop(13, 14))
+        slower = replace(self.D, block=self.D.block + 1)
+        assert lengths(found, slower)[0] == pytest.approx(lengths(found, self.D)[0] + 3)
+
+
 def test_products_end_in_the_register_inside(tmp_path):
     def product(**registers: int) -> float:
         dsp = cell(
@@ -195,13 +275,17 @@ class TestDesign:
         assert f"{found['path_ns']:.2f} ns" in out
         assert "static timing" in (ip / "report.html").read_text()
 
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            (["--family", "ecp5"], "family must be one of xc7, xcu, xcup to be timed, not 'ecp5'"),
-            (["--route"], "route and timing exclude each other: routed designs are timed by nextpnr"),
-        ],
-    )
-    def test_refuses(self, ip, options, message, capsys):
-        assert main(["synth", str(ip), "--timing", *options]) == 2
+    def test_another_family(self, ip, capsys):
+        assert main(["synth", str(ip), "--timing", "--family", "ecp5"]) == 0
+        found = json.loads((ip / "timing_ecp5.json").read_text())
+        assert (found["family"], found["clock_mhz"]) == ("ecp5", 200)
+        assert {one["part"] for one in found["paths"]} >= {"gru", "ports"}
+        assert {one["kind"] for one in found["paths"]} >= {"data", "enable", "reset"}
+        assert found["path_ns"] > 5
+        assert "Longest paths between registers on ecp5" in capsys.readouterr().out
+        assert "on ecp5, by static timing" in (ip / "report.html").read_text()
+
+    def test_refuses_to_route_as_well(self, ip, capsys):
+        assert main(["synth", str(ip), "--timing", "--route"]) == 2
+        message = "route and timing exclude each other: routed designs are timed by nextpnr"
         assert capsys.readouterr().err == f"fxsim: {message}\n"
