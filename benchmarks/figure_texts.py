@@ -187,6 +187,12 @@ def _static_off() -> str:
     return f"{found['median']:g} % in the median, and {found['worst']:g} % at worst"
 
 
+def _seeds() -> str:
+    """Seeds that each design was routed from."""
+    counts = sorted({len(row["seeds_ns"]) for row in baseline("timing")["designs"] if "seeds_ns" in row})
+    return f"{' to '.join(map(str, counts[:: max(1, len(counts) - 1)]))} seed{'' if counts == [1] else 's'}"
+
+
 def _trained_cells() -> str:
     """Estimated against counted cells of the designs of rtl.json that have both, at its own preset hls4ml."""
     rows = []
@@ -406,6 +412,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "cost.fitted": _fitted,
     "cost.worst": _worst,
     "timing.off": _static_off,
+    "timing.seeds": _seeds,
     "accuracy.table": _accuracy,
     "emulator.rates": _rates,
     "emulator.calls": _calls,

@@ -120,17 +120,15 @@ def check(
     if facts.get("digest") != graph.digest:
         raise FxsimError(f"{place}: manifest.json and graph.fx are not of one export (their digests differ)")
     with importing("check", "testbenches"):
-        from testbenches import Mismatch
         from testbenches.manifest import Manifest
 
     manifest = Manifest.load(place)
     remarks: list[str] = []
     if inputs is not None:
         raw = quantize_inputs(graph, inputs)
-    elif sequences is not None:
-        raw = vectors.random_inputs(graph, sequences, seed)
     else:
-        raw = vectors.random_inputs(graph, _affordable(manifest, quick, remarks), seed)
+        count = _affordable(manifest, quick, remarks) if sequences is None else sequences
+        raw = vectors.random_inputs(graph, count, seed)
     if not len(raw):
         raise FxsimError("inputs hold no sequence")
     given = f"{len(raw)} random sequences, corners among them" if inputs is None else f"{len(raw)} given sequences"
@@ -138,18 +136,7 @@ def check(
     run = _Check(place, graph, manifest, facts, raw, simulator, quick, work, progress, phase, remarks)
     keep = False
     try:
-        try:
-            found = run.compare(settle=sequences is None and inputs is None)
-            if waves:
-                found = run.show(found)
-        except Mismatch as error:
-            check_results.stamp(place, check_results.differs(error, (place, work)), facts["files"])
-            if waves:
-                run.show_fault(error)
-            raise
-        told = check_results.agrees(found, graph.output.width, f"{given}; {simulator}", (*run.doubts, *found.remarks))
-        check_results.stamp(place, told, facts["files"])
-        return found
+        return _stamped(run, sequences is None and inputs is None, waves, f"{given}; {simulator}")
     except Exception as error:
         # The message sends the reader to the log.
         keep = getattr(error, "log", None) is not None
@@ -157,6 +144,26 @@ def check(
     finally:
         if not keep:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _stamped(run: _Check, settle: bool, waves: bool, given: str) -> CheckReport:
+    """Compare, show what was asked for, and put the verdict into the folder's report, whatever it is."""
+    with importing("check", "testbenches"):
+        from testbenches import Mismatch
+
+    files = run.facts["files"]
+    try:
+        found = run.compare(settle=settle)
+        if waves:
+            found = run.show(found)
+    except Mismatch as error:
+        check_results.stamp(run.place, check_results.differs(error, (run.place, run.work)), files)
+        if waves:
+            run.show_fault(error)
+        raise
+    told = check_results.agrees(found, run.graph.output.width, given, (*run.doubts, *found.remarks))
+    check_results.stamp(run.place, told, files)
+    return found
 
 
 def _cycles(manifest: Manifest) -> int:

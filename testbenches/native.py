@@ -251,34 +251,43 @@ def build(
         return Harness(manifest, executable, taps)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    verilating = (*(("--coverage-line", "--coverage-toggle") if coverage else ()), *(verilate() if waves else ()))
     log = folder / "build.log"
-    jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with buildable(folder) as place:
         env = tool.environment(place)
         (place / "fxsim_dut.h").write_text(header)
         (place / "fxsim_taps.vlt").write_text(_control(manifest, taps))
-        for path in (_SOURCE, _HEADER):
-            shutil.copy(path, place)  # make takes no name with blanks, and where this package stands may have some
-        command = [
-            *(str(tool.executable), "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
-            *("--Mdir", str(place), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
-            *("--output-split", "20000", *_WARNINGS, str(place / "fxsim_taps.vlt")),
-            *(("--coverage-line", "--coverage-toggle") if coverage else ()),
-            *(verilate() if waves else ()),
-            *(str(path) for path in manifest.files),
-            str(place / _SOURCE.name),
-        ]
-        _call(command, env, log, "Verilator does not accept the Verilog")
-        _check_ports(manifest, (place / "Vdut.h").read_text())
+        _verilate(manifest, place, (str(tool.executable), *verilating), env, log)
         _check_inside(manifest, taps, place)
         if waves:
             prepare(place)
-        fast, rest = ("-O2", "-O2") if optimize else ("-O1", "-O0")
-        options = (f"OPT_FAST={fast}", "OPT_SLOW=-O0", f"OPT_GLOBAL={rest}")
-        command = ["make", "-C", str(place), "-f", "Vdut.mk", "-j", jobs, *options]
-        _call(command, env, log, "the Verilated design does not compile", compiling(place, progress))
+        _compile(place, env, log, optimize, progress)
     stamp.write_text(digest.hexdigest())
     return Harness(manifest, executable, taps)
+
+
+def _verilate(manifest: Manifest, place: Path, tool: Sequence[str], env: dict[str, str], log: Path) -> None:
+    """Verilog to C++ in the folder ``place``, by Verilator with options, ``tool``; its ports are the manifest's."""
+    for path in (_SOURCE, _HEADER):
+        shutil.copy(path, place)  # make takes no name with blanks, and where this package stands may have some
+    command = [
+        *(*tool, "--cc", "--exe", "--prefix", "Vdut", "--top-module", manifest.top),
+        *("--Mdir", str(place), "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "--no-timing"),
+        *("--output-split", "20000", *_WARNINGS, str(place / "fxsim_taps.vlt")),
+        *(str(path) for path in manifest.files),
+        str(place / _SOURCE.name),
+    ]
+    _call(command, env, log, "Verilator does not accept the Verilog")
+    _check_ports(manifest, (place / "Vdut.h").read_text())
+
+
+def _compile(place: Path, env: dict[str, str], log: Path, optimize: bool, progress: Progress | None) -> None:
+    """C++ to the executable; ``optimize`` and ``progress`` as in :func:`build`."""
+    jobs = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    fast, rest = ("-O2", "-O2") if optimize else ("-O1", "-O0")
+    options = (f"OPT_FAST={fast}", "OPT_SLOW=-O0", f"OPT_GLOBAL={rest}")
+    command = ["make", "-C", str(place), "-f", "Vdut.mk", "-j", jobs, *options]
+    _call(command, env, log, "the Verilated design does not compile", compiling(place, progress))
 
 
 def _header(manifest: Manifest, taps: tuple[Tap, ...]) -> str:

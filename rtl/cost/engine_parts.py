@@ -25,6 +25,7 @@ from .parts import (
     carry_save,
     casts,
     distinct,
+    dsp_blocks,
     in_blocks,
     in_dsp,
     in_logic,
@@ -36,7 +37,7 @@ from .parts import (
 def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     """The engine of a matrix product of a layer."""
     engine, known = plan.engines[op.name], plan.bounds[op.name]
-    wide, _ = plan.widths(op)
+    wide, narrow = plan.widths(op)
     shift = plan.program[op.arg].type.frac + op.weights.type.frac - op.type.frac
     total = known.narrow(op.type).width
     parallel = engine.rows // engine.passes
@@ -45,15 +46,15 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     dropped = max(shift, 0) if op.type.round is Round.TRN and not engine.ordered else 0
     parts = Parts()
     if engine.compressed:
-        parts.include(_compressed(plan, op, engine, wide, logic))
+        parts.include(_compressed(plan, op, engine, logic))
         return parts
     if engine.constant:
         signed = plan.bounds[op.arg].low < 0
         parts.include(_constant_products(op, engine.digits, wide, signed, plan.family, engine.stages, (dropped, total)))
         terms = _constant_terms(op, wide, shift, total)
     else:
-        parts.include(_memory_products(plan, op, engine, wide, logic, dropped))
-        terms = np.full((engine.width, 1), min(wide + weight_width(op) - max(shift, 0), total))
+        parts.include(_memory_products(plan, op, engine, logic, dropped))
+        terms = np.full((engine.width, 1), min(wide + narrow - max(shift, 0), total))
     if engine.ordered:
         low, high = known.product
         parts.include(casts(low, high, shift + op.type.frac, op.type, op.type.width, parallel * engine.width))
@@ -89,8 +90,9 @@ def engine_parts(plan: LayerSchedule, op: Dot) -> Parts:
     return parts
 
 
-def _compressed(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool) -> Parts:
+def _compressed(plan: LayerSchedule, op: Dot, engine: Engine, logic: bool) -> Parts:
     """An engine that adds without carries, and to each row what is read from another product."""
+    wide, narrow = plan.widths(op)
     absorbed = {name: part for name, part in plan.absorbed.items() if part.dot == op.name}
     widths = np.full(engine.rows, plan.bounds[op.name].narrow(op.type).width)
     more = np.full(engine.rows, op.bias is not None, np.int64)
@@ -105,18 +107,13 @@ def _compressed(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: 
         terms = (op.weights.data != 0).sum(axis=0)
         size = _constant_terms(op, wide, 0, int(widths.max())).sum(axis=0) + more * widths
     else:
-        parts = _memory_products(plan, op, engine, wide, logic, 0)
+        parts = _memory_products(plan, op, engine, logic, 0)
         terms = np.full(engine.rows, engine.width)
-        size = terms * np.minimum(wide + weight_width(op), widths) + more * widths
+        size = terms * np.minimum(wide + narrow, widths) + more * widths
     for width, count, bits_in in zip(widths.tolist(), (terms + more).tolist(), size.tolist(), strict=True):
         parts.include(carry_save(width, count, bits_in, engine.registers))
     parts.include(_control(engine))
     return parts
-
-
-def weight_width(op: Dot) -> int:
-    """Bits of the widest weight."""
-    return int(_column_widths(op).max())
 
 
 def _signed_widths(low: IntArray, high: IntArray) -> IntArray:
@@ -126,25 +123,20 @@ def _signed_widths(low: IntArray, high: IntArray) -> IntArray:
     return found
 
 
-@lru_cache(maxsize=256)
-def _column_widths(op: Dot) -> IntArray:
-    """Bits of the weights of each output."""
-    weights = op.weights.data.reshape(-1, op.weights.shape[-1])
-    return _signed_widths(weights.min(axis=0), weights.max(axis=0))
-
-
-def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, logic: bool, dropped: int) -> Parts:
+def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, logic: bool, dropped: int) -> Parts:
     """Multipliers whose weights come from memories, and the choice of their operands."""
-    parts = Parts()
+    parts, (wide, narrow), signed = Parts(), plan.widths(op), plan.bounds[op.arg].low < 0
     if engine.depth > 1:
         parts["mux"] += multiplexer(engine.depth) * wide * engine.width
-    inside = not logic and in_dsp(plan.family.name, wide, weight_width(op))
+    inside = not logic and in_dsp(plan.family.name, wide, narrow)
     parts["inside" if inside else "ff"] += engine.fetch * wide * engine.width
     in_luts = 0
-    widths, numbers = np.unique(_memory_widths(plan, op, engine), return_counts=True)
-    for width, number in zip(widths.tolist(), numbers.tolist(), strict=True):
-        count = number * engine.width
-        parts.include(multipliers(plan.family, wide, width, count, engine.stages, logic, wide + width - dropped))
+    low, high = _memory_ranges(plan, op, engine)
+    formats, numbers = np.unique(np.stack([_signed_widths(low, high), low < 0]), axis=1, return_counts=True)
+    for width, sign, number in zip(*formats.tolist(), numbers.tolist(), strict=True):
+        count, kept = number * engine.width, wide + width - dropped
+        signs = signed, bool(sign)
+        parts.include(multipliers(plan.family, (wide, width), signs, count, engine.stages, logic, kept))
         parts["inside" if inside else "ff"] += (engine.fetch - 1) * width * count
         if in_blocks(engine.slots, width * engine.width):
             parts["bram"] += block_rams(engine.slots, width * engine.width, 1, plan.family.name) * number
@@ -156,28 +148,43 @@ def _memory_products(plan: LayerSchedule, op: Dot, engine: Engine, wide: int, lo
     return parts
 
 
-def _memory_widths(plan: LayerSchedule, op: Dot, engine: Engine) -> IntArray:
-    """Bits of the weights in the memory of each row position: of its units of every gate, in each beat and pass."""
+def _memory_ranges(plan: LayerSchedule, op: Dot, engine: Engine) -> tuple[IntArray, IntArray]:
+    """Least and largest weight in the memory of each row position: of its units of every gate, in each beat and pass.
+
+    What is positive in one pass is stored with a sign if there is a negative weight in another.
+    """
     rows, lanes = np.arange(engine.rows), plan.units // engine.beats
     outputs = rows[:, None]
     if engine.beats > 1:
         outputs = (rows // lanes * plan.units + rows % lanes)[:, None] + np.arange(engine.beats)[None] * lanes
-    found: IntArray = _column_widths(op)[outputs].max(axis=1).reshape(engine.passes, -1).max(axis=0)
-    return found
+    low, high = _column_ranges(op)
+    return (
+        low[outputs].min(axis=1).reshape(engine.passes, -1).min(axis=0),
+        high[outputs].max(axis=1).reshape(engine.passes, -1).max(axis=0),
+    )
 
 
-def multipliers(family: Family, wide: int, narrow: int, count: int, stages: int, logic: bool, kept: int) -> Parts:
-    """``count`` multipliers, whose products are kept in ``stages`` registers of ``kept`` bits."""
+@lru_cache(maxsize=256)
+def _column_ranges(op: Dot) -> tuple[IntArray, IntArray]:
+    """Least and largest weight of each output."""
+    weights = op.weights.data.reshape(-1, op.weights.shape[-1])
+    return weights.min(axis=0), weights.max(axis=0)
+
+
+def multipliers(
+    family: Family, factors: tuple[int, int], signs: tuple[bool, bool], count: int, stages: int, logic: bool, kept: int
+) -> Parts:
+    """``count`` multipliers of such ``factors``, whose products are kept in ``stages`` registers of ``kept`` bits."""
     parts = Parts()
-    if logic or not in_dsp(family.name, wide, narrow):
-        parts["logic"] = wide * narrow * count
+    if logic or not in_dsp(family.name, *factors):
+        parts["logic"] = factors[0] * factors[1] * count
         parts["ff"] = kept * stages * count
         return parts
-    blocks = family.blocks(wide, narrow)
+    blocks = dsp_blocks(family, factors, signs)
     parts["dsp"] = blocks * count
     # Of several blocks, the last has the first register of all but the low bits of the others.
     inside = max(kept - (family.factors[1] - 1) * (blocks - 1), 0) * (1 if blocks > 1 else stages)
-    parts["joint"] = (wide + narrow) * (blocks - 1) * count
+    parts["joint"] = sum(factors) * (blocks - 1) * count
     parts["ff"] = (kept * stages - inside) * count
     parts["inside"] = inside * count
     return parts
@@ -203,10 +210,10 @@ def _constant_products(
         extended = size + ((values > 0) & (size + wide >= SYNTHESIS[family.name].least))
     # What is too narrow for a block is made of additions as well, but not shared.
     block = (np.minimum(extended, wide) >= LEAST_FACTOR) & (extended + wide >= SYNTHESIS[family.name].least)
-    pairs, numbers = np.unique((size * 256 + extended)[block], return_counts=True)
-    for pair, number in zip(pairs.tolist(), numbers.tolist(), strict=True):
-        narrow, factor = divmod(pair, 256)
-        parts.include(multipliers(family, wide, factor, number, stages, False, min(wide + narrow - kept[0], kept[1])))
+    shapes, numbers = np.unique(np.stack([size, extended, signed | (values < 0)])[:, block], axis=1, return_counts=True)
+    for narrow, factor, sign, number in zip(*shapes.tolist(), numbers.tolist(), strict=True):
+        bits_kept, signs = min(wide + narrow - kept[0], kept[1]), (signed, bool(sign))
+        parts.include(multipliers(family, (wide, factor), signs, number, stages, False, bits_kept))
     # By shifting and adding: of those that differ in a shift alone, one.
     few = (counts > 0) & (counts <= digits)
     odd = np.concatenate([_different(weights // np.maximum(weights & -weights, 1), few), values[~block]])

@@ -38,7 +38,19 @@ from ..plan.schedule import LayerSchedule
 from ..plan.signed_digits import LOGIC
 from .engine_parts import engine_parts, multipliers
 from .live_bits import moving_bits, unseen_bits, zero_bits
-from .parts import SHIFT, SYNTHESIS, Parts, bits, block_rams, casts, in_blocks, in_dsp, in_logic, multiplexer
+from .parts import (
+    SHIFT,
+    SYNTHESIS,
+    Parts,
+    bits,
+    block_rams,
+    casts,
+    dsp_blocks,
+    in_blocks,
+    in_dsp,
+    in_logic,
+    multiplexer,
+)
 
 
 @dataclass(frozen=True)
@@ -179,7 +191,8 @@ class _Layer:
         if isinstance(op, Mul):
             if not self.program.is_shift(op):
                 logic, stages = plan.fold.multiplier == LOGIC, slot.cycle - slot.start
-                self.parts.include(multipliers(plan.family, *plan.widths(op), count, stages, logic, exact))
+                found = multipliers(plan.family, plan.widths(op), self.signs(op), count, stages, logic, exact)
+                self.parts.include(found)
             else:
                 self.parts["ff"] += exact * count * (slot.cycle - slot.start)
         else:
@@ -192,6 +205,10 @@ class _Layer:
                 self.parts["select" if constant or isinstance(op, Select) else "compare"] += exact * count
         self.parts.include(casts(*known.exact, known.exact_frac, op.type, self.width(op.name), count))
 
+    def signs(self, op: Mul) -> tuple[bool, bool]:
+        """Whether each factor of a product has a sign."""
+        return self.plan.bounds[op.a].low < 0, self.plan.bounds[op.b].low < 0
+
     def multiplies(self, name: str) -> bool:
         """Whether an op is the product of one DSP block each, with its register."""
         op = self.program[name]
@@ -200,7 +217,8 @@ class _Layer:
         if self.program.is_shift(op):
             return False
         slot, both = self.plan.slots[name], self.plan.widths(op)
-        return slot.cycle > slot.start and in_dsp(self.plan.family.name, *both) and self.plan.family.blocks(*both) == 1
+        inside = in_dsp(self.plan.family.name, *both) and dsp_blocks(self.plan.family, both, self.signs(op)) == 1
+        return slot.cycle > slot.start and inside
 
     def summed(self, name: str) -> bool:
         """Whether an op is a sum that a DSP block makes behind its product, as it is and without a register."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from fxsim.program.fixed import Fixed, IntArray, Overflow, Round
 
+from ..plan.delays import Family
 from ..plan.folds import BLOCK_BITS, BLOCK_ROM
 
 
@@ -68,6 +69,16 @@ LEAST_FACTOR = 2
 def in_dsp(family: str, one: int, two: int) -> bool:
     """Whether synthesis gives a product of factors of so many bits a DSP block."""
     return min(one, two) >= LEAST_FACTOR and one + two >= SYNTHESIS[family].least
+
+
+def dsp_blocks(family: Family, factors: tuple[int, int], signs: tuple[bool, bool]) -> int:
+    """DSP blocks of a product of factors of so many bits, of which one is a sign or not.
+
+    A factor without a sign gets one beside a factor that has one, and always where blocks multiply signed numbers only.
+    """
+    extended = not family.unsigned or any(signs)
+    one, two = (bits + (extended and not signed) for bits, signed in zip(factors, signs, strict=True))
+    return family.blocks(one, two)
 
 
 def block_rams(depth: int, width: int, ports: int, family: str = "xc7") -> float:

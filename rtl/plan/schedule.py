@@ -15,13 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fxsim.program.ops import Dot, Mul
-
 from .folded import Engine, FoldedProgram
-from .folds import lane_multipliers, lane_products
+from .folds import lane_multipliers
 from .pipeline import Slot
 from .reads import Read
-from .signed_digits import LOGIC
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,6 @@ class LayerSchedule(FoldedProgram):
     def multipliers(self) -> int:
         """Multipliers of engines and lanes."""
         return sum(e.multipliers for e in self.engines.values()) + lane_multipliers(self.program, self.fold)
-
-    @property
-    def dsp(self) -> int:
-        """DSP blocks of those multipliers; a product of wide factors takes several, one in logic none."""
-        if self.fold.multiplier == LOGIC:
-            return 0
-        total = 0
-        for op in self.program.ops:
-            if isinstance(op, Dot):
-                total += self.engines[op.name].multipliers * self.family.blocks(*self.widths(op))
-            elif isinstance(op, Mul):
-                total += lane_products(self.program, op, self.fold) * self.family.blocks(*self.widths(op))
-        return total
 
     @property
     def latency(self) -> int:

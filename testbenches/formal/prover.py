@@ -104,8 +104,16 @@ def prove(proof: Proof, keep: Path | None = None, lemmas: bool = True) -> Verdic
         status, blamed = _run(folder, proof, mode, proof.depth, names)
         if status is Status.PROVEN and any(kind == "cover" for kind, _ in names.values()):
             status, blamed = _run(folder, proof, "cover", max(3 * proof.depth, 40), names)
-    checks = sum(kind == "assert" for kind, _ in names.values())
-    return Verdict(proof, status, blamed, checks, time.monotonic() - began)
+    return Verdict(proof, status, blamed, _asserts(names), time.monotonic() - began)
+
+
+def checks(proof: Proof) -> int:
+    """How many checks a proof has, its lemmas among them."""
+    return _asserts(_names(proof.build().rtlil(True)))
+
+
+def _asserts(names: dict[str, tuple[str, str]]) -> int:
+    return sum(kind == "assert" for kind, _ in names.values())
 
 
 def _run(

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from amaranth.hdl import Const, Module, Signal
 from rtl_bench import answers
@@ -70,6 +75,37 @@ def test_all_modes_and_blocks_have_a_proof():
     blocks = {"Buffer", "Gather", "Spread", "Collect", "Deal", "StateRing", "AxiTop", "Packets", "Layer", "MatVec"}
     assert kinds == blocks | {"cast"}
     assert len(set(NAMES)) == len(NAMES)
+
+
+def documented() -> dict[str, tuple[int, int]]:
+    """Proofs and checks of each row of the table in docs/verification.md, by the first words of its blocks."""
+    text = (Path(__file__).parents[2] / "docs" / "verification.md").read_text(encoding="utf-8")
+    table = text.split("| | proofs | checks |\n")[1].split("\n\n")[0].splitlines()[1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    # "`LayerCore`" is "Layer" in the names of its proofs, "casts, of 78 pairs" is "cast".
+    return {
+        re.sub(r"`|Core\b|, of .*", "", blocks).replace("casts", "cast"): (int(proven), int(checks))
+        for blocks, proven, checks in rows
+    }
+
+
+def counted(of_proof: Callable[[Proof], int]) -> Counter[str]:
+    """A number of each proof, added up by the rows of that table."""
+    found: Counter[str] = Counter()
+    for row in documented():
+        kinds = row.split(", ")
+        found[row] = sum(of_proof(proof) for proof in proofs() if re.split("[, ]", proof.block)[0] in kinds)
+    return found
+
+
+def test_the_table_of_proofs():
+    assert counted(lambda proof: 1) == {row: proven for row, (proven, _) in documented().items()}
+    assert sum(proven for proven, _ in documented().values()) == len(NAMES)
+
+
+@pytest.mark.formal
+def test_the_table_of_checks():
+    assert counted(prover.checks) == {row: checks for row, (_, checks) in documented().items()}
 
 
 def specified(source: Format, targets: list[tuple[Format, str, str]]) -> dict[int, list[int]]:
