@@ -437,8 +437,6 @@ class TestWorks:
         assert Graph.load("n.fx") == graph
         assert fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "14", *options)[0] == 0
         assert json.loads(Path("s/scan.json").read_text())["sums"] == "narrow"
-        assert fx("export", MODEL, "-o", "ip", *options)[0] == 0
-        assert Graph.load("ip/graph.fx") == graph
 
     def test_a_saved_graph_is_a_model(self, fx: Fx, folder: Path) -> None:
         for name, model in (("a", MODEL), ("b", folder / "digits.fx")):
