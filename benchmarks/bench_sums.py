@@ -122,7 +122,7 @@ def main() -> None:
             cells = json.loads(given.json.read_text(encoding="utf-8"))["cells"]
         results = {"weights": published.kind(given.shared), "rows": rows, "cells": cells}
         write_whole(given.json, (json.dumps(results, indent=1) + "\n").encode())
-    for sums, found in cells.items():
+    for sums, found in cells.items() if given.cells else ():
         print(f"top tagging LSTM, {sums} sums: " + ", ".join(f"{found[kind]:g} {kind.upper()}" for kind in CELLS))
 
 
