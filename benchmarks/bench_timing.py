@@ -57,7 +57,7 @@ _LARGE = Lot(3, _SLOWEST, units=20, multipliers=250, bits=8000)
 LOTS = {"xc7": _LARGE, "xcup": _LARGE, "ecp5": Lot(3, _SLOWEST, units=12, multipliers=48, bits=2000)}
 #: What is fitted of wires, and how many times over.
 WIRES = ("net", "fan_out", "block")
-FITS = 5
+FITS = 8
 #: Seeds of nextpnr.
 SEEDS = 3
 #: The families that are not routed, together.
@@ -79,7 +79,7 @@ TOP = "dut"
 
 
 def measure(family: str, number: int, kept: Path, seeds: int) -> dict[str, Any]:
-    """A design, planned, timed and routed; ``refused`` instead of times if it cannot be planned, or does not fit."""
+    """A design, planned, timed and routed; ``refused`` instead of times if it cannot be planned for its clock."""
     clocks = CLOCKS[family]
     spec = draw(family, number, LOTS[family]) | {"clock_mhz": clocks[number % len(clocks)]}
     row: dict[str, Any] = {key: spec[key] for key in ("family", "number", "clock_mhz", "cell", "preset", "precision")}
@@ -97,12 +97,7 @@ def measure(family: str, number: int, kept: Path, seeds: int) -> dict[str, Any]:
         netlist, cells, digest = synthesized(folder, family, kept)
         timed = time_netlist(folder, netlist, family)
         if family == FAMILY:
-            try:
-                found = [
-                    routed(folder / "netlist.json", made.clock_mhz, seed + 1, kept / digest) for seed in range(seeds)
-                ]
-            except FxsimError as error:
-                return row | {"refused": str(error)}
+            found = [routed(folder / "netlist.json", made.clock_mhz, seed + 1, kept / digest) for seed in range(seeds)]
             row |= {"routed_ns": round(median(found), 2), "seeds_ns": found}
     worst = timed.paths[0]
     row |= {key: cells[key] for key in ("lut", "ff", "dsp", "bram")} | {"verilog": digest}
@@ -206,25 +201,31 @@ def judges(row: Mapping[str, Any]) -> bool:
 def fit(rows: Sequence[Mapping[str, Any]], kept: Path) -> CellDelays:
     """Delays of ECP5 whose wires make static timing as long as what was routed: the least squares of relative errors.
 
-    The longest path changes with the wires, so that this is done some times over.
+    With the wires the longest path changes, and with it what they add up to, so that this goes on by half steps, and
+    the best of them counts.
     """
     own = [row for row in rows if "routed_ns" in row and not judges(row)]
     netlists = [_kept_netlist(kept / row["verilog"]) for row in own]
     routed_ns = np.array([row["routed_ns"] for row in own])
-    found, step = CELL_DELAYS[FAMILY], 1e-4
+
+    def lengths(delays: CellDelays) -> NDArray[np.float64]:
+        return np.array([max(length for length, *_ in StaticTiming(one, delays).ends()) for one in netlists])
+
+    found = best = CELL_DELAYS[FAMILY]
+    least, step = np.inf, 1e-4
     for _ in range(FITS):
-
-        def lengths(delays: CellDelays) -> NDArray[np.float64]:
-            return np.array([max(length for length, *_ in StaticTiming(one, delays).ends()) for one in netlists])
-
         now = lengths(found)
+        error = float(np.sum((now / routed_ns - 1) ** 2))
+        print(f"{ {name: getattr(found, name) for name in WIRES} }: {_errors(now / routed_ns)}", flush=True)
+        if error < least:
+            least, best = error, found
         slopes = [(lengths(replace(found, **{name: getattr(found, name) + step})) - now) / step for name in WIRES]
         ways = (np.array(slopes) / routed_ns).T
         more = np.linalg.lstsq(ways, 1 - now / routed_ns, rcond=None)[0]
-        fitted = {name: max(0.0, getattr(found, name) + add) for name, add in zip(WIRES, more, strict=True)}
-        found = replace(found, **{name: round(float(value), 3) for name, value in fitted.items()})
-        print(f"{ {name: getattr(found, name) for name in WIRES} }; before: {_errors(now / routed_ns)}", flush=True)
-    return found
+        halves = {name: max(0.0, getattr(found, name) + add / 2) for name, add in zip(WIRES, more, strict=True)}
+        found = replace(found, **{name: round(float(value), 3) for name, value in halves.items()})
+    print(f"best: { {name: getattr(best, name) for name in WIRES} }")
+    return best
 
 
 def line(row: Mapping[str, Any]) -> str:

@@ -20,9 +20,8 @@ __all__ = ["ROOT", "TEXTS", "baseline", "text"]
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Where a baseline is, by the first part of a figure's name.
-PLACES = {
-    name: f"benchmarks/baselines/{name}.json" for name in ("rtl", "paper", "accuracy", "emulator", "cost", "timing")
-}
+BASELINES = ("rtl", "paper", "accuracy", "emulator", "cost", "timing", "sums")
+PLACES = {name: f"benchmarks/baselines/{name}.json" for name in BASELINES}
 PLACES |= {name: f"tests/campaigns/reports/{name}.json" for name in ("mutants", "plants", "gates", "coverage", "soak")}
 #: Batches of the largest size and of few sequences.
 LARGE, FEW = 10_000, 100
@@ -187,6 +186,12 @@ def _static_off() -> str:
     return f"{found['median']:g} % in the median, and {found['worst']:g} % at worst"
 
 
+def _seeds() -> str:
+    """Seeds that each design was routed from."""
+    counts = sorted({len(row["seeds_ns"]) for row in baseline("timing")["designs"] if "seeds_ns" in row})
+    return f"{' to '.join(map(str, counts[:: max(1, len(counts) - 1)]))} seed{'' if counts == [1] else 's'}"
+
+
 def _trained_cells() -> str:
     """Estimated against counted cells of the designs of rtl.json that have both, at its own preset hls4ml."""
     rows = []
@@ -215,6 +220,35 @@ def _accuracy() -> str:
     lines.append(["float", *(f"{100 * value:.1f} %" for value in floats)])
     first, *others = networks.values()
     return table(("W", f"{first} {' / '.join(presets)}", *others), lines)
+
+
+# --- sums.json
+
+
+def _sums() -> str:
+    """Exact and narrow sums: accuracy and mean error of each network at three widths."""
+    rows = baseline("sums")["rows"]
+    lines = []
+    for one, other in zip(rows[::2], rows[1::2], strict=True):
+        if (one["network"], one["precision"], one["sums"], other["sums"]) != (
+            other["network"], other["precision"], "exact", "narrow",
+        ):  # fmt: skip
+            raise ValueError("rows are not pairs of exact and narrow sums")
+        if int(one["precision"].removeprefix("ap_fixed<").partition(",")[0]) in (12, 16, 20):
+            precision = one["precision"].removeprefix("ap_fixed")
+            share = " / ".join(f"{100 * row['accuracy']:.1f}" for row in (one, other)) + " %"
+            error = " / ".join(f"{row['mean_error']:.1e}" for row in (one, other))
+            lines.append([one["network"], f"`{precision}`", f"{one['bits']} / {other['bits']}", share, error])
+    columns = ("network", "precision", "bits of U·h, exact / narrow", "accuracy", "mean error against float")
+    return table(columns, lines)
+
+
+def _worse_sums() -> str:
+    """How much larger the mean error is with narrow sums where it grows most."""
+    rows = baseline("sums")["rows"]
+    return (
+        f"{100 * max(b['mean_error'] / a['mean_error'] - 1 for a, b in zip(rows[::2], rows[1::2], strict=True)):.0f} %"
+    )
 
 
 # --- emulator.json
@@ -406,7 +440,10 @@ TEXTS: dict[str, Callable[[], str]] = {
     "cost.fitted": _fitted,
     "cost.worst": _worst,
     "timing.off": _static_off,
+    "timing.seeds": _seeds,
     "accuracy.table": _accuracy,
+    "sums.table": _sums,
+    "sums.worse": _worse_sums,
     "emulator.rates": _rates,
     "emulator.calls": _calls,
     "emulator.hls4ml": lambda: _ratio(("exact", "preset"), "hls4ml", _whole),

@@ -242,6 +242,7 @@ def measure(shared: Path) -> None:
         given = ["--shared", str(shared)]
         for script, *options in (
             ("bench_accuracy.py", *given),
+            ("bench_sums.py", *given, "--cells"),
             ("paper.py", *given, "-o", temporary, "--json", str(HERE / "baselines" / "paper.json")),
             ("calibrate_cost.py",),
             ("bench_rtl.py", *given, "--cells"),

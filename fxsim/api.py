@@ -63,6 +63,7 @@ def load(
     config: Config | None = None,
     preset: str | None = None,
     table_size: int | None = None,
+    sums: str | None = None,
     steps: int | None = None,
 ) -> Graph:
     """A quantised network, ready to simulate and to build.
@@ -73,8 +74,8 @@ def load(
         .keras, .h5, an architecture .json with ``weights``, a saved .fx graph, or a live Keras model.
     weights : path, optional
         HDF5 weights of an architecture .json.
-    precision, config, preset, table_size
-        As for :func:`fxsim.quantize`. A .fx graph has its formats and tables already and refuses all four.
+    precision, config, preset, table_size, sums
+        As for :func:`fxsim.quantize`. A .fx graph has its formats and tables already and refuses all five.
     steps : int, optional
         Length of a sequence, for a model whose time axis is None. A .fx graph has its own and refuses it.
 
@@ -84,14 +85,14 @@ def load(
         The file is damaged, the network is not one that fxsim expresses exactly, or an option is not legal.
     """
     if isinstance(model, str | os.PathLike) and Path(model).suffix == SUFFIX:
-        if any(option is not None for option in (weights, precision, config, preset, table_size, steps)):
+        if any(option is not None for option in (weights, precision, config, preset, table_size, sums, steps)):
             raise FxsimError(
                 f"{model}: has its weights, formats, tables and steps; "
-                "give no weights, precision, config, preset, table_size or steps"
+                "give no weights, precision, config, preset, table_size, sums or steps"
             )
         return Graph.load(model)
     source = read_source(model, weights, steps=steps)
-    return quantize(source, precision=precision, config=config, preset=preset, table_size=table_size)
+    return quantize(source, precision=precision, config=config, preset=preset, table_size=table_size, sums=sums)
 
 
 def plan(

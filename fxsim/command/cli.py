@@ -276,6 +276,11 @@ def _model(
         type=int,
         help="entries of every function table (default: as many as the precision needs)",
     )
+    numerics.add_argument(
+        "--sums",
+        choices=("exact", "narrow"),
+        help="sums of matrix products: exact (default), or narrow: each product is cut below what is read of the sum",
+    )
     return one
 
 

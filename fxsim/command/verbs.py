@@ -50,6 +50,7 @@ def _load(given: Namespace) -> Graph:
         config=given.config,
         preset=given.preset,
         table_size=given.table_size,
+        sums=given.sums,
         steps=given.steps,
     )
 
@@ -145,7 +146,7 @@ def scan(given: Namespace, out: Output) -> None:
     arrays = files.load_arrays(given.data, "x")
     labels = arrays.get("y")
     precision = DEFAULT if given.precision is None else given.precision
-    shared = {"precision": precision, "table_size": given.table_size}
+    shared = {"precision": precision, "table_size": given.table_size, "sums": given.sums}
     jobs = []
     if given.width is not None:
         options = {"integers": given.integer, "preset": given.preset, "layers": given.layer}

@@ -9,7 +9,9 @@ How each format follows from W, I, the weights and proven ranges is written in `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from typing import assert_never
 
 import numpy as np
@@ -36,12 +38,13 @@ from ..program import cells
 from ..program.cells import CellTypes, Kernel
 from ..program.fixed import Fixed
 from ..program.graph import Graph, Layer, Shape
-from ..program.ops import Cast, Input
-from ..program.program import Builder, Program
+from ..program.ops import Cast
+from ..program.program import Program
 from ..program.ranges import bounds
 from .exact_activations import Exact, Tables, log_softmax, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
-from .exact_tables import check_size
+from .exact_sums import SUMS, bound, centres, check_sums, cut, fitted, half_step, narrow_pair, places, tolerance
+from .exact_tables import LEAST_PLACES, check_size
 
 #: Functions of a whole vector, which only subtract and compare their operands.
 _SOFTMAX = ("softmax", "log_softmax")
@@ -54,6 +57,7 @@ def quantize(
     *,
     layers: Mapping[str, Fixed | str] | None = None,
     table_size: int | None = None,
+    sums: str = SUMS[0],
 ) -> Graph:
     """The network in formats that follow from one precision; raises ``FxsimError`` naming what is not legal.
 
@@ -61,41 +65,56 @@ def quantize(
     its own (a ``Fixed`` that truncates and wraps counts as one without). ``layers`` gives layers a precision of their
     own: for weights, for what they keep inside, and for their result; the network's input keeps ``precision``.
     ``table_size`` is the most entries that a table of a function has, from 16 to 65536; None: tables as large as the
-    precision asks for, and interpolated where those would be too large.
+    precision asks for, and interpolated where those would be too large. ``sums``: "exact", or "narrow", which cuts
+    products of matrices below what reads their sum (:mod:`fxsim.quantization.exact_sums`).
     """
     if table_size is not None:
         table_size = check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
-    flow = _Flow(whole, table_size, source.shape)
+    flow = _Flow(whole, table_size, source.shape, check_sums(sums) == "narrow")
     built: list[Layer] = []
     for index, layer in enumerate(source.layers):
         rest = source.layers[index + 1 :]
-        after = rest[0].function.name if rest and isinstance(rest[0], Activation) else None
+        after = None
+        if rest and isinstance(rest[0], Activation):
+            after = _After(rest[0], own.get(rest[0].name, whole), _moving(rest[1:]))
         flow.formats = own.get(layer.name, whole)
-        built += flow.layer(layer, after, last=all(isinstance(later, Moving) for later in rest))
+        built += flow.layer(layer, after, _moving(rest))
     return Graph(source.name, source.shape, whole.precision, tuple(built))
+
+
+def _moving(layers: tuple[SourceLayer, ...]) -> bool:
+    """Whether the layers compute nothing, so that what is in front of them gives the network's result."""
+    return all(isinstance(layer, Moving) for layer in layers)
+
+
+@dataclass(frozen=True)
+class _After:
+    """The activation layer behind a layer, its formats, and whether it gives the network's result."""
+
+    layer: Activation
+    formats: Formats
+    last: bool
 
 
 class _Flow:
     """Builds layers in order; ``shape`` and ``type`` are of what flows from one to the next."""
 
-    def __init__(self, formats: Formats, table_size: int | None, shape: Shape) -> None:
+    def __init__(self, formats: Formats, table_size: int | None, shape: Shape, narrow: bool) -> None:
         self.formats = formats
         self.type = formats.precision
         self.table_size = table_size
         self.shape = shape
+        self.narrow = narrow
 
     @property
     def tables(self) -> Tables:
         """How large the tables of the layer are."""
         return Tables(self.formats, self.table_size)
 
-    def layer(self, layer: SourceLayer, after: str | None, last: bool) -> list[Layer]:
-        """The graph's layers for one of the source's.
-
-        ``after``: function of the activation layer behind it. ``last``: it gives the network's result.
-        """
+    def layer(self, layer: SourceLayer, after: _After | None, last: bool) -> list[Layer]:
+        """The graph's layers for one of the source's; ``last``: it gives the network's result."""
         match layer:
             case Flatten():
                 layers = [Layer(layer.name, layer.kind, None)]
@@ -123,30 +142,49 @@ class _Flow:
         if not layer.use_bias and values.any():
             raise FxsimError(f"{layer.where}: weight {bias!r} must be zero without use_bias")
         constant = bias_const(values, frac) if values.any() else None
-        # First with more than enough bits, to see how many a sum can need.
-        bits = x.width + weights.type.width + shape[0].bit_length() + (constant.type.integer + frac if constant else 0)
-        wide = Kernel(weights, constant, Fixed(bits + 8, frac))
-        b = Builder()
-        program = b.build(wide.dot(b, "wx", b.add(Input(name="x", type=x.plain, elements=shape[0]))))
-        low, high = bounds(program)["wx"].exact
-        accum = Fixed(max((high + 1).bit_length(), (-low).bit_length()) + 1, frac)
-        return replace(wide, accum=accum)
+        return fitted(Kernel(weights, constant, x), x, frac)
 
-    def dense(self, layer: Dense, after: str | None, last: bool) -> Layer:
+    def dense(self, layer: Dense, after: _After | None, last: bool) -> Layer:
         """A Dense layer; a function behind it reads the exact sum, so that only the function's result is rounded."""
         formats = self.formats
         kernel = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], layer.units))
-        result = kernel.accum
-        if last:
-            result = formats.precision
-        elif after is None or after in _SOFTMAX:
-            found = bounds(cells.dense(kernel, self.type, result))["y"]
+        if after is not None and not last and after.layer.function.name not in _SOFTMAX:
+            if self.narrow:
+                kernel = self.read_by(after, kernel)
+            return Layer(layer.name, layer.kind, cells.dense(kernel, self.type, kernel.accum))
+        result = formats.precision
+        if not last:
+            found = bounds(cells.dense(kernel, self.type, kernel.accum))["y"]
             # Softmax only compares and subtracts: bits cost it no multiplier, and logits must not saturate.
-            if after:
-                result = formats.logits(found.low, found.high, result.frac)
-            else:
-                result = formats.fit(found.low, found.high, result.frac, formats.width)
+            fit = formats.logits if after else partial(formats.fit, width=formats.width)
+            result = fit(found.low, found.high, kernel.accum.frac)
+        if self.narrow:
+            frac = places([kernel], half_step(result))
+            kernel = kernel if frac is None else cut(kernel, self.type, frac, centres(kernel, frac))
         return Layer(layer.name, layer.kind, cells.dense(kernel, self.type, result))
+
+    def read_by(self, after: _After, kernel: Kernel) -> Kernel:
+        """The kernel of a Dense layer, its products cut below what the function behind it can see."""
+        flow = _Flow(after.formats, self.table_size, (kernel.weights.shape[1],), self.narrow)
+        frac = places([kernel], flow.error_behind(after, kernel.accum))
+        while frac is not None and frac < kernel.accum.frac:
+            narrow = cut(kernel, self.type, frac, centres(kernel, frac))
+            # The function's result may have another format where the sum has one.
+            if bound([kernel], frac) <= flow.error_behind(after, narrow.accum):
+                return narrow
+            frac += 1
+        return kernel
+
+    def error_behind(self, after: _After, type: Fixed) -> Fraction:
+        """How far a sum in some format may be off where an activation layer reads it."""
+        self.type = type
+        program = self.activation(after.layer, after.last).program
+        assert program is not None
+        return self.error(after.layer.function, program.type)
+
+    def error(self, function: Function, result: Fixed) -> Fraction:
+        """How far a sum may be off where a function of some result reads it."""
+        return tolerance(function, result, max(self.formats.places, LEAST_PLACES))
 
     def activation(self, layer: Activation, last: bool) -> Layer:
         """An activation layer: functions with a range in all bits, others in the integer bits that they need."""
@@ -204,6 +242,11 @@ class _Flow:
             cell=cell,
             reset=None if after else hidden,
         )
+        if self.narrow:
+            result = hidden if isinstance(layer, SimpleRNN) else types.candidate
+            errors = self.error(act, result or types.gate), self.error(gate, types.gate)
+            scaled = range(2 * units, 3 * units) if after else range(0)
+            of_input, of_state = narrow_pair(of_input, of_state, self.type, hidden, errors, scaled)
         activation, recurrent = (self.function(layer, one) for one in (act, gate))
         match layer:
             case LSTM():

@@ -30,6 +30,8 @@ from .exact_lines import Lines, best_lines
 SIZES = (16, 1 << 16)
 #: Sizes of plain tables, of which the first is taken that is good enough: half a block RAM, one, and two.
 PLAIN = (1 << 10, 1 << 11, 1 << 12)
+#: Fractional bits that the smallest of them serves.
+LEAST_PLACES = 8
 
 
 def check_size(size: int) -> int:

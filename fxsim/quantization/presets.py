@@ -11,7 +11,7 @@ from ..errors import FxsimError, show
 from ..importers.source import Moving, Source
 from ..program.fixed import Fixed
 from ..program.graph import Graph
-from . import exact, hls4ml
+from . import exact, exact_sums, hls4ml
 from .exact_tables import check_size
 from .hls4ml_config import table_sizes
 from .hls4ml_files import read_config
@@ -29,6 +29,7 @@ def quantize(
     preset: str | None = None,
     layers: Mapping[str, Fixed | str] | None = None,
     table_size: int | None = None,
+    sums: str | None = None,
 ) -> Graph:
     """The network in integers; raises ``FxsimError`` for arguments that contradict each other, naming the legal ones.
 
@@ -39,6 +40,10 @@ def quantize(
     ``table_size``: entries of every function table. Preset ``exact`` takes it as the most that a table has, from 16 to
     65536; without it tables are as large as the precision asks for, and interpolated where they would be too large.
     Preset ``hls4ml`` takes it as its ``TableSize``, from 2 to 1048576; without it that is 1024.
+
+    ``sums``: how preset ``exact`` adds the products of matrices. "exact" (the default) keeps all their bits; "narrow"
+    cuts each product below what the table or the cast behind the sum can see, so that adders are narrower. Preset
+    ``hls4ml`` has its own formats of sums and takes none.
 
     ``layers`` gives layers that have formats (all but Flatten) a precision of their own, by name; with a ``config``,
     that is its LayerName.
@@ -52,6 +57,7 @@ def quantize(
             raise FxsimError("precision must be left out with a config, which has its own: Model, Precision")
     if config is not None and table_size is not None:
         raise FxsimError("table_size must be left out with a config, which has its own: LayerName, TableSize")
+    check_sums(sums, "hls4ml" if config is not None else preset)
     if layers:
         if config is not None:
             raise FxsimError("layers must be left out with a config, which has its own: LayerName, Precision")
@@ -65,8 +71,7 @@ def quantize(
         names = {name: {"Precision": str(_parsed(one))} for name, one in (layers or {}).items()}
         types = {} if table_size is None else table_sizes(table_size)
         return hls4ml.quantize(source, {"Model": model, "LayerType": types, "LayerName": names})
-    size = {} if table_size is None else {"table_size": table_size}
-    return exact.quantize(source, precision, layers=layers, **size)
+    return exact.quantize(source, precision, layers=layers, table_size=table_size, sums=sums or exact_sums.SUMS[0])
 
 
 def check_table_size(size: int, preset: str) -> None:
@@ -75,6 +80,14 @@ def check_table_size(size: int, preset: str) -> None:
         table_sizes(size)
     else:
         check_size(size)
+
+
+def check_sums(sums: str | None, preset: str | None) -> None:
+    """Raise ``FxsimError`` unless a preset (None: exact) can add so."""
+    if sums is not None:
+        exact_sums.check_sums(sums)
+        if preset == "hls4ml":
+            raise FxsimError("sums must be left out in preset hls4ml, which has its own formats of sums")
 
 
 def _parsed(precision: Fixed | str) -> Fixed:

@@ -17,7 +17,7 @@ from ..importers.source import Source
 from ..program.fixed import Fixed
 from ..program.graph import Graph
 from ..quantization.exact_formats import Formats
-from ..quantization.presets import DEFAULT, PRESETS, check_layers, check_table_size, quantize
+from ..quantization.presets import DEFAULT, PRESETS, check_layers, check_sums, check_table_size, quantize
 from ..system.forks import cached_property
 from . import floating, metrics
 from .scan_file import ScanRow
@@ -46,7 +46,7 @@ class Task:
     """What all rows of a scan share: the network, the batch, its labels if there are any, float's outputs.
 
     ``truth``: labels that are classes; ``target``: those that are real numbers, (batch, *output shape). ``precision``
-    is that of layers which are not varied; ``table_size`` as for :func:`fxsim.quantize`.
+    is that of layers which are not varied; ``table_size`` and ``sums`` as for :func:`fxsim.quantize`.
     """
 
     source: Source
@@ -55,6 +55,7 @@ class Task:
     want: metrics.Array
     precision: str
     table_size: int | None = None
+    sums: str | None = None
     target: metrics.Array | None = None
 
     @cached_property
@@ -115,7 +116,9 @@ class Task:
 
         own = dict.fromkeys(layers, precision)
         base = self.precision if own else precision
-        graph = quantize(self.source, precision=base, preset=preset, layers=own, table_size=self.table_size)
+        graph = quantize(
+            self.source, precision=base, preset=preset, layers=own, table_size=self.table_size, sums=self.sums
+        )
         return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
@@ -132,6 +135,7 @@ def make_task(
     labels: ArrayLike | None,
     precision: str = DEFAULT,
     table_size: int | None = None,
+    sums: str | None = None,
     regression: bool | None = None,
 ) -> Task:
     """Check the batch and its labels, and run it in float; raises ``FxsimError`` for what does not fit.
@@ -150,11 +154,11 @@ def make_task(
     if labels is None:
         if regression is not None:
             raise FxsimError("regression must be left out without labels y")
-        return Task(source, values, None, want, precision, size)
+        return Task(source, values, None, want, precision, size, sums)
     y = arguments.array(labels, "labels y")
     if metrics.are_real(y, want) if regression is None else regression:
-        return Task(source, values, None, want, precision, size, metrics.targets(y, want))
-    return Task(source, values, metrics.classes(y, want), want, precision, size)
+        return Task(source, values, None, want, precision, size, sums, metrics.targets(y, want))
+    return Task(source, values, metrics.classes(y, want), want, precision, size, sums)
 
 
 def make_jobs(
@@ -166,6 +170,7 @@ def make_jobs(
     preset: str | None = None,
     layers: Iterable[str] = (),
     table_size: int | None = None,
+    sums: str | None = None,
 ) -> list[Job]:
     """Every combination, as for :func:`scan`; raises ``FxsimError`` for one that no network can have."""
     if preset not in (None, *PRESETS, BOTH):
@@ -174,6 +179,8 @@ def make_jobs(
     if table_size is not None:
         for name in presets:
             check_table_size(table_size, name)
+    for name in presets:
+        check_sums(sums, name)
     groups = [tuple(group.split(",")) for group in layers] or [()]
     for group in groups:
         check_layers(source, group)

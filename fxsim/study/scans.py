@@ -158,6 +158,7 @@ def scan(
     preset: str | None = None,
     layers: Iterable[str] = (),
     table_size: int | None = None,
+    sums: str | None = None,
     regression: bool | None = None,
     graph: Graph | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -182,6 +183,8 @@ def scan(
         commas get them together. Empty: the whole network gets them.
     table_size : int, optional
         Entries of every function table, as for :func:`fxsim.quantize`.
+    sums : {"exact", "narrow"}, optional
+        How matrix products are added, as for :func:`fxsim.quantize`; in preset "exact" alone.
     regression : bool, optional
         Whether labels are real numbers. By default they are if they are not class numbers or one-hot rows.
     graph : Graph, optional
@@ -200,7 +203,7 @@ def scan(
         data or options, or the cluster cannot be reached.
     """
     widths, integers, layers = list(widths), None if integers is None else list(integers), list(layers)
-    shared: dict[str, Any] = {"precision": precision, "table_size": table_size}
+    shared: dict[str, Any] = {"precision": precision, "table_size": table_size, "sums": sums}
     jobs = []
     if widths or graph is None:
         jobs = make_jobs(source, widths, integers=integers, preset=preset, layers=layers, **shared)
@@ -258,6 +261,7 @@ def _facts(task: Task, jobs: Sequence[Job], labels: ArrayLike | None, graph: Gra
         "data": digest_arrays(task.x, None if labels is None else np.asarray(labels)),
         "precision": task.precision,
         "table_size": task.table_size,
+        "sums": task.sums,
         "regression": task.target is not None,
         "graph": graph and graph.digest,
         "preset": each("preset"),

@@ -145,6 +145,14 @@ class TestRefuses:
         ("plan {model} --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
         ("export {model} -o ip --table-size 8", "table_size must be an integer from 16 to 65536, not 8"),
         ("export {model} -o ip --data {}/data.npz --table-size 8", "table_size must be an integer from 16 to 65536"),
+        ("info {model} --sums wide", "argument --sums: invalid choice: 'wide'"),
+        ("info {}/tiny.fx --sums narrow", "has its weights, formats, tables and steps"),
+        ("info {model} --sums narrow --preset hls4ml", "sums must be left out in preset hls4ml"),
+        ("export {model} -o ip --config {}/list.json --sums narrow", "sums must be left out in preset hls4ml"),
+        (
+            "scan {model} {}/data.npz -o s --width 8 --preset both --sums exact",
+            "sums must be left out in preset hls4ml",
+        ),
         ("info {model} --preset hls4ml --table-size 1", "table_size must be an integer from 2 to 1048576 in preset"),
         # Arrays
         ("predict {model} {}/no.npy -o y.npy", "no.npy: cannot be read (No such file or directory)"),
@@ -418,6 +426,17 @@ class TestWorks:
         status, _, err = fx("export", MODEL, "-o", "ip", "--data", folder / "data.npz", *options)
         assert (status, err) == (0, "")
         assert Graph.load("ip/graph.fx") == load(MODEL, precision="ap_fixed<14,4>", table_size=64)
+
+    def test_narrow_sums(self, fx: Fx, folder: Path) -> None:
+        x, options = np.load(folder / "x.npy"), ("--precision", "ap_fixed<14,4>", "--sums", "narrow")
+        graph = load(MODEL, precision="ap_fixed<14,4>", sums="narrow")
+        assert fx("predict", MODEL, folder / "x.npy", "-o", "y.npy", *options)[0] == 0
+        assert np.array_equal(np.load("y.npy"), graph.predict(x))
+        assert not np.array_equal(graph.predict(x), load(MODEL, precision="ap_fixed<14,4>").predict(x))
+        assert fx("quantize", MODEL, "-o", "n.fx", *options)[0] == 0
+        assert Graph.load("n.fx") == graph
+        assert fx("scan", MODEL, folder / "data.npz", "-o", "s", "--width", "14", *options)[0] == 0
+        assert json.loads(Path("s/scan.json").read_text())["sums"] == "narrow"
 
     def test_a_saved_graph_is_a_model(self, fx: Fx, folder: Path) -> None:
         for name, model in (("a", MODEL), ("b", folder / "digits.fx")):

@@ -174,12 +174,13 @@ class TestEcp5:
 
     def test_memories(self, tmp_path):
         """Both are written at the edge; one in LUTs is read at once, and a block at the edge."""
-        pins = {"DI": [11], "WAD": [12], "RAD": [13], "WRE": [14], "WCK": CLOCK}
+        pins = {"DI": [11], "WAD": [12], "RAD": [17], "WRE": [14], "WCK": CLOCK}
         source = [ecp5_flop(bit + 10, bit) for bit in (11, 12, 13, 14)]
         luts = cell("TRELLIS_DPR16X4", pins, DO=[15])
-        found = sorted(lengths(netlist(tmp_path, *source, luts, ecp5_flop(15, 16)), self.D))
+        before = cell("LUT4", {"A": [13]}, Z=[17])
+        found = sorted(lengths(netlist(tmp_path, *source, before, luts, ecp5_flop(15, 16)), self.D))
         start, wire = self.D.register, self.D.net
-        read = max(start + wire + self.D.lut, self.D.memory) + wire + self.D.setup
+        read = start + 2 * (wire + self.D.lut) + wire + self.D.setup
         assert found == pytest.approx(sorted([start + wire + self.D.setup] * 2 + [start + wire + self.D.write, read]))
         block = cell("DP16KD", {"ADA0": [11], "DIA3": [12], "CEA": [13], "RSTA": [14], "CLKA": CLOCK}, DOA0=[15])
         found = sorted(lengths(netlist(tmp_path, *source, block, ecp5_flop(15, 16)), self.D))

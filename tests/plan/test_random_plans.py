@@ -46,6 +46,16 @@ def interpolated(rng, steps: int, features: int) -> Graph:
     return quantize(source(*layers, shape=(steps, features)), precision=precision)
 
 
+def narrow(rng, steps: int, features: int) -> Graph:
+    """One of that preset whose products are cut before they are added, with a Dense layer in front of a function."""
+    kind, units = str(rng.choice(["lstm", "gru", "gru_before", "simple_rnn"])), int(rng.integers(2, 7))
+    options = {"reset_after": False} if kind == "gru_before" else {}
+    one = cell(kind.removesuffix("_before"), rng, "cell", features, units, **options)
+    layers = one, dense(rng, units, 4), activation("relu"), dense(rng, 4, 2, "out")
+    precision = f"ap_fixed<{rng.integers(12, 19)},{rng.integers(3, 7)}>"
+    return quantize(source(*layers, shape=(steps, features)), precision=precision, sums="narrow")
+
+
 def draw(seed: int, clocks=(60, 120, 200, 280), families=("xc7", "xcup"), made=None) -> Plan:
     """A plan; clocks and choices that do not go together are drawn again. ``made`` draws its network."""
     rng = np.random.default_rng(seed)

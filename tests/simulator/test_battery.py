@@ -16,15 +16,19 @@ import numpy as np
 import pytest
 from native_builds import check_native
 from networks import network
-from rtl_bench import rtl_run
-from test_random_plans import draw, interpolated
+from rtl_bench import folding, rtl_run
+from test_exact import cell, dense
+from test_exact import network as source
+from test_random_plans import draw, interpolated, narrow
 
 import fxsim
 from fxsim.program import reference
 from fxsim.program.fixed import Overflow, Round
 from fxsim.program.graph import Graph, Layer
+from fxsim.quantization.presets import quantize
 from fxsim.simulator.run import simulate
-from rtl.plan.folding import Plan
+from rtl.gateware.fixed import rounded
+from rtl.plan.folding import Plan, make_plan
 from rtl.plan.timing import follow
 from testbenches.errors import Mismatch
 from testbenches.manifest import Manifest
@@ -103,6 +107,34 @@ def test_some(seed, tmp_path):
 
 def test_interpolated_tables(tmp_path):
     assert battle(draw(300, made=interpolated), tmp_path / "ip", 300) >= 8
+
+
+@pytest.mark.parametrize("reuse", [1, 3])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_narrow_sums(kind, reuse, tmp_path):
+    """Both cells, parallel and folded."""
+    rng = np.random.default_rng(reuse)
+    layers = cell(kind, rng, "cell", 3, 5), dense(rng, 5, 3)
+    graph = quantize(source(*layers, shape=(4, 3)), precision="ap_fixed<16,6>", sums="narrow")
+    assert all(op.type.frac < 16 for layer in graph.layers for op in layer.program.dots)
+    assert battle(make_plan(graph, folding(graph, reuse)), tmp_path / "ip", reuse) >= 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(400, 420))
+def test_many_narrow_sums(seed, tmp_path):
+    assert battle(draw(seed, made=narrow), tmp_path / "ip", seed) >= 8
+
+
+def test_a_product_that_is_not_cut_is_noticed(monkeypatch):
+    rng = np.random.default_rng(1)
+    graph = quantize(source(cell("lstm", rng, "cell", 3, 5), shape=(4, 3)), precision="ap_fixed<16,6>", sums="narrow")
+    raw = np.random.default_rng(2).integers(-1024, 1024, (40, *graph.shape))  # from -1 to 1, where no gate is flat
+    expected = simulate(graph, raw, raw=True).raw.tolist()
+    plan = make_plan(graph, folding(graph, 1))
+    assert rtl_run(plan, raw).outputs.tolist() == expected
+    monkeypatch.setattr("rtl.gateware.matvec.rounded", lambda value, shift, mode: rounded(value, shift, Round.RND))
+    assert rtl_run(plan, raw).outputs.tolist() != expected
 
 
 @pytest.mark.long

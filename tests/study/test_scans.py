@@ -109,6 +109,12 @@ class TestRows:
         assert row.largest_error == np.abs(got - fxsim.predict_float(SOURCE, X)).max()
         assert row != fxsim.scan(SOURCE, X, Y, [14], preset=preset)[1]
 
+    def test_narrow_sums(self) -> None:
+        row = fxsim.scan(SOURCE, X, Y, [14], sums="narrow")[1]
+        got = fxsim.quantize(SOURCE, precision="ap_fixed<14,6>", sums="narrow").predict(X)
+        assert row.largest_error == np.abs(got - fxsim.predict_float(SOURCE, X)).max()
+        assert row != fxsim.scan(SOURCE, X, Y, [14])[1]
+
     def test_one_hot_labels(self) -> None:
         assert fxsim.scan(SOURCE, X, np.eye(10)[Y], [8]) == fxsim.scan(SOURCE, X, Y, [8])
 
@@ -119,6 +125,8 @@ class TestRows:
             ({"table_size": 15}, r"^table_size must be an integer from 16 to 65536, not 15$"),
             ({"table_size": 1 << 17, "preset": "both"}, r"^table_size must be an integer from 16 to 65536, not 131"),
             ({"table_size": 1, "preset": "hls4ml"}, r"^table_size must be an integer from 2 to 1048576 in preset hls4"),
+            ({"sums": "wide"}, r"^sums must be one of exact, narrow, not 'wide'$"),
+            ({"sums": "narrow", "preset": "both"}, r"^sums must be left out in preset hls4ml"),
             ({"layers": ["gru"]}, r"^layer must be one of lstm, dense, dense_softmax, not 'gru'$"),
             ({"layers": ["lstm,"]}, r"^layer must be one of lstm, dense, dense_softmax, not ''$"),
             ({"widths": [40]}, r"^precision ap_fixed<40,6>: width must be from 2 to 32 in the exact preset$"),
@@ -243,6 +251,7 @@ class TestGoesOn:
             r"preset, exact,hls4ml and not exact; give another folder": {"preset": "exact"},
             r"layer, none and not lstm; give another folder": {"layers": ["lstm"]},
             r"table_size, none and not 512; give another folder": {"table_size": 512},
+            r"sums, none and not narrow; give another folder": {"sums": "narrow", "preset": "exact"},
             r"precision, ap_fixed<16,6> and not ap_fixed<16,6,RND>; give another folder": {
                 "precision": "ap_fixed<16,6,RND>"
             },
