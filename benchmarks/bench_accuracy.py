@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,21 @@ class Row:
     float_accuracy: float
     mean_error: float
     max_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.network:15} {self.preset:15} {f'<{self.width},{self.integer}>':>9} {self.accuracy:9.3f} "
+            f"{self.float_accuracy:7.3f} {self.mean_error:11.6f} {self.max_error:8.4f}"
+        )
+
+
+def printed(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    """Print each row as soon as it is measured; their fields, for JSON."""
+    found = []
+    for row in rows:
+        found.append(asdict(row))
+        print(row, flush=True)
+    return found
 
 
 def cases(shared: Path | None) -> Iterator[Case]:
@@ -169,16 +184,8 @@ def main() -> None:
     published.options(parser, "accuracy.json")
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="bits (default: %(default)s)")
     given = published.parse(parser)
-    rows = []
     print("network         preset          precision  accuracy   float  mean error max error")
-    for case in cases(given.shared):
-        for row in measure(case, given.widths):
-            rows.append(asdict(row))
-            print(
-                f"{row.network:15} {row.preset:15} {f'<{row.width},{row.integer}>':>9} {row.accuracy:9.3f} "
-                f"{row.float_accuracy:7.3f} {row.mean_error:11.6f} {row.max_error:8.4f}",
-                flush=True,
-            )
+    rows = printed(row for case in cases(given.shared) for row in measure(case, given.widths))
     if given.json is not None:
         results = {"weights": published.kind(given.shared), "rows": rows}
         write_whole(given.json, (json.dumps(results, indent=1) + "\n").encode())

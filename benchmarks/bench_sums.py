@@ -15,24 +15,24 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import published
-from bench_accuracy import Case, cases, classes
+from bench_accuracy import Case, cases, classes, printed
 from bench_rtl import DENSE
 
 import fxsim
 from fxsim.files.folder import write_whole
 from fxsim.program.graph import Graph
+from fxsim.quantization.exact_sums import SUMS
 from fxsim.quantization.presets import quantize
 from fxsim.simulator.run import predict
 from fxsim.study import metrics
 from fxsim.study.floating import predict as predict_float
 
-SUMS = ("exact", "narrow")
 WIDTHS = (12, 14, 16, 18, 20)
 CELLS = ("lut", "ff", "dsp", "bram")
 
@@ -54,6 +54,12 @@ class Row:
     float_auc: float
     mean_error: float
     max_error: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.network:15} {self.precision:15} {self.sums:7} {self.bits:4} {self.accuracy:9.3f} {self.auc:7.4f} "
+            f"{self.mean_error:11.6f} {self.max_error:9.4f}"
+        )
 
 
 def measure(case: Case, widths: Sequence[int]) -> Iterator[Row]:
@@ -106,16 +112,8 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="bits (default: %(default)s)")
     parser.add_argument("--cells", action="store_true", help="count cells with Yosys, too; else those of the file stay")
     given = published.parse(parser)
-    rows = []
     print("network         precision       sums    bits  accuracy     AUC  mean error max error")
-    for case in cases(given.shared):
-        for row in measure(case, given.widths):
-            rows.append(asdict(row))
-            print(
-                f"{row.network:15} {row.precision:15} {row.sums:7} {row.bits:4} {row.accuracy:9.3f} {row.auc:7.4f} "
-                f"{row.mean_error:11.6f} {row.max_error:9.4f}",
-                flush=True,
-            )
+    rows = printed(row for case in cases(given.shared) for row in measure(case, given.widths))
     cells = {sums: count(given.shared, sums) for sums in SUMS} if given.cells else {}
     if given.json is not None:
         if not cells and given.json.exists():

@@ -225,15 +225,21 @@ def _accuracy() -> str:
 # --- sums.json
 
 
+def _pairs_of_sums() -> list[tuple[Any, Any]]:
+    """Rows of exact sums, each with that of narrow ones of the same network and precision."""
+    rows = baseline("sums")["rows"]
+    pairs = list(zip(rows[::2], rows[1::2], strict=True))
+    for pair in pairs:
+        same = len({(row["network"], row["precision"]) for row in pair}) == 1
+        if not same or [row["sums"] for row in pair] != ["exact", "narrow"]:
+            raise ValueError("rows are not pairs of exact and narrow sums")
+    return pairs
+
+
 def _sums() -> str:
     """Exact and narrow sums: accuracy and mean error of each network at three widths."""
-    rows = baseline("sums")["rows"]
     lines = []
-    for one, other in zip(rows[::2], rows[1::2], strict=True):
-        if (one["network"], one["precision"], one["sums"], other["sums"]) != (
-            other["network"], other["precision"], "exact", "narrow",
-        ):  # fmt: skip
-            raise ValueError("rows are not pairs of exact and narrow sums")
+    for one, other in _pairs_of_sums():
         if int(one["precision"].removeprefix("ap_fixed<").partition(",")[0]) in (12, 16, 20):
             precision = one["precision"].removeprefix("ap_fixed")
             share = " / ".join(f"{100 * row['accuracy']:.1f}" for row in (one, other)) + " %"
@@ -245,10 +251,7 @@ def _sums() -> str:
 
 def _worse_sums() -> str:
     """How much larger the mean error is with narrow sums where it grows most."""
-    rows = baseline("sums")["rows"]
-    return (
-        f"{100 * max(b['mean_error'] / a['mean_error'] - 1 for a, b in zip(rows[::2], rows[1::2], strict=True)):.0f} %"
-    )
+    return f"{100 * max(b['mean_error'] / a['mean_error'] - 1 for a, b in _pairs_of_sums()):.0f} %"
 
 
 # --- emulator.json

@@ -48,7 +48,7 @@ class Verilator:
         if place is not None:
             python, script = linked(python, place), linked(script, place)
         env["MAKEFLAGS"] = " ".join(self._make_variables(python))
-        # By way of env: make asks who owns a program before it starts one, and may be told less than its user can do.
+        # By way of env: make itself refuses a program that only a capability of its user opens; the system does not.
         env.setdefault("OBJCACHE", f"env {python} -I -S {script}")
         if "ccache" in os.path.realpath(shutil.which("c++") or ""):
             # it compiles nothing where it finds no place for its cache

@@ -61,9 +61,9 @@ def route_design(folder: Path, clock_mhz: float | None = None, seed: int = 1) ->
         raise FxsimError(f"only a design planned for {FAMILY} can be routed, not one for {show(facts.get('family'))}")
     seed = integer(seed, "seed", 0)
     clock, path = planned(folder, facts if clock_mhz is None else {**facts, "clock_mhz": check_clock(clock_mhz)})
+    find_command()  # that it is missing is said before minutes of synthesis
     with tempfile.TemporaryDirectory(prefix="fxsim_route_") as work:
         netlist = Path(work) / "netlist.json"
-        find_command()
         cells = synthesize(folder, FAMILY, netlist)
         found = Routed(clock, path, *read_report(place_and_route(netlist, clock, seed)))
     write_whole(folder / f"route_{FAMILY}.json", (json.dumps(asdict(found), indent=1) + "\n").encode())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -45,6 +47,22 @@ SPECIFICATIONS = {f"{PROOFS}.{name}" for name in ("bench", "casts", "engines", "
 }
 #: Modules of fxsim that all folders may import.
 BASE = {"fxsim.errors", "fxsim.arguments", "fxsim.extras", "fxsim.families"}
+
+
+#: What stands at the top of the repository.
+TOP_LEVEL = {
+    *PACKAGES, "tests", "benchmarks", "docs", "examples", ".ci",
+    "pyproject.toml", "mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".gitignore",
+}  # fmt: skip
+
+
+def test_nothing_else_stands_at_the_top() -> None:
+    """What examples of the docs write there, for one, is not committed with them."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("no clone")
+    names = subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {name.partition("/")[0] for name in names} == TOP_LEVEL
 
 
 @dataclass(frozen=True)
