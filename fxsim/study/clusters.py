@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,11 @@ def _rows(client: Any, task: Task, jobs: Sequence[Job]) -> Iterator[ScanRow]:
         futures = {client.submit(_work, shared, job, _version(), pure=False): job for job in left}
         left = []
         for future in as_completed(futures, loop=client.loop):
-            if future.status in ("cancelled", "lost"):
+            row = _result(future, futures[future])
+            if row is None:
                 left.append(futures[future])
             else:
-                yield _result(future, futures[future])
+                yield row
         for job in left:
             losses[job] += 1
             if losses[job] > LOSSES:
@@ -92,11 +94,14 @@ def _work(task: Task, job: Job, version: str) -> ScanRow:
     return task.measure(job, threads=1)
 
 
-def _result(future: Any, job: Job) -> ScanRow:
+def _result(future: Any, job: Job) -> ScanRow | None:
+    """A row; None if it was lost with its worker, be it found already and not yet fetched."""
     try:
         row: ScanRow = future.result()
     except FxsimError:
         raise
+    except CancelledError:
+        return None
     except Exception as error:  # KilledWorker, and whatever else a worker that is not ours can raise
         raise FxsimError(f"dask: {job.preset}, {job.precision}: {type(error).__name__}: {_line(error)}") from None
     return row

@@ -111,6 +111,22 @@ def test_all_workers_killed_with_the_data(tmp_path: Path) -> None:
     assert len(killed) == 2
 
 
+def test_rows_that_are_lost_before_they_are_fetched(two: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = make_jobs(SOURCE, range(6, 10))
+    task = make_task(SOURCE, X, Y)
+    fetch, lost = distributed.Future.result, set[str]()
+
+    def result(future: Any, timeout: float | None = None) -> Any:
+        if len(lost) < 2 and future.key not in lost:
+            lost.add(future.key)
+            raise distributed.client.FutureCancelledError(future.key, "its worker was killed")
+        return fetch(future, timeout)
+
+    monkeypatch.setattr(distributed.Future, "result", result)
+    assert run(task, jobs, Y, dask=two.scheduler_address) == run(task, jobs, Y)
+    assert len(lost) == 2
+
+
 def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
     jobs = make_jobs(SOURCE, range(6, 14), integers=[3, 4])
     task = make_task(SOURCE, X, Y)
