@@ -164,14 +164,10 @@ def measure(case: Case, threads: int, rounds: int) -> Results:
 
 def costs(graph: fxsim.Graph, x: NDArray[np.float64], rounds: int) -> Results:
     """What overflow counts and traces cost on one thread, as ratios to the plain run."""
-    layer = next(layer for layer in graph.layers if layer.recurrent)
+    layer = next(layer for layer in graph.nodes if layer.recurrent)
     assert layer.program is not None
     one = f"{layer.name}.{layer.program.output}"
-    values = sum(
-        (shape[0] if len(shape) == 2 else 1) * sum(program.sizes.values())
-        for layer, shape, *_ in graph.flow()
-        for program in layer.programs.values()
-    )
+    values = sum(graph.tokens[name] * sum(program.sizes.values()) for name, program in graph.programs.items())
     sample = x[: max(16, _TRACE_BYTES // (8 * values))]
     plain = partial(simulate, graph, sample, threads=1, overflows=False)
     ways: dict[str, Callable[[], object]] = {

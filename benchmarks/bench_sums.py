@@ -75,7 +75,7 @@ def measure(case: Case, widths: Sequence[int]) -> Iterator[Row]:
     def row(graph: Graph, precision: str, sums: str) -> Row:
         got = predict(graph, case.x, warn=False)
         error = np.abs(got - want)
-        bits = next(p for layer in graph.layers for p in layer.programs.values() if p.states)["uh"].type.width
+        bits = next(p for p in graph.programs.values() if p.states)["uh"].type.width
         return Row(
             case.name, precision, sums, bits, *scores(got), *scores(want), float(error.mean()), float(error.max())
         )

@@ -68,7 +68,7 @@ class Error:
 
 def gate(graph: Graph) -> tuple[int, bool]:
     """Entries of the largest table of the cell, and whether it is interpolated."""
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     assert program is not None
     sizes = [op.table.values.shape[0] for op in program.ops if op.kind == "lookup"]  # type: ignore[attr-defined]
     return max(sizes), any(isinstance(op, Remainder) for op in program.ops)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .importers import from_pytorch
     from .pages.plan_table import Plans
     from .program.fixed import Fixed, Overflow, Round
-    from .program.graph import Graph, Layer
+    from .program.graph import Graph, Node, Tensor
     from .quantization.hls4ml_model import from_hls4ml
     from .quantization.presets import quantize
     from .simulator.run import Run, predict, simulate
@@ -32,8 +32,8 @@ __all__ = [
     "FxsimError",
     "Graph",
     "Ip",
-    "Layer",
     "ModelError",
+    "Node",
     "Overflow",
     "OverflowWarning",
     "Plans",
@@ -42,6 +42,7 @@ __all__ = [
     "Run",
     "Scan",
     "ScanRow",
+    "Tensor",
     "check",
     "export",
     "from_hls4ml",
@@ -64,7 +65,7 @@ _HOMES = {
     **dict.fromkeys(("Ip", "check", "export", "load", "pareto", "plan", "read_source", "synth"), "api"),
     **dict.fromkeys(("FxsimError", "ModelError", "OverflowWarning"), "errors"),
     **dict.fromkeys(("Fixed", "Overflow", "Round"), "program.fixed"),
-    **dict.fromkeys(("Graph", "Layer"), "program.graph"),
+    **dict.fromkeys(("Graph", "Node", "Tensor"), "program.graph"),
     "from_hls4ml": "quantization.hls4ml_model",
     "from_pytorch": "importers",
     **dict.fromkeys(("Profile", "profile"), "study.profiles"),

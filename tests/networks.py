@@ -3,13 +3,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
 from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise, simple_rnn
 from fxsim.program.fixed import Fixed, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, row
 from fxsim.program.integers import Const, Table
+from fxsim.program.nodes import bidirectional
 from fxsim.program.program import Program
+
+#: A node, or what makes nodes that end in one, for the tensor that they read.
+Part = Node | Callable[[str], list[Node]]
+
+
+def in_row(name: str, shape: tuple[int, ...], input: Fixed, parts: Sequence[Part]) -> Graph:
+    """A network of parts behind one another."""
+    nodes: list[Node] = []
+    source = "input"
+    for part in parts:
+        nodes += [replace(part, sources=(source,))] if isinstance(part, Node) else part(source)
+        source = nodes[-1].name
+    return row(name, shape, input, nodes, "input")
 
 
 def table(function: str, type: Fixed, rounding: Round = Round.TRN_ZERO, entries: int = 64, frac: int = 3) -> Table:
@@ -98,13 +116,15 @@ def network(
         f = formats(seed + 1, wrap) | {"input": f["input"], "hidden": f["hidden"], "result": f["result"]}
         other = recurrent(*backward)
         elements += other.elements
-    layers = [Layer(cell, cell, program, return_sequences or flatten, other)]
+    layers: list[Part] = [Node(cell, cell, program, return_sequences or flatten)]
+    if other:
+        layers = [partial(bidirectional, cell, cell, program, other, return_sequences or flatten)]
     if flatten:
-        layers.append(Layer("flatten", "flatten", None))
+        layers.append(Node("flatten", "flatten", None))
         elements *= steps
     for k, size in enumerate(tail):
-        layers.append(Layer(f"dense{k}", "dense", dense(kernel(elements, size), type, f["result"])))
+        layers.append(Node(f"dense{k}", "dense", dense(kernel(elements, size), type, f["result"])))
         relu = pointwise(Activation("relu"), f["result"], size, f["result"])
-        layers.append(Layer(f"relu{k}", "activation", relu))
+        layers.append(Node(f"relu{k}", "activation", relu))
         elements, type = size, f["result"]
-    return Graph(f"{cell}{seed}", (steps, features), f["input"], tuple(layers))
+    return in_row(f"{cell}{seed}", (steps, features), f["input"], tuple(layers))

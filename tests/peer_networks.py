@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -412,20 +412,13 @@ def emulate(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def differences(graph: Any, x: np.ndarray, want: dict[str, np.ndarray]) -> list[str]:
     """Layers of a graph whose outputs are not those of the emulator, ``""`` for the whole network."""
-    from fxsim.program.fixed import to_float
     from fxsim.simulator.run import simulate
 
-    ends = {layer.name: [f"{prefix}.{program.output}" for prefix, program in layer.programs.items()]
-            for layer in graph.layers}  # fmt: skip
-    run = simulate(graph, x, trace=[name for names in ends.values() for name in names])
-    assert want.keys() - {""} <= ends.keys()
-    got = {"": run.values}
-    for layer in graph.layers:
-        parts = []
-        for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
-            values = to_float(run.trace[f"{prefix}.{program.output}"], program.type)
-            # Without return_sequences, the last step, which is the first one backwards.
-            parts.append(values if layer.return_sequences else values[:, :1] if backward else values[:, -1:])
-        if parts:
-            got[layer.name] = np.concatenate(parts, axis=-1)
+    assert want.keys() - {""} <= graph.by_name.keys()
+    names = [name for name in want if name]
+    # The same network once more, with the result of every layer as an output.
+    every = replace(graph, outputs=(*graph.outputs, *(name for name in names if name not in graph.outputs)))
+    run = simulate(every, x)
+    values = run.values if isinstance(run.values, dict) else {graph.outputs[0]: run.values}
+    got = {"": values[graph.outputs[0]], **{name: values[name] for name in names}}
     return [name for name, values in want.items() if not np.array_equal(got[name].reshape(values.shape), values)]

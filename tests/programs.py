@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
+from networks import Part, in_row
 
 from fxsim.program import reference
 from fxsim.program.fixed import Fixed, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node
 from fxsim.program.integers import Const, Table
+from fxsim.program.nodes import bidirectional
 from fxsim.program.ops import (
     OPS,
     Add,
@@ -169,8 +172,11 @@ class Random:
 
 def graph_of(program: Program, *, last: bool = False, backward: Program | None = None, steps: int = STEPS) -> Graph:
     """A network of one layer."""
-    layer = Layer("layer", "random", program, not (last and program.states), backward)
-    return Graph("g", (steps, program.input.elements), program.input.type, (layer,))
+    all_steps = not (last and program.states)
+    layer: Part = Node("layer", "random", program, all_steps)
+    if backward:
+        layer = partial(bidirectional, "layer", "random", program, backward, all_steps)
+    return in_row("g", (steps, program.input.elements), program.input.type, (layer,))
 
 
 def odd_graph(seed: int) -> Graph:
@@ -179,7 +185,7 @@ def odd_graph(seed: int) -> Graph:
     while True:
         steps = int(rng.choice([1, 1, 2, 3, 17, 200]))
         shape: tuple[int, ...] = ()
-        layers: list[Layer] = []
+        layers: list[Part] = []
         for number in range(int(rng.integers(1, 4))):
             draw = Random(int(rng.integers(1 << 31)), int(rng.choice([7, 12, 16, 20])), steps=steps, odd=True)
             if not layers:
@@ -189,7 +195,7 @@ def odd_graph(seed: int) -> Graph:
                 shape = (steps, elements)
             else:
                 if len(shape) == 2 and math.prod(shape) < 500 and rng.random() < 0.3:
-                    layers.append(Layer(f"flat{number}", "flatten", None))
+                    layers.append(Node(f"flat{number}", "flatten", None))
                     shape = (math.prod(shape),)
                 draw.steps = shape[0] if len(shape) == 2 else 1
                 program = draw.program((type, shape[-1]))
@@ -197,9 +203,12 @@ def odd_graph(seed: int) -> Graph:
                     continue
             backward = draw.beside(program) if rng.random() < 0.5 else None
             last = bool(program.states) and rng.random() < 0.4
-            layers.append(Layer(f"layer{number}", "random", program, not last, backward))
-            shape, type = layers[-1].result(shape, type)
-        graph = Graph("odd", (steps, elements), input, tuple(layers))
+            if backward:
+                layers.append(partial(bidirectional, f"layer{number}", "random", program, backward, not last))
+            else:
+                layers.append(Node(f"layer{number}", "random", program, not last))
+            graph = in_row("odd", (steps, elements), input, tuple(layers))
+            shape, type = graph.output_shape, graph.output
         if graph.work < MOST_WORK:
             return graph
 
@@ -222,20 +231,20 @@ def agree(graph: Graph, batch: int, seed: int = 0) -> None:
 
 def check(graph: Graph) -> None:
     """Raise TooWide where simulate would compare the reference with itself."""
-    for layer in graph.layers:
-        for program in layer.programs.values():
-            widths.check(program, bounds(program))
+    for program in graph.programs.values():
+        widths.check(program, bounds(program))
 
 
 def expected(graph: Graph, raw: np.ndarray, prefix: str = "layer"):
     """What the reference says of every op, the states after the last step, and the overflows, of the first layer."""
-    program = graph.layers[0].programs[prefix]
-    backward = prefix.endswith("backward")
+    program = graph.programs[prefix]
     overflows: dict[str, int] = {}
     traces, states = [], []
     for sequence in raw.tolist():
-        trace, state = reference.scan(program, sequence[::-1] if backward else sequence, None, overflows)
-        traces.append(trace[::-1] if backward else trace)
+        trace, state = reference.scan(
+            program, sequence[::-1] if prefix.endswith("backward") else sequence, None, overflows
+        )
+        traces.append(trace)
         states.append(state)
     values = {op.name: [[step[op.name] for step in trace] for trace in traces] for op in program}
     return values, {op.name: [state[op.name] for state in states] for op in program.states}, overflows
@@ -246,18 +255,7 @@ def by_reference(graph: Graph, raw: np.ndarray) -> np.ndarray:
     results = []
     for sequence in raw.tolist():
         vectors = sequence if len(graph.shape) == 2 else [sequence]
-        for layer in graph.layers:
-            if layer.program is None:
-                vectors = [[value for vector in vectors for value in vector]]
-                continue
-            sides = []
-            for program, step in ((layer.program, 1), (layer.backward, -1)):
-                if program is not None:
-                    trace, _ = reference.scan(program, vectors[::step])
-                    outputs = [one[program.output] for one in trace]
-                    sides.append(outputs[::step] if layer.return_sequences else outputs[-1:])
-            vectors = [[value for side in step for value in side] for step in zip(*sides, strict=True)]
-        results.append(vectors)
+        results.append(reference.network(graph, {graph.inputs[0].name: vectors})[graph.outputs[0]])
     return np.array(results).reshape(len(raw), *graph.output_shape)
 
 
@@ -284,9 +282,8 @@ def compare(graph: Graph, raw: np.ndarray) -> int:
     assert np.array_equal(alone.raw, run.raw[:2])
     assert all(np.array_equal(value, run.trace[name][:2]) for name, value in alone.trace.items())
     same(alone, simulation.simulate(graph, raw[:2], raw=True, overflows=False, trace=True, threads=1, checked=True))
-    layer = graph.layers[0]
-    compared, outs = 0, []
-    for prefix, program in layer.programs.items():
+    compared = 0
+    for prefix, program in graph.programs.items():
         values, states, overflows = expected(graph, raw, prefix)
         limits = bounds(program)
         for op in program:
@@ -299,11 +296,5 @@ def compare(graph: Graph, raw: np.ndarray) -> int:
             compared += got.size
         for name, state in states.items():
             assert run.state[f"{prefix}.{name}"].tolist() == state
-        result = np.array(values[program.output])
-        steps = (
-            slice(None) if layer.return_sequences else slice(0, 1) if prefix.endswith("backward") else slice(-1, None)
-        )
-        outs.append(result[:, steps])
-    out = np.concatenate(outs, axis=-1)
-    assert np.array_equal(run.raw, out.reshape(run.raw.shape))
+    assert np.array_equal(run.raw, by_reference(graph, raw))
     return compared

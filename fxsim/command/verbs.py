@@ -9,7 +9,7 @@ import warnings
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -96,16 +96,30 @@ def predict(given: Namespace, out: Output) -> None:
     from ..simulator.overflows import describe
     from ..simulator.run import simulate  # late: it brings a compiler
 
-    graph, x = _load(given), files.load_array(given.inputs)
+    graph = _load(given)
+    x = _inputs(graph, given.inputs)
     with out.progress("simulate") as update:
         run = simulate(graph, x, progress=update)
-    told = describe(graph, np.asarray(x), run)
+    told = describe(graph, x, run)
     if told:
         out.warn(told)
     y = run.raw if given.raw else run.values
+    if isinstance(y, dict):
+        files.save_arrays(given.output, y)
+        facts: dict[str, object] = {name: {"type": str(one.dtype), "shape": one.shape} for name, one in y.items()}
+        shapes = ", ".join(f"{name} {one.shape}" for name, one in y.items())
+        out.fact("output", f"{given.output}: {shapes}", {"file": given.output, "arrays": facts})
+        return
     files.save_array(given.output, y)
     facts = {"file": given.output, "type": str(y.dtype), "shape": y.shape, "format": str(graph.output)}
     out.fact("output", f"{given.output}: {y.dtype} {y.shape}, {graph.output}", facts)
+
+
+def _inputs(graph: Graph, path: str) -> Any:
+    """What a file has for the inputs: an .npy file for the only one, an .npz file with their names for several."""
+    if len(graph.inputs) == 1:
+        return files.load_array(path)
+    return files.load_arrays(path, *(tensor.name for tensor in graph.inputs))
 
 
 def _can_draw(out: Output) -> bool:
@@ -122,7 +136,8 @@ def _can_draw(out: Output) -> bool:
 def profile(given: Namespace, out: Output) -> None:
     """Show and write ranges, overflows, errors, and formats that would be enough."""
     draws = _can_draw(out)
-    graph, x = _load(given), files.load_array(given.inputs)
+    graph = _load(given)
+    x = _inputs(graph, given.inputs)
     # A saved graph has no float network to compare with, unless it is given.
     source = None if _is_graph(given) and given.float is None else _source(given, "profile")
     with out.progress("profile") as update:

@@ -80,6 +80,13 @@ def save_array(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
     write_whole(path, buffer.getvalue())
 
 
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an .npz file whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_whole(path, buffer.getvalue())
+
+
 def write_files(folder: str | os.PathLike[str], data: Mapping[str, bytes]) -> list[str]:
     """Write files into a folder, each whole or not at all; returns their names."""
     place = make_folder(folder)

@@ -131,8 +131,8 @@ class Program:
             types[op.name] = op.type
             if (total := total + sizes[op.name]) > MOST_ELEMENTS:
                 raise FxsimError(f"the ops of a program must have at most {MOST_ELEMENTS} elements together")
-        if sum(isinstance(op, Input) for op in self.ops) != 1:
-            raise FxsimError("a program must have exactly one input")
+        if not any(isinstance(op, Input) for op in self.ops):
+            raise FxsimError("a program must have at least one input")
         self._verify_states(types)
         if self.output not in sizes:
             raise FxsimError(f"output {show(self.output)} is not the name of an op")
@@ -161,8 +161,13 @@ class Program:
 
     @property
     def input(self) -> Input:
-        """The input op."""
+        """The first input op, or the only one."""
         return next(op for op in self.ops if isinstance(op, Input))
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The input ops, in order: one for each tensor that a node reads."""
+        return tuple(op for op in self.ops if isinstance(op, Input))
 
     @property
     def states(self) -> tuple[State, ...]:

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from .fixed import Fixed, Overflow, overflow, round_shift
 from .fixed import cast as fixed_cast
+from .graph import Graph, Node
 from .ops import (
     Add,
     AnyOp,
@@ -34,6 +35,8 @@ from .ops import (
 from .program import Program
 
 Vector = list[int]
+#: A program's input vector; of one with several inputs, those by their names.
+Vectors = Sequence[int] | Mapping[str, Sequence[int]]
 
 
 def initial_state(program: Program) -> dict[str, Vector]:
@@ -65,17 +68,19 @@ def _inside(value: int, to: Fixed) -> bool:
 
 def step(
     program: Program,
-    x: Sequence[int],
+    x: Vectors,
     state: Mapping[str, Vector],
     time: int = 0,
     overflows: dict[str, int] | None = None,
 ) -> tuple[dict[str, Vector], dict[str, Vector]]:
     """One step of a program on one input vector.
 
-    ``x`` are raw integers of the input's format, ``time`` the number of the step in its sequence. Returns every op's
-    raw result by name, and the states after the step. ``overflows`` collects by op how many elements left its format.
+    ``x`` are raw integers of the input's format (of each input by its name, if there are several), ``time`` the number
+    of the step in its sequence. Returns every op's raw result by name, and the states after the step. ``overflows``
+    collects by op how many elements left its format.
     """
     values: dict[str, Vector] = {}
+    x = x if isinstance(x, Mapping) else {program.input.name: x}
     for op in program.ops:
         cast = Caster(op.type)
         values[op.name] = evaluate(op, program, values, x, state, time, cast)
@@ -88,7 +93,7 @@ def evaluate(
     op: AnyOp,
     program: Program,
     values: Mapping[str, Vector],
-    x: Sequence[int],
+    x: Mapping[str, Sequence[int]],
     state: Mapping[str, Vector],
     time: int,
     cast: Caster,
@@ -98,7 +103,7 @@ def evaluate(
     fracs = [program[name].type.frac for name in op.args]
     match op:
         case Input():
-            return [int(v) for v in x]
+            return [int(v) for v in x[op.name]]
         case State():
             return list(state[op.name])
         case Constant():
@@ -194,7 +199,7 @@ def tree_total(values: Vector, cast: Caster) -> int:
 
 def scan(
     program: Program,
-    xs: Sequence[Sequence[int]],
+    xs: Sequence[Vectors],
     state: Mapping[str, Vector] | None = None,
     overflows: dict[str, int] | None = None,
 ) -> tuple[list[dict[str, Vector]], dict[str, Vector]]:
@@ -205,3 +210,52 @@ def scan(
         values, now = step(program, x, now, time, overflows)
         trace.append(values)
     return trace, now
+
+
+def network(
+    graph: Graph,
+    inputs: Mapping[str, Sequence[Vector]],
+    trace: dict[str, list[Vector]] | None = None,
+    overflows: dict[str, int] | None = None,
+) -> dict[str, list[Vector]]:
+    """A network on one sequence: all tensors by their names, each as its vectors step by step.
+
+    ``inputs`` are the raw integers of each input; a tensor without steps is one vector. ``trace`` takes the results of
+    all ops by ``layer.op``, in the order in which their layer takes the steps, ``overflows`` how many elements left
+    their format.
+    """
+    flow = {tensor.name: [list(vector) for vector in inputs[tensor.name]] for tensor in graph.inputs}
+    for node in graph.nodes:
+        sources = [flow[name] for name in node.sources]
+        if node.program is None:
+            flow[node.name] = move(node, sources)
+            continue
+        names = [op.name for op in node.program.inputs]
+        counts: dict[str, int] = {}
+        steps, _ = scan(
+            node.program, [dict(zip(names, at, strict=True)) for at in zip(*sources, strict=True)], None, counts
+        )
+        results = [values[node.program.output] for values in steps]
+        flow[node.name] = results if node.return_sequences else results[-1:]
+        if trace is not None:
+            trace |= {f"{node.name}.{op.name}": [values[op.name] for values in steps] for op in node.program.ops}
+        if overflows is not None:
+            overflows |= {f"{node.name}.{name}": count for name, count in counts.items()}
+    return flow
+
+
+def move(node: Node, sources: Sequence[list[Vector]]) -> list[Vector]:
+    """The vectors that a node without a program makes of those of its sources."""
+    first = sources[0]
+    match node.kind:
+        case "flatten":
+            return [[value for vector in first for value in vector]]
+        case "reshape":
+            elements = len(first[0]) // (node.steps or 1)
+            return [first[0][start : start + elements] for start in range(0, len(first[0]), elements)]
+        case "reverse":
+            return first[::-1]
+        case "repeat":
+            return [list(first[0]) for _ in range(node.steps or 1)]
+        case _:
+            return [[value for vector in at for value in vector] for at in zip(*sources, strict=True)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..errors import FxsimError
-from .graph import Graph, Layer
+from .graph import Graph, Node, Shape, Tensor, chain
 from .integers import Const
 from .ops import Dot, Input
 from .program import Program
@@ -15,24 +15,24 @@ from .program import Program
 def shorten(graph: Graph, steps: int) -> Graph:
     """The network with only the first ``steps`` of its sequences; weights of later steps are left out.
 
-    Raises ``FxsimError`` for a network that does not take sequences, or has no more than so many steps.
+    Raises ``FxsimError`` for a network that is no chain, does not take sequences, or has no more than so many steps.
     """
     if len(graph.shape) != 2 or not 1 <= steps < graph.shape[0]:
         raise FxsimError(f"steps must be from 1 to {graph.shape[0] - 1} of a network that takes sequences, not {steps}")
-    layers = []
-    shape = (steps, graph.shape[1])
+    nodes: list[Node] = []
+    shape: Shape = (steps, graph.shape[1])
     type = graph.input
-    for layer, whole, _, _, _ in graph.flow():
-        short = _layer(layer, whole, shape)
-        layers.append(short)
-        shape, type = short.result(shape, type)  # type: ignore[assignment]
-    return replace(graph, shape=(steps, graph.shape[1]), layers=tuple(layers))
+    for node, whole, _, _, _ in graph.flow():
+        nodes.append(_node(node, whole, shape))
+        found = nodes[-1].result(Tensor.of("", shape, type))
+        shape, type = found.shape, found.type
+    return chain(graph.name, (steps, graph.shape[1]), graph.input, nodes, graph.inputs[0].name)
 
 
-def _layer(layer: Layer, whole: tuple[int, ...], shape: tuple[int, ...]) -> Layer:
-    if layer.program is None or (whole[-1] == shape[-1] and not _stepwise(layer.program)):
-        return layer
-    return replace(layer, program=_program(layer.program, whole, shape))
+def _node(node: Node, whole: Shape, shape: Shape) -> Node:
+    if node.program is None or (whole[-1] == shape[-1] and not _stepwise(node.program)):
+        return node
+    return replace(node, program=_program(node.program, whole, shape))
 
 
 def _stepwise(program: Program) -> bool:
@@ -40,7 +40,7 @@ def _stepwise(program: Program) -> bool:
     return any(dot.weights.data.ndim == 3 for dot in program.dots)
 
 
-def _program(program: Program, whole: tuple[int, ...], shape: tuple[int, ...]) -> Program:
+def _program(program: Program, whole: Shape, shape: Shape) -> Program:
     """A program whose input has fewer elements (steps that Flatten joins), or fewer steps with weights of their own."""
     elements = shape[-1]
     ops = []

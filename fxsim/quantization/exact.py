@@ -9,7 +9,7 @@ How each format follows from W, I, the weights and proven ranges is written in `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import assert_never
@@ -37,7 +37,8 @@ from ..importers.source import (
 from ..program import cells
 from ..program.cells import CellTypes, Kernel
 from ..program.fixed import Fixed
-from ..program.graph import Graph, Layer, Shape
+from ..program.graph import Graph, Node, Tensor, Wiring
+from ..program.nodes import bidirectional
 from ..program.ops import Cast
 from ..program.program import Program
 from ..program.ranges import bounds
@@ -72,16 +73,16 @@ def quantize(
         table_size = check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
-    flow = _Flow(whole, table_size, source.shape, check_sums(sums) == "narrow")
-    built: list[Layer] = []
+    wiring = Wiring(Tensor.of(source.input_name, source.shape, whole.precision))
+    flow = _Flow(whole, wiring.inputs[0], table_size, check_sums(sums) == "narrow")
     for index, layer in enumerate(source.layers):
         rest = source.layers[index + 1 :]
         after = None
         if rest and isinstance(rest[0], Activation):
             after = _After(rest[0], own.get(rest[0].name, whole), _moving(rest[1:]))
         flow.formats = own.get(layer.name, whole)
-        built += flow.layer(layer, after, _moving(rest))
-    return Graph(source.name, source.shape, whole.precision, tuple(built))
+        flow.x = wiring.add(*flow.layer(layer, after, _moving(rest)))
+    return wiring.graph(source.name, flow.x.name)
 
 
 def _moving(layers: tuple[SourceLayer, ...]) -> bool:
@@ -99,13 +100,12 @@ class _After:
 
 
 class _Flow:
-    """Builds layers in order; ``shape`` and ``type`` are of what flows from one to the next."""
+    """Builds the nodes of layers in order; ``x`` is what the next one reads."""
 
-    def __init__(self, formats: Formats, table_size: int | None, shape: Shape, narrow: bool) -> None:
+    def __init__(self, formats: Formats, x: Tensor, table_size: int | None, narrow: bool) -> None:
         self.formats = formats
-        self.type = formats.precision
+        self.x = x
         self.table_size = table_size
-        self.shape = shape
         self.narrow = narrow
 
     @property
@@ -113,26 +113,30 @@ class _Flow:
         """How large the tables of the layer are."""
         return Tables(self.formats, self.table_size)
 
-    def layer(self, layer: SourceLayer, after: _After | None, last: bool) -> list[Layer]:
-        """The graph's layers for one of the source's; ``last``: it gives the network's result."""
+    def layer(self, layer: SourceLayer, after: _After | None, last: bool) -> list[Node]:
+        """The graph's nodes for a layer of the source; ``last``: it gives the network's result."""
         match layer:
             case Flatten():
-                layers = [Layer(layer.name, layer.kind, None)]
+                return [self.node(layer, None)]
             case Reshape():
-                layers = [Layer(layer.name, layer.kind, None, steps=layer.steps)]
+                return [replace(self.node(layer, None), steps=layer.steps)]
             case Dense():
-                layers = [self.dense(layer, after, last)]
+                return [self.node(layer, self.dense(layer, after, last))]
             case Activation():
-                layers = [self.activation(layer, last)]
+                return [self.node(layer, self.activation(layer, last))]
             case LSTM() | GRU() | SimpleRNN():
-                layers = [Layer(layer.name, layer.kind, self.cell(layer, last), layer.return_sequences)]
+                return [replace(self.node(layer, self.cell(layer, last)), return_sequences=layer.return_sequences)]
             case Bidirectional():
-                layers = self.bidirectional(layer, last)
+                return self.bidirectional(layer, last)
             case _:
                 assert_never(layer)
-        for built in layers:
-            self.shape, self.type = built.result(self.shape, self.type)
-        return layers
+
+    def node(self, layer: SourceLayer, program: Program | None) -> Node:
+        """The node of a layer that reads ``x``."""
+        kind = layer.kind
+        if isinstance(layer, Activation) and layer.function.name in _SOFTMAX:
+            kind = layer.function.name
+        return Node(layer.name, kind, program, sources=(self.x.name,))
 
     def kernel(self, layer: Dense | Recurrent, matrix: str, bias: str, x: Fixed, shape: tuple[int, int]) -> Kernel:
         """Weights in W bits, bias on the grid of the products, and an accumulator that no input can overflow."""
@@ -144,31 +148,32 @@ class _Flow:
         constant = bias_const(values, frac) if values.any() else None
         return fitted(Kernel(weights, constant, x), x, frac)
 
-    def dense(self, layer: Dense, after: _After | None, last: bool) -> Layer:
+    def dense(self, layer: Dense, after: _After | None, last: bool) -> Program:
         """A Dense layer; a function behind it reads the exact sum, so that only the function's result is rounded."""
         formats = self.formats
-        kernel = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], layer.units))
+        kernel = self.kernel(layer, "kernel", "bias", self.x.type, (self.x.elements, layer.units))
         if after is not None and not last and after.layer.function.name not in _SOFTMAX:
             if self.narrow:
                 kernel = self.read_by(after, kernel)
-            return Layer(layer.name, layer.kind, cells.dense(kernel, self.type, kernel.accum))
+            return cells.dense(kernel, self.x.type, kernel.accum)
         result = formats.precision
         if not last:
-            found = bounds(cells.dense(kernel, self.type, kernel.accum))["y"]
+            found = bounds(cells.dense(kernel, self.x.type, kernel.accum))["y"]
             # Softmax only compares and subtracts: bits cost it no multiplier, and logits must not saturate.
             fit = formats.logits if after else partial(formats.fit, width=formats.width)
             result = fit(found.low, found.high, kernel.accum.frac)
         if self.narrow:
             frac = places([kernel], half_step(result))
-            kernel = kernel if frac is None else cut(kernel, self.type, frac, centres(kernel, frac))
-        return Layer(layer.name, layer.kind, cells.dense(kernel, self.type, result))
+            kernel = kernel if frac is None else cut(kernel, self.x.type, frac, centres(kernel, frac))
+        return cells.dense(kernel, self.x.type, result)
 
     def read_by(self, after: _After, kernel: Kernel) -> Kernel:
         """The kernel of a Dense layer, its products cut below what the function behind it can see."""
-        flow = _Flow(after.formats, self.table_size, (kernel.weights.shape[1],), self.narrow)
+        sums = Tensor(after.layer.name, None, kernel.weights.shape[1], kernel.accum)
+        flow = _Flow(after.formats, sums, self.table_size, self.narrow)
         frac = places([kernel], flow.error_behind(after, kernel.accum))
         while frac is not None and frac < kernel.accum.frac:
-            narrow = cut(kernel, self.type, frac, centres(kernel, frac))
+            narrow = cut(kernel, self.x.type, frac, centres(kernel, frac))
             # The function's result may have another format where the sum has one.
             if bound([kernel], frac) <= flow.error_behind(after, narrow.accum):
                 return narrow
@@ -177,52 +182,52 @@ class _Flow:
 
     def error_behind(self, after: _After, type: Fixed) -> Fraction:
         """How far a sum in some format may be off where an activation layer reads it."""
-        self.type = type
-        program = self.activation(after.layer, after.last).program
-        assert program is not None
-        return self.error(after.layer.function, program.type)
+        self.x = replace(self.x, type=type)
+        return self.error(after.layer.function, self.activation(after.layer, after.last).type)
 
     def error(self, function: Function, result: Fixed) -> Fraction:
         """How far a sum may be off where a function of some result reads it."""
         return tolerance(function, result, max(self.formats.places, LEAST_PLACES))
 
-    def activation(self, layer: Activation, last: bool) -> Layer:
+    def activation(self, layer: Activation, last: bool) -> Program:
         """An activation layer: functions with a range in all bits, others in the integer bits that they need."""
-        formats, name, size = self.formats, layer.function.name, self.shape[-1]
+        formats, name, size = self.formats, layer.function.name, self.x.elements
         if name == "softmax":
             result = formats.precision if last else formats.unit(0, formats.width)
-            return Layer(layer.name, "softmax", lean(softmax(self.type, size, result, self.tables), formats.wide))
+            return lean(softmax(self.x.type, size, result, self.tables), formats.wide)
         if name == "log_softmax":
-            program = log_softmax(self.type, size, formats.precision, self.tables)
-            return Layer(layer.name, "log_softmax", lean(program, formats.wide))
+            program = log_softmax(self.x.type, size, formats.precision, self.tables)
+            return lean(program, formats.wide)
         function = self.function(layer, layer.function)
 
         def build(result: Fixed) -> Program:
-            return lean(cells.pointwise(function, self.type.plain, size, result), formats.wide)
+            return lean(cells.pointwise(function, self.x.type.plain, size, result), formats.wide)
 
         result = formats.precision
         if not last:
             found = bounds(build(result))["y"]
             ranged = formats.ranged(name, formats.width)
             result = ranged or formats.fit(*found.exact, found.exact_frac, formats.width)
-        return Layer(layer.name, layer.kind, build(result))
+        return build(result)
 
-    def bidirectional(self, layer: Bidirectional, last: bool) -> list[Layer]:
+    def bidirectional(self, layer: Bidirectional, last: bool) -> list[Node]:
         """Both directions; where they are not put side by side, a layer that merges them follows."""
         formats, mode = self.formats, layer.merge_mode
         forward, backward = (self.cell(side, last and mode == "concat") for side in layer.sides.values())
         if forward.type != backward.type:
             common = formats.common(forward.type, backward.type)
             forward, backward = (_with_result(side, common) for side in (forward, backward))
-        layers = [Layer(layer.name, layer.kind, forward, layer.return_sequences, backward)]
+        sequences, kind = layer.return_sequences, layer.forward.kind
+        nodes = bidirectional(layer.name, kind, forward, backward, sequences, self.x.name)
         if mode != "concat":
             result = formats.precision
             if not last:
                 found = bounds(cells.merge(mode, forward.type, forward.elements, result))["y"]
                 result = formats.fit(*found.exact, found.exact_frac, formats.width)
             merge = cells.merge(mode, forward.type, forward.elements, result)
-            layers.append(Layer(f"{layer.name}_{mode}", "merge", lean(merge, formats.wide)))
-        return layers
+            program = lean(merge, formats.wide)
+            nodes.append(Node(f"{layer.name}_{mode}", "merge", program, sources=(layer.name,)))
+        return nodes
 
     def cell(self, layer: Recurrent, last: bool) -> Program:
         """A cell's program; its result is the hidden state, cast to the precision where it is the network's result."""
@@ -231,11 +236,11 @@ class _Flow:
         after = isinstance(layer, GRU) and layer.reset_after
         act = layer.activation
         gate = act if isinstance(layer, SimpleRNN) else layer.recurrent_activation
-        hidden, cell = formats.states(layer, act.name, gate.name, self.shape[0])
-        of_input = self.kernel(layer, "kernel", "bias", self.type, (self.shape[-1], outputs))
+        hidden, cell = formats.states(layer, act.name, gate.name, self.x.tokens)
+        of_input = self.kernel(layer, "kernel", "bias", self.x.type, (self.x.elements, outputs))
         of_state = self.kernel(layer, "recurrent_kernel", "recurrent_bias", hidden, (units, outputs))
         types = CellTypes(
-            self.type.plain,
+            self.x.type.plain,
             gate=formats.ranged(gate.name, self.tables.gate) or formats.precision,
             candidate=formats.ranged(act.name, self.tables.gate) or formats.precision,
             hidden=hidden,
@@ -246,7 +251,7 @@ class _Flow:
             result = hidden if isinstance(layer, SimpleRNN) else types.candidate
             errors = self.error(act, result or types.gate), self.error(gate, types.gate)
             scaled = range(2 * units, 3 * units) if after else range(0)
-            of_input, of_state = narrow_pair(of_input, of_state, self.type, hidden, errors, scaled)
+            of_input, of_state = narrow_pair(of_input, of_state, self.x.type, hidden, errors, scaled)
         activation, recurrent = (self.function(layer, one) for one in (act, gate))
         match layer:
             case LSTM():

@@ -159,8 +159,7 @@ def table_report(graph: Graph) -> list[TableReport]:
     """
     return [
         _report(prefix, program, op)
-        for layer in graph.layers
-        for prefix, program in layer.programs.items()
+        for prefix, program in graph.programs.items()
         for op in program.ops
         if isinstance(op, Lookup)
     ]

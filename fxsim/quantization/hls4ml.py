@@ -87,7 +87,7 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
         if linear and read.has(linear):
             layers += walk.layer(_linear(linear), "Activation", layer.result(shape), last=False)
         walk.marker(f"{layer.wrapper}_end")
-    return build(source.name, source.shape, input, layers, read.stream)
+    return build(source.name, source.shape, input, layers, read.stream, source.input_name)
 
 
 def _aliases(source: Source) -> dict[str, str]:

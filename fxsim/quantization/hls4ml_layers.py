@@ -14,7 +14,6 @@ the model says, by the rule that is nearest to hls4ml's:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -38,8 +37,9 @@ from ..importers.source import (
 from ..program import cells
 from ..program.cells import CellTypes, Kernel
 from ..program.fixed import Fixed, IntArray, cast_float, cast_floats
-from ..program.graph import Graph, Layer, Shape
+from ..program.graph import INPUT, Graph, Node, Shape, Tensor, Wiring
 from ..program.integers import Const
+from ..program.nodes import bidirectional
 from ..program.program import Program
 from .hls4ml_config import TABLE_SIZE
 from .hls4ml_tables import (
@@ -86,37 +86,43 @@ class Resolved:
         return self.layer.where
 
 
-def build(name: str, shape: Shape, input: Fixed, layers: Sequence[Resolved], stream: bool) -> Graph:
+def build(
+    name: str, shape: Shape, input: Fixed, layers: Sequence[Resolved], stream: bool, input_name: str = INPUT
+) -> Graph:
     """The graph of these layers; ``stream``: whether hls4ml builds the project with io_stream."""
-    built: list[Layer] = []
-    flow, type = shape, input
+    wiring = Wiring(Tensor.of(input_name, shape, input))
+    x = wiring.inputs[0]
     for one in layers:
-        for layer in _layer(one, flow, type, stream):
-            flow, type = layer.result(flow, type)
-            built.append(layer)
-    return Graph(name, shape, input, tuple(built))
+        x = wiring.add(*_layer(one, x, stream))
+    return wiring.graph(name, x.name)
 
 
-def _layer(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
-    """The layers of the graph for one of the model."""
+def _layer(one: Resolved, x: Tensor, stream: bool) -> list[Node]:
+    """The nodes of the graph for one layer of the model that reads ``x``."""
     layer = one.layer
+
+    def node(program: Program | None, kind: str = layer.kind) -> Node:
+        return Node(layer.name, kind, program, sources=(x.name,))
+
     match layer:
         case Flatten():
-            return [Layer(layer.name, layer.kind, None)]
+            return [node(None)]
         case Reshape():
-            return [Layer(layer.name, layer.kind, None, steps=layer.steps)]
+            return [replace(node(None), steps=layer.steps)]
         case Dense():
-            program = cells.dense(_kernel(one, layer, "kernel", "weight", "bias"), x, one.types["result"])
-            return [Layer(layer.name, layer.kind, program)]
+            return [node(cells.dense(_kernel(one, layer, "kernel", "weight", "bias"), x.type, one.types["result"]))]
         case Activation(function=Function(name="softmax")):
-            if one.whole and len(shape) > 1:
-                return _over_all_steps(one, shape, x, stream)
-            return [Layer(layer.name, "softmax", _softmax(one, shape[-1], x, stream))]
+            if one.whole and x.steps is not None:
+                # It normalises over the elements of all steps together.
+                flat = Node(f"{layer.name}_flat", "flatten", sources=(x.name,))
+                whole = node(_softmax(one, x.size, x.type, stream), "softmax")
+                return [flat, replace(whole, sources=(flat.name,))]
+            return [node(_softmax(one, x.elements, x.type, stream), "softmax")]
         case Activation():
-            program = cells.pointwise(_activation(one, layer.function, x, stream), x, shape[-1], one.types["result"])
-            return [Layer(layer.name, layer.kind, program)]
+            function = _activation(one, layer.function, x.type, stream)
+            return [node(cells.pointwise(function, x.type, x.elements, one.types["result"]))]
         case LSTM() | GRU() | SimpleRNN():
-            return [Layer(layer.name, layer.kind, _cell(one, layer, x, ""), layer.return_sequences)]
+            return [replace(node(_cell(one, layer, x.type, "")), return_sequences=layer.return_sequences)]
         case Bidirectional():
             return _bidirectional(one, layer, x)
         case _:
@@ -169,12 +175,6 @@ def _function(function: str, one: Resolved) -> cells.Activation:
     return cells.Activation(function)
 
 
-def _over_all_steps(one: Resolved, shape: Shape, x: Fixed, stream: bool) -> list[Layer]:
-    """A softmax that normalises over the elements of all steps together."""
-    flat = Layer(f"{one.layer.name}_flat", "flatten", None)
-    return [flat, Layer(one.layer.name, "softmax", _softmax(one, math.prod(shape), x, stream))]
-
-
 def _softmax(one: Resolved, size: int, x: Fixed, stream: bool) -> Program:
     result, entries = one.types["result"], one.table_size
     if one.implementation == "argmax":
@@ -205,14 +205,14 @@ def _softmax(one: Resolved, size: int, x: Fixed, stream: bool) -> Program:
 # --- Layers with weights
 
 
-def _bidirectional(one: Resolved, layer: Bidirectional, x: Fixed) -> list[Layer]:
-    forward, backward = (_cell(one, cell, x, f"{side}_") for side, cell in layer.sides.items())
-    layers = [Layer(layer.name, layer.kind, forward, layer.return_sequences, backward)]
+def _bidirectional(one: Resolved, layer: Bidirectional, x: Tensor) -> list[Node]:
+    forward, backward = (_cell(one, cell, x.type, f"{side}_") for side, cell in layer.sides.items())
+    nodes = bidirectional(layer.name, layer.forward.kind, forward, backward, layer.return_sequences, x.name)
     mode = layer.merge_mode
     if mode != "concat":
         merge = cells.merge(mode, forward.type, forward.elements, forward.type)
-        layers.append(Layer(f"{layer.name}_{mode}", "merge", merge))
-    return layers
+        nodes.append(Node(f"{layer.name}_{mode}", "merge", merge, sources=(layer.name,)))
+    return nodes
 
 
 def _cell(one: Resolved, cell: Recurrent, x: Fixed, prefix: str) -> Program:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stretches of layers over a part of a batch: by a kernel, or by the reference where 64 bits hold no result."""
+"""A network over a part of a batch: by one kernel, or node by node where 64 bits do not hold every result."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import FxsimError
 from ..program import reference
-from ..program.fixed import Fixed, IntArray, Overflow
-from ..program.graph import Graph, Layer, Shape
+from ..program.fixed import IntArray, Overflow
+from ..program.graph import Graph, Node, Tensor
 from ..program.program import Program
 from ..system.forks import cached_property, hold_over_forks
 from . import batches, network_kernel, overflows
@@ -32,9 +32,9 @@ _KEPT = 32
 class Results:
     """Arrays of the whole batch, of which every chunk writes its part."""
 
-    def __init__(self, batch: int, rows: int) -> None:
+    def __init__(self, batch: int, rows: Sequence[int]) -> None:
         self.batch = batch
-        self.raw = np.empty((batch, rows), np.int64)
+        self.raw = [np.empty((batch, count), np.int64) for count in rows]
         self.state: dict[str, IntArray] = {}
         self.counts: dict[str, IntArray] = {}
         self.trace: dict[str, IntArray] = {}
@@ -66,47 +66,49 @@ class Part:
         return self.results.array(of, name, *shape)[self.start : self.stop]
 
 
-def inputs(graph: Graph, flat: NDArray[Any], raw: bool, width: int, left: IntArray) -> tuple[NDArray[Any], int]:
+def inputs(tensor: Tensor, flat: NDArray[Any], raw: bool, width: int, left: IntArray) -> tuple[NDArray[Any], int]:
     """Sequences (sequences, rows) as blocks (blocks, rows, width) of raw integers.
 
     ``left`` (sequences) becomes how many values left the input's format in their cast; the second result is their sum.
     """
     sequences, rows = flat.shape
-    out = np.zeros((-(-sequences // width), rows, width), network_kernel.dtype(graph.input))
+    out = np.zeros((-(-sequences // width), rows, width), network_kernel.dtype(tensor.type))
     if raw:
         batches.spread(flat, out)
         return out, 0
-    return out, batches.quantize(np.ascontiguousarray(flat, np.float64), graph.input, out, left)
+    return out, batches.quantize(np.ascontiguousarray(flat, np.float64), tensor.type, out, left)
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Layers that one kernel computes, or one that only the reference can."""
+    """A network that one kernel computes, or one node that only the reference can."""
 
-    layers: tuple[tuple[Layer, Shape, Fixed], ...]
+    graph: Graph
     kernel: Kernel | None
 
     @cached_property
     def initial(self) -> dict[str, IntArray]:
         """States before the first step, other than zero."""
-        programs = [part for layer, _, _ in self.layers for part in layer.programs.items()]
+        programs = self.graph.programs.items()
         return {f"{prefix}.{op.name}": op.init.data for prefix, program in programs for op in program.states if op.init}
 
-    def run(self, flow: NDArray[Any], wanted: Wanted, part: Part) -> NDArray[Any]:
-        """The layers' results on blocks (blocks, rows, width), as such blocks."""
+    def run(self, flows: Mapping[str, NDArray[Any]], wanted: Wanted, part: Part) -> dict[str, NDArray[Any]]:
+        """The outputs for blocks (blocks, rows, width) of the inputs, by their names."""
+        given = [flows[tensor.name] for tensor in self.graph.inputs]
         if self.kernel is not None:
-            return self._compiled(self.kernel, flow, part)
-        layer, shape, type = self.layers[0]
-        return _reference(layer, shape, type, flow, wanted, part)
+            found = self._compiled(self.kernel, given, part)
+        else:
+            found = [_reference(self.graph, self.graph.nodes[0], given, wanted, part)]
+        return dict(zip(self.graph.outputs, found, strict=True))
 
-    def _compiled(self, kernel: Kernel, flow: NDArray[Any], part: Part) -> NDArray[Any]:
-        states = {name: kept.zeros(flow.shape[0], kernel.width) for name, kept in kernel.states.items()}
+    def _compiled(self, kernel: Kernel, flows: Sequence[NDArray[Any]], part: Part) -> Sequence[NDArray[Any]]:
+        states = {name: kept.zeros(flows[0].shape[0], kernel.width) for name, kept in kernel.states.items()}
         for name, value in states.items():
             if name in part.given:
                 batches.spread(part.given[name], value[:, 0])
             elif name in self.initial:
                 value[:] = self.initial[name][:, None]
-        result = kernel.run(flow, states)
+        result = kernel.run(flows, states)
         whole = part.results
         for of, found in ((whole.state, result.states), (whole.counts, result.counts)):
             for name, value in found.items():
@@ -115,7 +117,7 @@ class Stretch:
             steps, rows = value.shape[1:3]
             flat = value.reshape(value.shape[0], steps * rows, kernel.width)
             batches.gather(flat, part.place(whole.trace, name, steps, rows).reshape(-1, steps * rows))
-        return result.out
+        return result.outs
 
 
 class _Recent:
@@ -145,7 +147,7 @@ _RECENT = _Recent()
 
 
 def stretches(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[Stretch]:
-    """The graph's layers, compiled for blocks of ``width``; kept for the next time."""
+    """The network in parts that follow one another, compiled for blocks of ``width``; kept for the next time."""
     return _RECENT.find(graph, (wanted, width, machine), lambda: _compile(graph, wanted, width, machine))
 
 
@@ -159,10 +161,11 @@ class Few(threading.local):
 
     def __init__(self, graph: Graph, kernel: Kernel, quantize: batches.Quantizer) -> None:
         self.graph, self.kernel, self._quantize = graph, kernel, quantize
-        self._x = np.zeros((self.MOST, graph.inputs, 1), network_kernel.dtype(graph.input))
+        (self._input,), (self._output,) = graph.inputs, graph.results
+        self._x = np.zeros((self.MOST, self._input.size, 1), network_kernel.dtype(graph.input))
         self._limits, self._blind = _limits(graph)
         self._left = np.zeros(self.MOST, np.int64)
-        self._out = np.zeros((self.MOST, graph.outputs), WORDS[kernel.output_bits])
+        self._out = np.zeros((self.MOST, self._output.size), WORDS[kernel.outputs[0].bits])
         at = (self._x.ctypes.data, self._out.ctypes.data, kernel.home, kernel.memory.address, kernel.memory.address)
         self._call = partial(kernel.compiled.call, *at)
         self._scale = 2.0**-graph.output.frac
@@ -176,14 +179,14 @@ class Few(threading.local):
         if watched and self._blind:
             return None
         count = len(x)
-        values = np.ascontiguousarray(x.reshape(count, self.graph.inputs), np.float64)
+        values = np.ascontiguousarray(x.reshape(count, self._input.size), np.float64)
         left = self._quantize(values, self._x, self._left)
         if left < 0 or (left and watched):
             return None
         self._call(count)
         if watched and self._limits and batches.touches(self._out[:count], *self._limits):
             return None
-        return np.multiply(self._out[:count], self._scale, dtype=np.float64).reshape(count, *self.graph.output_shape)
+        return np.multiply(self._out[:count], self._scale, dtype=np.float64).reshape(count, *self._output.shape)
 
 
 def door(graph: Graph) -> frozenset[str]:
@@ -194,18 +197,24 @@ def door(graph: Graph) -> frozenset[str]:
 def _limits(graph: Graph) -> tuple[tuple[int, int] | None, bool]:
     """Raw outputs at which a result may have saturated; and whether one may have left its format without a trace."""
     watched, to = door(graph), graph.output
-    ends = {f"{prefix}.{program.output}" for prefix, program in graph.layers[-1].programs.items()}
+    last = graph.by_name[graph.outputs[0]]
+    ends = {f"{last.name}.{last.program.output}"} if last.program else set()
     if watched <= ends and to.overflow in (Overflow.SAT, Overflow.SAT_SYM):
         return ((to.min, to.max) if watched else None), False
     return None, bool(watched)
 
 
 def few(graph: Graph) -> Few | None:
-    """What predicts a few sequences; None where it takes more than one kernel, or numbers that are not plain."""
+    """What predicts a few sequences; None where it takes more than one kernel, or numbers that are not plain.
+
+    None also for several inputs or outputs.
+    """
     return _RECENT.find(graph, Few, lambda: _few(graph))
 
 
 def _few(graph: Graph) -> Few | None:
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        return None
     found, quantize = stretches(graph, Wanted(), 1, host()), batches.quantizer(graph.input)
     kernel = found[0].kernel if len(found) == 1 else None
     plain = graph.output.width <= 53 and abs(graph.output.frac) < 900
@@ -213,62 +222,58 @@ def _few(graph: Graph) -> Few | None:
 
 
 def _compile(graph: Graph, wanted: Wanted, width: int, machine: Host) -> list[Stretch]:
-    layers = tuple((layer, shape, type) for layer, shape, type, _, _ in graph.flow())
-    # Flatten changes nothing: steps and elements stand behind one another.
-    real = tuple(one for one in layers if one[0].program is not None)
-    if not real:
-        return []
     try:
-        return [Stretch(real, network_kernel.build(layers, wanted, width, machine))]
+        return [Stretch(graph, network_kernel.build(graph, wanted, width, machine))]
     except TooWide:
-        return [Stretch((one,), _kernel_or_none(one, wanted, width, machine)) for one in real]
+        parts = [graph.alone(node) for node in graph.nodes]
+        return [Stretch(part, _kernel_or_none(part, wanted, width, machine)) for part in parts]
 
 
-def _kernel_or_none(layer: tuple[Layer, Shape, Fixed], wanted: Wanted, width: int, machine: Host) -> Kernel | None:
+def _kernel_or_none(graph: Graph, wanted: Wanted, width: int, machine: Host) -> Kernel | None:
     try:
-        return network_kernel.build([layer], wanted, width, machine)
+        return network_kernel.build(graph, wanted, width, machine)
     except TooWide:
         return None
 
 
-def _reference(layer: Layer, shape: Shape, type: Fixed, flow: NDArray[Any], wanted: Wanted, part: Part) -> NDArray[Any]:
-    """A layer by Python integers, for results wider than a machine word. Slow, and equally exact."""
-    steps, elements = (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
-    x = np.empty((part.sequences, steps, elements), np.int64)
-    batches.gather(flow, x.reshape(part.sequences, -1))
-    kept = steps if layer.return_sequences else 1
-    both = []
-    for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
-        both.append(_run_reference(program, prefix, x, kept, backward, wanted, part))
-    result = np.concatenate(both, axis=2)
-    out = np.zeros((flow.shape[0], result[0].size, flow.shape[2]), network_kernel.dtype(layer.result(shape, type)[1]))
+def _reference(graph: Graph, node: Node, flows: Sequence[NDArray[Any]], wanted: Wanted, part: Part) -> NDArray[Any]:
+    """A node by Python integers, for results wider than a machine word. Slow, and equally exact."""
+    blocks, _, width = flows[0].shape
+    if node.program is None:
+        raise FxsimError(f"{node.where}: a result is wider than 64 bits; give it a narrower precision")
+    found = dict(zip((tensor.name for tensor in graph.inputs), flows, strict=True))
+    xs = {}
+    for op, name in zip(node.program.inputs, node.sources, strict=True):
+        tensor = graph.tensors[name]
+        x = np.empty((part.sequences, tensor.tokens, tensor.elements), np.int64)
+        batches.gather(found[name], x.reshape(part.sequences, -1))
+        xs[op.name] = x
+    result = _run_reference(node.program, node.name, xs, node.return_sequences, wanted, part)
+    out = np.zeros((blocks, result[0].size, width), network_kernel.dtype(graph.results[0].type))
     batches.spread(result.reshape(len(result), -1), out)
     return out
 
 
 def _run_reference(
-    program: Program, prefix: str, x: IntArray, kept: int, backward: bool, wanted: Wanted, part: Part
+    program: Program, prefix: str, xs: Mapping[str, IntArray], all_steps: bool, wanted: Wanted, part: Part
 ) -> IntArray:
-    steps = x.shape[1]
+    """``xs`` (sequences, steps, elements) are the inputs by the names of their ops."""
+    steps = next(iter(xs.values())).shape[1]
     names = [op.name for op in program.ops if f"{prefix}.{op.name}" in wanted.trace]
     rows: dict[str, list[list[list[int]]]] = {name: [] for name in names}
     after: dict[str, list[list[int]]] = {op.name: [] for op in program.states}
     counts: list[dict[str, int]] = []
     results = []
-    for b, sequence in enumerate(x.tolist()):
+    for b in range(part.sequences):
         now = reference.initial_state(program)
         for op in program.states:
             if f"{prefix}.{op.name}" in part.given:
                 now[op.name] = part.given[f"{prefix}.{op.name}"][b].tolist()
         count: dict[str, int] = {}
-        trace, now = reference.scan(
-            program, sequence[::-1] if backward else sequence, now, count if wanted.counts else None
-        )
+        sequence = [{name: x[b, t].tolist() for name, x in xs.items()} for t in range(steps)]
+        trace, now = reference.scan(program, sequence, now, count if wanted.counts else None)
         counts.append(count)
-        last = trace[-1][program.output]
-        if backward:
-            trace = trace[::-1]
-        results.append([step[program.output] for step in trace] if kept == steps else [last])
+        results.append([step[program.output] for step in (trace if all_steps else trace[-1:])])
         for name, value in now.items():
             after[name].append(value)
         for name in names:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,17 +137,17 @@ class Data:
 class Frame:
     """The function under construction, for blocks of ``width`` sequences, with all that it reads and writes.
 
-    Its arguments are blocks of inputs and of outputs, constants, working memory, a table of the addresses of what is
-    kept, and the number of blocks; ``block`` is the index of the present one.
+    Its arguments are blocks of inputs and of outputs (``doors``), constants, working memory, a table of the addresses
+    of what is kept, and the number of blocks; ``block`` is the index of the present one.
     """
 
-    def __init__(self, wanted: Wanted, width: int, machine: Host) -> None:
+    def __init__(self, wanted: Wanted, width: int, machine: Host, doors: Sequence[str] = ("x", "out")) -> None:
         if width == 1 and wanted.counts:
             raise KernelError("overflows are counted lane by lane, which blocks of one sequence do not have")
         if width != 1 and width % machine.lanes:
             raise KernelError(f"blocks must have 1 sequence or a multiple of {machine.lanes}, not {width}")
         self.wanted, self.width, self.machine = wanted, width, machine
-        pointers, integers = ("x", "out", "data", "memory", "kept"), ("blocks",)
+        pointers, integers = (*doors, "data", "memory", "kept"), ("blocks",)
         self.code = (CheckedCode if wanted.checked else Code)("run", pointers, integers, machine.lanes)
         gap = GAP if wanted.checked else 0
         self.data = Data(gap)

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 
 from ..errors import KernelError
 from ..program.fixed import Fixed
-from ..program.graph import Layer, Shape
+from ..program.graph import Graph, Tensor
 from ..system.forks import cached_property
 from .guards import CheckedCode, Checks, Guarded, Padding
 from .jit import Compiled, Host
 from .llvm import fits, word
 from .memory import WORDS, Frame, Kept, Wanted, aligned
-from .program_kernel import Flow, Pass
+from .placing import Home, Placed, View, offsets, placed
+from .program_kernel import Pass, Spot
 from .widths import TooWide
-
-Placed = tuple[Layer, Shape, Fixed]
 
 
 def dtype(format: Fixed) -> type[np.signedinteger[Any]]:
@@ -45,20 +44,26 @@ class Scratch(threading.local):
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A compiled run of layers over blocks of ``width`` sequences.
+class Port:
+    """A tensor at a kernel's door: its name in messages, the words of its blocks, and their rows."""
 
-    A block of inputs is (steps * elements, width) of the integers that :func:`dtype` names for the format of the first
-    layer's input, one of outputs (``output_rows``, width) in words of ``output_bits``. ``states``, ``counts`` and
-    ``trace`` are what it keeps, by ``layer.op``.
+    name: str
+    bits: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled network, or a node of one, over blocks of ``width`` sequences.
+
+    A block of each of the ``inputs`` is (steps * elements, width) of the integers that :func:`dtype` names for its
+    format, and so is one of the ``outputs``. ``states``, ``counts`` and ``trace`` are what it keeps, by ``layer.op``.
     """
 
     compiled: Compiled
     width: int
-    input_bits: int
-    input_rows: int
-    output_bits: int
-    output_rows: int
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     data: NDArray[np.uint8]
     memory: Scratch
     states: Mapping[str, Kept]
@@ -71,24 +76,26 @@ class Kernel:
         """Address of the constants."""
         return self.data.ctypes.data
 
-    def run(self, x: NDArray[np.generic], states: Mapping[str, NDArray[np.generic]] | None = None) -> Result:
-        """Run blocks ``x`` (blocks, rows, width). ``states`` (blocks, 1, elements, width) are rewritten."""
-        blocks = x.shape[0]
-        self._must_be(x, blocks, self.input_rows, self.input_bits)
+    def run(self, xs: Sequence[NDArray[np.generic]], states: Mapping[str, NDArray[np.generic]] | None = None) -> Result:
+        """Run blocks of each input, (blocks, rows, width). ``states`` (blocks, 1, elements, width) are rewritten."""
+        blocks = xs[0].shape[0]
+        for x, port in zip(xs, self.inputs, strict=True):
+            self._must_be(x, blocks, port.rows, port.bits)
         for name, state in (states or {}).items():
             self._must_be(state[:, 0], blocks, self.states[name].rows, self.states[name].bits)
-        out = np.empty((blocks, self.output_rows, self.width), WORDS[self.output_bits])
+        outs = [np.empty((blocks, port.rows, self.width), WORDS[port.bits]) for port in self.outputs]
         counts = {name: kept.zeros(blocks, self.width) for name, kept in self.counts.items()}
         trace = {name: kept.empty(blocks, self.width) for name, kept in self.trace.items()}
         kept = {"state": states or {}, "overflows": counts, "trace": trace}
         if self.checks is not None:
-            self._checked(self.checks, x, out, kept)
-            return Result(out, states or {}, counts, trace)
+            self._checked(self.checks, xs, outs, kept)
+            return Result(outs, states or {}, counts, trace)
         places = np.array([array.ctypes.data for group in kept.values() for array in group.values()], np.int64)
         memory = self.memory.address
         at = places.ctypes.data if len(places) else memory  # which is not read then
-        self.compiled.call(x.ctypes.data, out.ctypes.data, self.home, memory, at, blocks)
-        return Result(out, states or {}, counts, trace)
+        doors = (array.ctypes.data for array in (*xs, *outs))
+        self.compiled.call(*doors, self.home, memory, at, blocks)
+        return Result(outs, states or {}, counts, trace)
 
     def _must_be(self, array: NDArray[np.generic], blocks: int, rows: int, bits: int) -> None:
         """The last thing between arrays and a function that trusts their shapes."""
@@ -101,76 +108,80 @@ class Kernel:
     def _checked(
         self,
         checks: Checks,
-        x: NDArray[np.generic],
-        out: NDArray[np.generic],
+        xs: Sequence[NDArray[np.generic]],
+        outs: Sequence[NDArray[np.generic]],
         kept: Mapping[str, Mapping[str, NDArray[np.generic]]],
     ) -> None:
         """Run between guards; raises ``KernelError`` for what is touched beyond a tensor."""
         memory, data = Padding(self.memory.size, checks.tensors), Guarded("constants", self.data)
-        source, result = Guarded("input", x), Guarded("output", out, poisoned=True)
+        sources = [Guarded(port.name, x) for port, x in zip(self.inputs, xs, strict=True)]
+        results = [Guarded(port.name, out, poisoned=True) for port, out in zip(self.outputs, outs, strict=True)]
         groups = [(name, array, of) for of, group in kept.items() for name, array in group.items()]
         copies = [Guarded(f"{name} ({of})", array, poisoned=of == "trace") for name, array, of in groups]
         places = Guarded("addresses", np.array([copy.address for copy in copies], np.int64))
         fault = np.zeros(2, np.int64)
-        arguments = (source, result, data)
+        arguments = (*sources, *results, data)
         self.compiled.call(
-            *(one.address for one in arguments), memory.address, places.address, fault.ctypes.data, len(x)
+            *(one.address for one in arguments), memory.address, places.address, fault.ctypes.data, len(xs[0])
         )
         if fault[0]:
             raise KernelError(checks.accesses[int(fault[0]) - 1].outside(int(fault[1])))
         memory.check()
         for one in (*arguments, places, *copies):
-            one.check(constant=one in (source, data, places))
-        out[...] = result.array
+            one.check(constant=one in (*sources, data, places))
+        for out, result in zip(outs, results, strict=True):
+            out[...] = result.array
         for copy, (_, array, _) in zip(copies, groups, strict=True):
             array[...] = copy.array
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a kernel left: ``out`` (blocks, rows, width), the others (blocks, steps, elements, width)."""
+    """What a kernel left: of each output (blocks, rows, width), the others (blocks, steps, elements, width)."""
 
-    out: NDArray[np.generic]
+    outs: Sequence[NDArray[np.generic]]
     states: Mapping[str, NDArray[np.generic]]
     counts: Mapping[str, NDArray[np.generic]]
     trace: Mapping[str, NDArray[np.generic]]
 
 
-def build(layers: Sequence[Placed], wanted: Wanted, width: int, machine: Host) -> Kernel:
-    """The kernel of some layers in a row, each with the shape and format of its input; one at least has a program.
+def build(graph: Graph, wanted: Wanted, width: int, machine: Host) -> Kernel:
+    """The kernel of a network.
 
     ``width`` is a multiple of the machine's lanes. Raises :class:`~fxsim.simulator.widths.TooWide` where 64 bits do
     not hold a result.
     """
-    frame = Frame(wanted, width, machine)
+    for tensor in graph.tensors.values():
+        if not fits(tensor.type.min, tensor.type.max, 64):
+            raise TooWide(f"{tensor.type} does not fit 64-bit integers")
+    inputs, outputs = _ports(graph.inputs, "input"), _ports(graph.results, "output")
+    pointers = [*_pointers("x", "given", inputs), *_pointers("out", "result", outputs)]
+    frame = Frame(wanted, width, machine, pointers)
     code, memory = frame.code, frame.memory
-    flows = [(layer, _flow(layer, shape, type)) for layer, shape, type in layers if layer.program is not None]
+    plan = placed(graph)
     # All that is kept must be known before the first address into it is written.
-    passes = [[Pass(frame, flow, *part) for part in layer.programs.items()] for layer, flow in flows]
-    sizes = [flow.output_rows * frame.row(flow.output_bits) for _, flow in flows]
-    between = [frame.take(size, f"result of {layer.name}") for size, (layer, _) in zip(sizes[:-1], flows, strict=False)]
-    first, last = flows[0][1], flows[-1][1]
-    input_size = first.steps * first.elements * frame.row(first.input_bits)
+    passes = [Pass(frame, task.name, task.program, task.sources[0].tensor.tokens) for task in plan.tasks]
+    between = _working_memory(frame, plan)
     with code.loop_while("%blocks") as block:
         frame.block = block
-        source = code.address("%x", 0, (block, input_size))
-        source = code.tensor(source, input_size, "input")
-        places = [code.address(*place) for place in between]
-        places.append(code.tensor(code.address("%out", 0, (block, sizes[-1])), sizes[-1], "output"))
-        for directions, to in zip(passes, places, strict=True):
-            before = 0  # results of directions stand behind one another in each step's row
-            for direction, backward in zip(directions, (False, True), strict=False):
-                direction.emit(source, to, before, backward=backward)
-                before += direction.program.elements
-            source = to
+        homes: dict[Home, str] = {}
+        for kind, ports in (("input", inputs), ("memory", ()), ("output", outputs)):
+            for number, port in enumerate(ports):
+                size = port.rows * frame.row(port.bits)
+                pointer = pointers[number + (len(inputs) if kind == "output" else 0)]
+                at = code.address(f"%{pointer}", 0, (block, size))
+                homes[kind, number] = code.tensor(at, size, port.name)
+            if kind == "memory":
+                homes |= {home: code.address(*place) for home, place in between.items()}
+        for one, task in zip(passes, plan.tasks, strict=True):
+            spots = [_spot(frame, homes, view) for view in (*task.sources, task.to)]
+            one.emit(spots[:-1], spots[-1], last=task.last)
     checks = Checks(tuple(code.accesses), tuple(memory.tensors)) if isinstance(code, CheckedCode) else None
     return Kernel(
-        Compiled(code.text(), pointers=6 if checks else 5, integers=1),
+        Compiled(code.text(), pointers=len(pointers) + (4 if checks else 3), integers=1),
         width,
-        first.input_bits,
-        first.steps * first.elements,
-        last.output_bits,
-        last.output_rows,
+        inputs,
+        outputs,
         frame.data.array(),
         Scratch(memory.peak),
         frame.states,
@@ -180,14 +191,36 @@ def build(layers: Sequence[Placed], wanted: Wanted, width: int, machine: Host) -
     )
 
 
-def _flow(layer: Layer, shape: Shape, type: Fixed) -> Flow:
-    """What a layer passes over. Flatten, which changes no order, is not a layer here."""
-    result, to = layer.result(shape, type)
-    bits = []
-    for format in (type, to):
-        if not fits(format.min, format.max, 64):
-            raise TooWide(f"{format} does not fit 64-bit integers")
-        bits.append(word(format.min, format.max))
-    steps, elements = shape if len(shape) == 2 else (1, shape[0])
-    output_steps, output_elements = result if len(result) == 2 else (1, result[0])
-    return Flow(steps, elements, bits[0], output_steps, output_elements, bits[1], output_steps * output_elements)
+def _bits(tensor: Tensor) -> int:
+    return word(tensor.type.min, tensor.type.max)
+
+
+def _ports(tensors: Sequence[Tensor], kind: str) -> tuple[Port, ...]:
+    """The tensors at the door, by their names where there are several."""
+    return tuple(Port(kind if len(tensors) == 1 else f"{kind} {one.name}", _bits(one), one.size) for one in tensors)
+
+
+def _pointers(only: str, each: str, ports: Sequence[Port]) -> list[str]:
+    return [only] if len(ports) == 1 else [f"{each}{number}" for number in range(len(ports))]
+
+
+def _working_memory(frame: Frame, plan: Placed) -> dict[Home, tuple[str, int]]:
+    """Where each block of working memory is addressed: from what, and how far."""
+    sizes: dict[Home, int] = {}
+    for number, tensor in enumerate(plan.memory):
+        sizes["memory", number] = -(-tensor.size * frame.row(_bits(tensor)) // 64) * 64
+    names = {("memory", number): f"result of {tensor.name}" for number, tensor in enumerate(plan.memory)}
+    if frame.memory.gap:  # what is checked stands apart
+        rows = {home: plan.memory[home[1]].size * frame.row(_bits(plan.memory[home[1]])) for home in sizes}
+        return {home: frame.take(rows[home], names[home]) for home in sizes}
+    starts = offsets(sizes, plan.lifetimes())
+    if not sizes:
+        return {}
+    base, first = frame.take(max(starts[home] + size for home, size in sizes.items()), "results")
+    return {home: (base, first + start) for home, start in starts.items()}
+
+
+def _spot(frame: Frame, homes: Mapping[Home, str], view: View) -> Spot:
+    bits = _bits(view.tensor)
+    row = frame.row(bits)
+    return Spot(homes[view.home], view.offset * row, view.row * row, bits, view.backward)

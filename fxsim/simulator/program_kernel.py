@@ -8,7 +8,7 @@ values never leave the registers (``fused_loop.py``). Every value has the narrow
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -39,27 +39,28 @@ Stage = Dot | Concat | Reduction | list[Elementwise]
 
 
 @dataclass(frozen=True)
-class Flow:
-    """What a layer passes over: its steps of elements in words of ``input_bits``, and its result."""
+class Spot:
+    """Where a tensor of a block begins: a pointer, and what of it a step is; words of ``bits``.
 
-    steps: int
-    elements: int
-    input_bits: int
-    output_steps: int
-    output_elements: int
-    output_bits: int
-    output_rows: int
+    Step ``t`` stands ``offset + t * stride`` bytes behind it, or, ``backward``, as far as the last one's but t.
+    """
+
+    base: str
+    offset: int
+    stride: int
+    bits: int
+    backward: bool = False
 
 
 class Pass(Vectors):
     """A program's way over all steps of a block, as part of a network's function."""
 
-    def __init__(self, frame: Frame, flow: Flow, prefix: str, program: Program) -> None:
+    def __init__(self, frame: Frame, prefix: str, program: Program, steps: int) -> None:
         wanted = frame.wanted
         whole = {op.name: [(op.type.min, op.type.max)] * op.elements for op in program.states}
         super().__init__(frame, prefix, program, bounds(program, whole if wanted.given else None))
         check(program, self.bounds)
-        self.flow = flow
+        self.steps = steps
         self.traced = [op.name for op in program.ops if self.full(op.name) in wanted.trace]
         # A table is cast once, when it is built: nothing leaves its format at run time.
         may = [op.name for op in program.ops if self.bounds[op.name].overflows and not isinstance(op, Lookup)]
@@ -70,16 +71,13 @@ class Pass(Vectors):
             frame.states[self.full(op.name)] = Kept(1, op.elements, self.bits(op.name))
         for name in self.counted:
             # As many as all elements of all steps.
-            frame.counts[self.full(name)] = Kept(1, 1, word(0, max(1 << 16, flow.steps * self.size(name))))
+            frame.counts[self.full(name)] = Kept(1, 1, word(0, max(1 << 16, steps * self.size(name))))
         for name in self.traced:
-            frame.trace[self.full(name)] = Kept(flow.steps, self.size(name), self.bits(name))
+            frame.trace[self.full(name)] = Kept(steps, self.size(name), self.bits(name))
 
-    def emit(self, source: str, to: str, first: int, *, backward: bool) -> None:
-        """Write the program's pass over all steps: from inputs at ``source`` to results at ``to``.
-
-        ``first`` is where they begin among the elements of a step's result.
-        """
-        code, flow, program, frame = self.code, self.flow, self.program, self.frame
+    def emit(self, sources: Sequence[Spot], to: Spot, *, last: bool) -> None:
+        """Write the program's pass over all steps: from inputs at ``sources`` to results, or the ``last`` one."""
+        code, program, frame, steps = self.code, self.program, self.frame, self.steps
         mark = frame.memory.size
         code.work = self.prefix
         self.counters = {name: frame.kept(frame.counts, self.full(name)) for name in self.counted}
@@ -88,33 +86,32 @@ class Pass(Vectors):
             if isinstance(op, Constant | State):
                 self.places[op.name] = self.fresh(op.name, program.sizes[op.name], self.bits(op.name))
                 self.begin(op)
-        all_rows = flow.output_elements
-        first_row = frame.row(flow.output_bits) * first
-        last_only = flow.output_steps != flow.steps
         old = isinstance(program[base(program, program.output)], State)
-        with code.loop(flow.steps) as t:
-            step = t
-            if backward and flow.steps > 1:
-                step = code.op(f"sub nsw i64 {flow.steps - 1}, {t}")
-            size = flow.elements * frame.row(flow.input_bits)
-            here = code.tensor(code.address(source, 0, (step, size)), size, self.full(program.input.name))
-            self.places[program.input.name] = Rows(here, 0, flow.input_bits)
+        with code.loop(steps) as t:
+            turned = t
+            if any(spot.backward for spot in (*sources, to)) and steps > 1:
+                turned = code.op(f"sub nsw i64 {steps - 1}, {t}")
+            for op, spot in zip(program.inputs, sources, strict=True):
+                at = turned if spot.backward else t
+                here = code.address(spot.base, spot.offset, *([(at, spot.stride)] if spot.stride else []))
+                here = code.tensor(here, op.elements * frame.row(spot.bits), self.full(op.name))
+                self.places[op.name] = Rows(here, 0, spot.bits)
             for stage in self.stages:
                 self.stage(stage, t)
             for name, place in traces.items():
                 code.work = f"trace of {self.full(name)}"
                 rows, bits = program.sizes[name], self.bits(name)
-                self.copy(name, Rows(code.address(place, 0, (step, rows * frame.row(bits))), 0, bits))
+                self.copy(name, Rows(code.address(place, 0, (t, rows * frame.row(bits))), 0, bits))
             code.work = f"result of {self.prefix}"
-            if not last_only:
-                row = all_rows * frame.row(flow.output_bits)
-                self.copy(program.output, Rows(code.address(to, first_row, (step, row)), 0, flow.output_bits))
+            if not last:
+                at = turned if to.backward else t
+                self.copy(program.output, Rows(code.address(to.base, to.offset, (at, to.stride)), 0, to.bits))
             elif old:
-                self.copy(program.output, Rows(to, first_row, flow.output_bits))
+                self.copy(program.output, Rows(to.base, to.offset, to.bits))
             self.update()
         code.work = f"result of {self.prefix}"
-        if last_only and not old:
-            self.copy(program.output, Rows(to, first_row, flow.output_bits))
+        if last and not old:
+            self.copy(program.output, Rows(to.base, to.offset, to.bits))
         if frame.wanted.states:
             for op in program.states:
                 place = frame.kept(frame.states, self.full(op.name))

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -22,7 +22,7 @@ from ..program.integers import Const
 from ..program.ops import Cast, Op, Slice
 from ..program.program import Program
 from ..program.ranges import Bounds, bounds
-from ..simulator.overflows import INPUT
+from ..simulator.overflows import input_keys
 from . import floating
 from .statistics import Array, Box, Difference, Kept, Spread
 
@@ -189,23 +189,24 @@ def profile(
         raise FxsimError("profile needs at least one sequence")
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}
     # What the network's input goes to, as it is.
-    first = next((layer.programs for layer in graph.layers if layer.programs), {})
+    first = _entered(graph)
     chunk = max(1, min(_CHUNK, _MOST_CHUNK_BYTES // (8 * graph.traced())))
     for start in range(0, len(values), chunk):
         part = values[start : start + chunk]
         run = simulate(graph, part, trace=True)
         floats = floating.trace(source, part) if source else {}
-        for prefix, program in _programs(graph):
+        for prefix, program in graph.programs.items():
             real = _by_op(prefix, program, floats)
             for op in program.ops:
                 name = f"{prefix}.{op.name}"
-                entered = prefix in first and op is program.input
-                found[name].add(run.trace[name], real.get(op.name), run.overflows.get(INPUT if entered else name))
+                found[name].add(run.trace[name], real.get(op.name), run.overflows.get(first.get(name, name)))
         if progress:
             progress(min(start + chunk, len(values)), len(values))
     if source and not any(one.floats for one in found.values()):
         raise FxsimError("no layer of the float network has the name of one of the graph: they are not of one model")
-    proofs = {f"{prefix}.{name}": proof for prefix, one in _programs(graph) for name, proof in bounds(one).items()}
+    proofs = {
+        f"{prefix}.{name}": proof for prefix, one in graph.programs.items() for name, proof in bounds(one).items()
+    }
     boxes = {name: (one.real if one.floats else one.fixed).box for name, one in found.items()}
     weights = list(_weights(graph, source))
     boxes |= {row.tensor: box for row, box in weights}
@@ -219,13 +220,23 @@ def profile(
     )
 
 
-def _programs(graph: Graph) -> Iterator[tuple[str, Program]]:
-    for layer in graph.layers:
-        yield from layer.programs.items()
+def _entered(graph: Graph) -> dict[str, str]:
+    """Input ops that take a network's input as it is, and what the overflows of that are called."""
+    keys = {tensor.name: key for tensor, key in zip(graph.inputs, input_keys(graph), strict=True)}
+    found = {}
+    for node in graph.nodes:
+        if node.program is None:
+            if node.sources[0] in keys and len(node.sources) == 1:
+                keys[node.name] = keys[node.sources[0]]
+            continue
+        for op, source in zip(node.program.inputs, node.sources, strict=True):
+            if source in keys:
+                found[f"{node.name}.{op.name}"] = keys[source]
+    return found
 
 
 def _ops(graph: Graph) -> Iterator[tuple[str, Program, Op]]:
-    for prefix, program in _programs(graph):
+    for prefix, program in graph.programs.items():
         for op in program.ops:
             yield f"{prefix}.{op.name}", program, op
 
@@ -316,7 +327,7 @@ def proven(proof: Bounds, type: Fixed) -> Fixed:
 
 def _weights(graph: Graph, source: Source | None) -> Iterator[tuple[WeightRow, Box | None]]:
     trained = _trained(source) if source else {}
-    for prefix, program in _programs(graph):
+    for prefix, program in graph.programs.items():
         for op in program.dots:
             for part, const in (("weights", op.weights), ("bias", op.bias)):
                 if const is not None:
@@ -382,15 +393,14 @@ def _weight(name: str, const: Const, real: Array | None) -> tuple[WeightRow, Box
 
 def _layers(graph: Graph, source: Source, x: ArrayLike) -> Iterator[LayerRow]:
     """Each layer of the source that the graph has too, both cut off behind it."""
-    places = {layer.name: index for index, layer in enumerate(graph.layers)}
     for layer, want in floating.layers(source, x):
-        place = places.get(layer.name)
-        if isinstance(layer, Bidirectional):
+        name = layer.name
+        if isinstance(layer, Bidirectional) and f"{name}_{layer.merge_mode}" in graph.by_name:
             # The merge of its directions is a layer of its own behind it.
-            place = places.get(f"{layer.name}_{layer.merge_mode}", place)
-        if place is None:
+            name = f"{name}_{layer.merge_mode}"
+        if name not in graph.by_name:
             continue
-        fixed = replace(graph, layers=graph.layers[: place + 1])
+        fixed = graph.until(name)
         got = fixed.predict(x, warn=False)
         error = Difference()
         error.add(got, want)

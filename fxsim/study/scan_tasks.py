@@ -119,7 +119,8 @@ class Task:
         graph = quantize(
             self.source, precision=base, preset=preset, layers=own, table_size=self.table_size, sums=self.sums
         )
-        return predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what a scan tries
+        found: metrics.Array = predict(graph, self.x, threads=threads, warn=False)  # narrow formats are what it tries
+        return found
 
     def measure(self, job: Job, threads: int | None = None) -> ScanRow:
         """The row of a job; raises ``FxsimError`` that begins with the format where the network cannot have it."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import FxsimError
 from ..pages.listing import Column, Listing, Summary, of_records, pairs
 from ..pages.table_files import dimensions
-from ..program.graph import Graph
+from ..program.graph import Graph, Tensor
 from ..program.ops import Lookup
 from ..program.program import Program
 from ..program.ranges import bounds
@@ -62,21 +62,25 @@ def facts(graph: Graph) -> dict[str, object]:
     """A network's name, shapes, formats, size and digest."""
     return {
         "name": graph.name,
-        "input_shape": graph.shape,
-        "input": str(graph.input),
-        "output_shape": graph.output_shape,
-        "output": str(graph.output),
+        **(_door("input", graph.inputs) | _door("output", graph.results)),
         "parameters": graph.parameters,
         "digest": graph.digest,
     }
 
 
+def _door(side: str, tensors: Sequence[Tensor]) -> dict[str, object]:
+    """Shape and format of the only input or output, or those of several by their names."""
+    if len(tensors) == 1:
+        return {f"{side}_shape": tensors[0].shape, side: str(tensors[0].type)}
+    return {f"{side}s": {one.name: f"{dimensions(one.shape)}, {one.type}" for one in tensors}}
+
+
 def layers(graph: Graph) -> Listing:
     """The layers of a network."""
     rows = []
-    for layer, _, _, out, type in graph.flow():
-        parameters = sum(program.parameters for program in layer.programs.values())
-        rows.append((layer.name, layer.kind, dimensions(out), str(type), parameters))
+    for node in graph.nodes:
+        result, parameters = graph.tensors[node.name], node.program.parameters if node.program else 0
+        rows.append((node.name, node.kind, dimensions(result.shape), str(result.type), parameters))
     return Listing("layers", "Layers", _LAYERS, rows)
 
 
@@ -87,7 +91,7 @@ def brief(graph: Graph) -> Summary:
 
 def network(graph: Graph) -> Summary:
     """Layers, tensors with proven ranges, and tables."""
-    programs = [item for layer in graph.layers for item in layer.programs.items()]
+    programs = list(graph.programs.items())
     found = [
         layers(graph),
         Listing(

@@ -79,7 +79,7 @@ def _network(plan: Plan) -> Table:
     graph = plan.graph
     rows: list[Sequence[object]] = [("input", "", dimensions(graph.shape), graph.input, "", "")]
     for layer, _, _, out, format in graph.flow():
-        programs = layer.programs.values()
+        programs = [layer.program] if layer.program else []
         weights = sorted({str(dot.weights.type.plain) for program in programs for dot in program.dots})
         parameters = sum(program.parameters for program in programs)
         rows.append((layer.name, layer.kind, dimensions(out), format, parameters or "", ", ".join(weights)))

@@ -16,7 +16,7 @@ from fxsim.arguments import index
 from fxsim.errors import FxsimError, show
 from fxsim.program.fixed import Fixed
 from fxsim.program.fixed import cast as cast_integer
-from fxsim.program.graph import Graph, Layer, Shape
+from fxsim.program.graph import Graph, Node, Shape
 from fxsim.program.integers import Const
 from fxsim.program.ops import Add, AnyOp, Dot, Input, State
 from fxsim.program.program import Program
@@ -64,12 +64,8 @@ def lower(graph: Graph, unroll: int = 1) -> list[HardLayer]:
     k = 0
     while k < len(flow):
         layer, shape, type, out, _ = flow[k]
-        if layer.backward is not None:
-            raise FxsimError(
-                f"layer {layer.name!r} is bidirectional, which fxsim simulates but does not build in hardware yet"
-            )
         if layer.steps is not None:
-            if not any(one.program for one in graph.layers[:k]):
+            if not any(one[0].program for one in flow[:k]):
                 # The input's values come in as steps from the first.
                 result.clear()
                 k += 1
@@ -130,14 +126,14 @@ def _check_unroll(graph: Graph, unroll: int) -> None:
         raise FxsimError(f"unroll must be 1 for a network that gives a result every step, not {unroll}")
 
 
-def _unrolled(layer: Layer, steps: int) -> HardLayer:
+def _unrolled(layer: Node, steps: int) -> HardLayer:
     assert layer.program is not None
     name = layer.program.input.name
     program = unrolled(layer.program, steps, layer.return_sequences or not layer.recurrent)
     return HardLayer(layer.name, program, 1, False, {name: (layer.name, name)}, program.type, program.elements)
 
 
-def _plain(layer: Layer, shape: Shape) -> HardLayer:
+def _plain(layer: Node, shape: Shape) -> HardLayer:
     program = layer.program
     assert program is not None
     origin = {op.name: (layer.name, op.name) for op in program.ops}
@@ -145,7 +141,7 @@ def _plain(layer: Layer, shape: Shape) -> HardLayer:
     return HardLayer(layer.name, program, steps, layer.return_sequences, origin, program.type, program.elements)
 
 
-def _accumulating(shape: Shape, layer: Layer) -> HardLayer | None:
+def _accumulating(shape: Shape, layer: Node) -> HardLayer | None:
     """A Dense of the flattened sequence as a sum over its steps, or None if that is not what follows."""
     program = layer.program
     if program is None or layer.recurrent or len(shape) != 2 or shape[0] == 1 or not regular(program):

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 
 from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, simple_rnn
 from fxsim.program.fixed import Fixed, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
 from fxsim.program.ops import Add, AnyOp, Dot, Input, Slice
 from fxsim.program.program import Program
@@ -64,10 +64,10 @@ def network(cell: str, sequences: bool = False) -> Graph:
     else:
         gates = kernel(_FEATURES, 3 * _UNITS), kernel(_UNITS, 3 * _UNITS)
         program = gru(*gates, types, *functions, reset_after=cell == "gru")
-    layers = [Layer("rnn", cell.partition("_")[0] if cell != "simple_rnn" else cell, program, sequences)]
+    layers = [Node("rnn", cell.partition("_")[0] if cell != "simple_rnn" else cell, program, sequences)]
     if not sequences:
-        layers.append(Layer("dense", "dense", dense(kernel(_UNITS, 2), program.type, state)))
-    return Graph("proven", (_STEPS, _FEATURES), inputs, tuple(layers))
+        layers.append(Node("dense", "dense", dense(kernel(_UNITS, 2), program.type, state)))
+    return chain("proven", (_STEPS, _FEATURES), inputs, tuple(layers))
 
 
 def plan(cell: str, fold: Fold, ways: int = 1, sequences: bool = False, beat: int | None = None) -> Plan:

@@ -51,7 +51,7 @@ def test_outputs_are_the_reference(return_sequences: bool) -> None:
     graph = network("gru", steps=3, features=2, units=4, return_sequences=return_sequences)
     raw = random_inputs(graph, 6)
     arrays = golden(graph, raw)
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     assert program is not None
     for sequence in range(6):
         trace, _ = reference.scan(program, raw[sequence].tolist(), reference.initial_state(program))

@@ -12,7 +12,7 @@ import fxsim
 from fxsim import golden as vectors
 from fxsim.program.cells import Activation, CellTypes, Kernel, dense, gru, lstm, pointwise
 from fxsim.program.fixed import Fixed, IntArray, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
 from rtl.plan.folding import Folding, by_reuse
 from testbenches.manifest import Manifest
@@ -55,7 +55,7 @@ class Design:
 
         acts = _activation("tanh"), _activation("sigmoid")
         features, units = SHAPE[1], self.units
-        layers: list[Layer] = []
+        layers: list[Node] = []
         for number in range(self.layers):
             types = TYPES if number == 0 else replace(TYPES, input=HIDDEN)
             if self.cell == "lstm":
@@ -63,14 +63,14 @@ class Design:
             else:
                 program = gru(kernel(features, 3 * units), kernel(units, 3 * units), types, *acts, reset_after=True)
             sequences = number + 1 < self.layers or self.flatten
-            layers.append(Layer(f"rnn{number}" if number else "rnn", self.cell, program, sequences))
+            layers.append(Node(f"rnn{number}" if number else "rnn", self.cell, program, sequences))
             features = units
         if self.flatten:
-            layers.append(Layer("flatten", "flatten", None))
+            layers.append(Node("flatten", "flatten", None))
         if self.tail:
-            layers.append(Layer("dense", "dense", dense(kernel(units, self.tail), HIDDEN, SUM)))
-            layers.append(Layer("relu", "activation", pointwise(Activation("relu"), SUM, self.tail, SUM)))
-        return Graph(self.cell, SHAPE, INPUT, tuple(layers))
+            layers.append(Node("dense", "dense", dense(kernel(units, self.tail), HIDDEN, SUM)))
+            layers.append(Node("relu", "activation", pointwise(Activation("relu"), SUM, self.tail, SUM)))
+        return chain(self.cell, SHAPE, INPUT, tuple(layers))
 
 
 def _activation(name: str) -> Activation:

@@ -31,9 +31,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     plans = fxsim.pareto(graph, count=6)
     return {
         "graph": graph,
-        "layer": graph.layers[0],
-        "program": graph.layers[0].program,
-        "weights": graph.layers[0].program.dots[0].weights,
+        "layer": graph.nodes[0],
+        "program": graph.nodes[0].program,
+        "weights": graph.nodes[0].program.dots[0].weights,
         "source": SOURCE,
         "source layer": SOURCE.layers[0],
         "run": fxsim.simulate(graph, X, trace=True),

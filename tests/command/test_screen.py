@@ -72,7 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(where / "data.npz", x=data["x"][:40], y=data["y"][:40])
     np.savez(where / "real.npz", x=data["x"][:40], y=np.sin(np.arange(400.0)).reshape(40, 10))
     graph = network("lstm", steps=3, features=2, units=4)
-    graph = replace(graph, layers=tuple(replace(layer, name=NAME) for layer in graph.layers))
+    graph = replace(graph, nodes=tuple(replace(layer, name=NAME) for layer in graph.nodes))
     graph.save(where / "long.fx")
     np.save(where / "long.npy", np.linspace(-1, 1, 24).reshape(4, 3, 2))
     api.export(graph, where / "ip")

@@ -37,7 +37,8 @@ from fxsim.importers.keras_files import Contents
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import Bidirectional, Source, SourceLayer
 from fxsim.program.fixed import Fixed, Overflow, Round, cast_float
-from fxsim.program.graph import Graph, _decode, _Members
+from fxsim.program.fx_file import _content, _Members
+from fxsim.program.graph import Graph
 from fxsim.program.ops import Lookup
 from fxsim.program.ranges import bounds
 from fxsim.quantization.hls4ml_config import parse
@@ -82,9 +83,8 @@ def used(source: Source, rng: random.Random) -> None:
 def looked(graph: Graph) -> None:
     """Everything that `info` asks of a graph."""
     graph.digest, graph.output_shape, graph.output, graph.parameters, graph.work  # noqa: B018
-    for layer in graph.layers:
-        for program in layer.programs.values():
-            bounds(program)
+    for program in graph.programs.values():
+        bounds(program)
 
 
 def keras(rng: random.Random, place: Path) -> None:
@@ -147,7 +147,7 @@ def fx(rng: random.Random, place: Path) -> None:
         header = json.loads(members["version.json"])
         with contextlib.suppress(Exception):
             archived = zipfile.ZipFile(io.BytesIO(mutators.rezip(list(members.items()))))
-            header["digest"] = _decode(json.loads(members["graph.json"]), _Members(archived)).digest
+            header["digest"] = _content(json.loads(members["graph.json"]), _Members(archived)).digest
         members["version.json"] = json.dumps(header).encode()
         path.write_bytes(mutators.rezip(list(members.items())))
     else:
@@ -177,7 +177,7 @@ def proportions(rng: random.Random, place: Path) -> None:
         members["graph.json"] = json.dumps(data).encode()
         with contextlib.suppress(FxsimError):
             archived = zipfile.ZipFile(io.BytesIO(mutators.rezip(list(members.items()))))
-            header["digest"] = _decode(data, _Members(archived)).digest
+            header["digest"] = _content(data, _Members(archived)).digest
         members["version.json"] = json.dumps(header).encode()
         path.write_bytes(mutators.rezip(list(members.items())))
     loaded = Graph.load(path)

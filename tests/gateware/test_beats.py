@@ -10,7 +10,7 @@ from networks import network
 from rtl_bench import agrees, folding, random_raw, rtl_run
 
 from fxsim.errors import FxsimError
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Node, chain
 from fxsim.simulator.run import simulate
 from rtl.gateware.control import Relay
 from rtl.plan.folding import Folding, by_reuse, from_json, make_plan
@@ -30,7 +30,7 @@ def test_beats(beat, reuse, ways):
 
 def test_narrow_beats_of_a_network_without_sequences():
     graph = network("gru", seed=1, features=4, tail=(3,))
-    dense = Graph("dense", (4,), graph.layers[0].program.type, graph.layers[1:])
+    dense = chain("dense", (4,), graph.nodes[0].program.type, graph.nodes[1:])
     agrees(make_plan(dense, Folding({}, beat=2)), 10)
 
 
@@ -95,10 +95,10 @@ def test_unrolled_stacks_and_flattened_sequences():
     agrees(make_plan(network("gru", seed=2, flatten=True, tail=(3,)), Folding({}, unroll=4, beat=12)), 6)
     agrees(make_plan(network("gru", seed=2, flatten=True), Folding({"gru": Fold(1, 3, "dsp")}, unroll=4)), 6)
     one, two = network("lstm", seed=1, return_sequences=True, units=4), network("gru", seed=2, features=4)
-    program = two.layers[0].program
-    ops = tuple(replace(op, type=one.layers[0].program.type) if op.name == "x" else op for op in program.ops)
-    second = Layer("second", "gru", replace(program, ops=ops), False)
-    agrees(make_plan(Graph("stacked", one.shape, one.input, (one.layers[0], second)), Folding({}, unroll=4)), 6)
+    program = two.nodes[0].program
+    ops = tuple(replace(op, type=one.nodes[0].program.type) if op.name == "x" else op for op in program.ops)
+    second = Node("second", "gru", replace(program, ops=ops), False)
+    agrees(make_plan(chain("stacked", one.shape, one.input, (one.nodes[0], second)), Folding({}, unroll=4)), 6)
 
 
 def test_the_first_step_needs_no_products_with_the_state():

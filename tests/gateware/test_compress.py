@@ -98,7 +98,7 @@ def test_they_save_a_cycle(monkeypatch):
 
 
 def test_what_is_absorbed():
-    program = exact("gru").layers[0].program
+    program = exact("gru").nodes[0].program
     # The candidate's part is multiplied by the reset gate before it is added.
     assert set(absorbable(program)) == {"sum_z", "sum_r"}
     assert make_plan(exact("lstm"), Folding({})).schedules[0].absorbed

@@ -11,7 +11,7 @@ from rtl_bench import agrees, plan_for, random_raw, rtl_run
 from fxsim.errors import FxsimError
 from fxsim.program.cells import Activation, argmax, pointwise, softmax, softmax_pairwise
 from fxsim.program.fixed import Fixed, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
 from fxsim.program.program import Program
 from fxsim.simulator.run import simulate
@@ -82,11 +82,11 @@ def test_a_result_every_step(reuse):
 
 def test_stacked_cells():
     one, two = network("lstm", seed=1, return_sequences=True, units=4), network("gru", seed=2, features=4)
-    input = one.layers[0].program.type
-    program = two.layers[0].program
+    input = one.nodes[0].program.type
+    program = two.nodes[0].program
     ops = tuple(replace(op, type=input) if op.name == "x" else op for op in program.ops)
-    second = Layer("second", "gru", Program(ops, program.output), False)
-    holds(Graph("stacked", one.shape, one.input, (one.layers[0], second)), 4)
+    second = Node("second", "gru", Program(ops, program.output), False)
+    holds(chain("stacked", one.shape, one.input, (one.nodes[0], second)), 4)
 
 
 @pytest.mark.parametrize("clock_mhz", [50, 100, 250, 300])
@@ -132,13 +132,13 @@ def test_constant_products_by_block_or_by_adding(choice):
 def test_products_of_several_blocks_have_two_registers():
     graph = network("lstm", seed=2)
     ops = []
-    for op in graph.layers[0].program.ops:
+    for op in graph.nodes[0].program.ops:
         if op.name == "uh":
             data, type = (op.weights.data << 20) + 12345, op.weights.type
             op = replace(op, weights=Const(data, Fixed(type.width + 20, type.frac + 20)))
         ops.append(op)
-    program = Program(tuple(ops), graph.layers[0].program.output)
-    graph = replace(graph, layers=(replace(graph.layers[0], program=program),))
+    program = Program(tuple(ops), graph.nodes[0].program.output)
+    graph = replace(graph, nodes=(replace(graph.nodes[0], program=program),))
     assert plan_for(graph, 1).schedules[0].engines["uh"].stages == 2
     holds(graph, 1)
     holds(graph, 3)
@@ -156,7 +156,7 @@ X = Fixed(9, 5, True, Round.RND, Overflow.SAT)
 
 
 def alone(program: Program, elements: int) -> Graph:
-    return Graph("alone", (elements,), X, (Layer("layer", "activation", program),))
+    return chain("alone", (elements,), X, (Node("layer", "activation", program),))
 
 
 def scalar(value: float, type: Fixed) -> Const:
@@ -231,7 +231,7 @@ def test_too_fast_a_clock_is_refused():
 
 def mutant(graph: Graph, what: str) -> Graph:
     """The same network with one small fault in its cell."""
-    layer = graph.layers[0]
+    layer = graph.nodes[0]
     ops = list(layer.program.ops)
     for k, op in enumerate(ops):
         if what == "weight" and op.name == "uh":
@@ -248,7 +248,7 @@ def mutant(graph: Graph, what: str) -> Graph:
             ops[k] = replace(op, stride=2)
         if what == "gates" and op.name in ("gi", "h"):
             ops[k] = replace(op, a="f" if op.name == "gi" else "i")
-    return replace(graph, layers=(replace(layer, program=Program(tuple(ops), layer.program.output)),))
+    return replace(graph, nodes=(replace(layer, program=Program(tuple(ops), layer.program.output)),))
 
 
 @pytest.mark.parametrize("what", ["weight", "rounding", "limit", "order", "gates"])

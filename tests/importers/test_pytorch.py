@@ -115,7 +115,7 @@ def test_both_biases_of_an_lstm_are_rounded_by_themselves_in_the_preset_hls4ml()
     state = module("rnn", 4)
     graph = fxsim.load(from_pytorch(state, (STEPS, FEATURES), ["rnn"]), preset="hls4ml", precision="ap_fixed<12,4>")
     biases = [np.floor(np.float64(state[f"rnn.bias_{part}_l0"]) * 256) for part in ("ih", "hh")]
-    assert [dot.bias.data.tolist() for dot in graph.layers[0].program.dots] == [b.tolist() for b in biases]
+    assert [dot.bias.data.tolist() for dot in graph.nodes[0].program.dots] == [b.tolist() for b in biases]
 
 
 class Tensor:
@@ -166,7 +166,7 @@ class Functions:
     ],
 )
 def test_functions_have_the_parameters_of_their_modules(kind, options, want):
-    (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).layers
+    (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).nodes
     assert layer == Activation("act.f", want)
 
 

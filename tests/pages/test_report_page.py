@@ -119,7 +119,7 @@ def test_ecp5():
 def test_hostile_names_stay_text():
     graph = network("lstm", seed=1, tail=(2,))
     bad = '<img src=x onerror="alert(1)">&'
-    graph = replace(graph, layers=(replace(graph.layers[0], name=bad), *graph.layers[1:]))
+    graph = replace(graph, nodes=(replace(graph.nodes[0], name=bad), *graph.nodes[1:]))
     plan = make_plan(graph, Folding({}))
     text = report(
         plan,

@@ -150,5 +150,5 @@ def test_what_is_refused(graph, text, message):
 
 
 def test_which_products_are_the_input_s():
-    assert input_products(network("lstm").layers[0].program) == {"wx"}
-    assert input_products(network("lstm", tail=(3,)).layers[1].program) == frozenset()
+    assert input_products(network("lstm").nodes[0].program) == {"wx"}
+    assert input_products(network("lstm", tail=(3,)).nodes[1].program) == frozenset()

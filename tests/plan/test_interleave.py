@@ -10,7 +10,7 @@ from networks import network
 from rtl_bench import agrees, folding, random_raw, rtl_run
 
 from fxsim.errors import FxsimError
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.simulator.run import simulate
 from rtl.plan.folding import Folding, Plan, from_json, make_plan
 from rtl.plan.folds import Fold
@@ -41,10 +41,10 @@ def test_saturating_sums(seed):
 
 def test_stacked_cells():
     one, two = network("lstm", seed=1, return_sequences=True, units=4), network("gru", seed=2, features=4)
-    program = two.layers[0].program
-    ops = tuple(replace(op, type=one.layers[0].program.type) if op.name == "x" else op for op in program.ops)
-    second = Layer("second", "gru", replace(program, ops=ops), False)
-    agrees(planned(Graph("stacked", one.shape, one.input, (one.layers[0], second)), 2, 4), 16, STALLS)
+    program = two.nodes[0].program
+    ops = tuple(replace(op, type=one.nodes[0].program.type) if op.name == "x" else op for op in program.ops)
+    second = Node("second", "gru", replace(program, ops=ops), False)
+    agrees(planned(chain("stacked", one.shape, one.input, (one.nodes[0], second)), 2, 4), 16, STALLS)
 
 
 def test_as_many_ways_as_the_loop_is_long_keep_the_multipliers_busy():

@@ -11,7 +11,7 @@ from rtl_bench import agrees, rtl_run
 
 from fxsim.program.cells import mul
 from fxsim.program.fixed import Fixed, Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Node, chain
 from fxsim.program.integers import Const, Table
 from fxsim.program.ops import Add, Input, Lookup
 from fxsim.program.program import Builder, Program
@@ -35,7 +35,7 @@ def program(total: Fixed, rounding: Round, first: int = -20, entries: int = 40, 
 
 
 def planned(made: Program, clock_mhz: float = 200.0) -> Plan:
-    return make_plan(Graph("alone", (4,), X, (Layer("layer", "activation", made),)), Folding({}), clock_mhz)
+    return make_plan(chain("alone", (4,), X, (Node("layer", "activation", made),)), Folding({}), clock_mhz)
 
 
 RAW = np.arange(X.min, X.max + 1).reshape(-1, 4)

@@ -20,7 +20,8 @@ from networks import network
 import fxsim
 import rtl.export.verilog
 from fxsim.errors import FxsimError
-from fxsim.program.graph import Graph
+from fxsim.program.graph import Graph, chain
+from fxsim.program.nodes import bidirectional
 from fxsim.program.program import Program
 from rtl.plan.folding import Folding, from_json, make_plan
 from rtl.plan.lower import lower
@@ -57,7 +58,8 @@ TOPS = (
 
 def named(names: Sequence[str], **options: Any) -> Graph:
     graph = network("lstm", seed=4, steps=3, features=2, units=2, tail=(3, 2), **options)
-    return replace(graph, layers=tuple(replace(one, name=name) for one, name in zip(graph.layers, names, strict=True)))
+    nodes = [replace(one, name=name) for one, name in zip(graph.nodes, names, strict=True)]
+    return chain(graph.name, graph.shape, graph.input, nodes)
 
 
 # --- Words
@@ -270,14 +272,14 @@ def test_ops_that_are_called_like_what_is_around_them(tmp_path):
     graph = network("lstm", seed=4, steps=2, features=2, units=2, tail=(2,))
     ugly = ["buffer", "_x", "a__b", "table_t0", "wire", "Buffer", "clk", "phase0_active", "take", "x", "x0", "x_0"]
     layers = []
-    for layer in graph.layers:
+    for layer in graph.nodes:
         assert layer.program is not None
         ops = [op.name for op in layer.program.ops]
         free = [name for name in ugly if name not in ops]
         names = dict(zip(reversed(ops), [*free, *reversed(ops[: -len(free)])], strict=False))
         program = Program(tuple(renamed(op, names) for op in layer.program.ops), names[layer.program.output])
         layers.append(replace(layer, program=program))
-    graph = replace(graph, layers=tuple(layers))
+    graph = replace(graph, nodes=tuple(layers))
     for unroll in (1, 2):
         ip = fxsim.export(graph, tmp_path / f"ip{unroll}", top="dut", unroll=unroll)
         lint(ip.folder)
@@ -288,13 +290,13 @@ def test_ops_that_are_called_like_what_is_around_them(tmp_path):
 
 def test_ops_of_an_accumulating_dense_layer():
     graph = network("lstm", steps=3, units=2, return_sequences=True, flatten=True, tail=(2,))
-    dense = graph.layers[2]
+    dense = graph.nodes[2]
     assert dense.program is not None
     names = {op.name: op.name for op in dense.program.ops} | {dense.program.input.name: "so_far"}
     names[dense.program.dots[0].name] = "y"
     names[dense.program.output] = "y_step"
     program = Program(tuple(renamed(op, names) for op in dense.program.ops), "y_step")
-    graph = replace(graph, layers=(*graph.layers[:2], replace(dense, program=program), *graph.layers[3:]))
+    graph = replace(graph, nodes=(*graph.nodes[:2], replace(dense, program=program), *graph.nodes[3:]))
     ops = [op.name for op in lower(graph)[1].program.ops]
     assert len(set(ops)) == len(ops) and {"so_far", "so_far_2"} <= set(ops)
 
@@ -319,9 +321,10 @@ def test_layers_of_hardware_have_names_of_their_own():
 def test_traces_have_names_of_their_own():
     """A direction of a bidirectional layer must not be called like another layer."""
     graph = network("lstm", units=2, return_sequences=True)
-    one = graph.layers[0]
-    both = replace(one, name="bi", backward=one.program)
-    assert set(replace(graph, layers=(both,)).layers[0].programs) == {"bi.forward", "bi.backward"}
-    other = replace(network("lstm", seed=0, features=4, units=2, return_sequences=True).layers[0], name="bi.forward")
-    with pytest.raises(FxsimError, match=r"distinct, also from the directions of others: 'bi\.forward'$"):
-        replace(graph, layers=(both, other))
+    program = graph.nodes[0].program
+    assert program is not None
+    both = bidirectional("bi", "lstm", program, program, True, "input")
+    assert set(replace(graph, nodes=tuple(both), outputs=("bi",)).programs) == {"bi.forward", "bi.backward"}
+    other = replace(network("lstm", seed=0, features=4, units=2, return_sequences=True).nodes[0], name="bi.forward")
+    with pytest.raises(FxsimError, match=r"distinct and not empty, not 'bi\.forward'$"):
+        replace(graph, nodes=(*both, replace(other, sources=("bi",))), outputs=("bi.forward",))

@@ -12,7 +12,7 @@ from rtl_bench import random_raw
 
 import fxsim
 from fxsim.errors import FxsimError
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.simulator.run import simulate
 from rtl.plan.delays import FAMILIES, family
 from rtl.plan.folding import Folding, by_reuse, computing, from_json, make_plan
@@ -25,8 +25,8 @@ from rtl.plan.timing import Source, Stage, Timing, timing
 
 def relowered(graph: Graph) -> Graph:
     """The hardware layers as a graph of their own, for the simulator."""
-    layers = [Layer(h.name, "hard", h.program, h.return_sequences) for h in lower(graph)]
-    return Graph(graph.name, graph.shape, graph.input, tuple(layers))
+    layers = [Node(h.name, "hard", h.program, h.return_sequences) for h in lower(graph)]
+    return chain(graph.name, graph.shape, graph.input, tuple(layers))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -56,15 +56,15 @@ def test_sums_over_the_sequence_have_no_value_to_compare_each_step():
 
 def test_bidirectional_layers_are_refused():
     graph = network("lstm")
-    one = graph.layers[0]
-    both = Graph("both", graph.shape, graph.input, (Layer("bi", "bidirectional", one.program, False, one.program),))
+    one = graph.nodes[0]
+    both = chain("both", graph.shape, graph.input, (Node("bi", "bidirectional", one.program, False, one.program),))
     with pytest.raises(FxsimError, match=r"^layer 'bi' is bidirectional, which fxsim simulates but does not build"):
         lower(both)
 
 
 @pytest.mark.parametrize("reuse", [1, 2, 3, 5, 7, 16, 48, 64])
 def test_reuse_is_obeyed_with_the_fewest_multipliers(reuse):
-    program = network("lstm", units=4, features=3).layers[0].program
+    program = network("lstm", units=4, features=3).nodes[0].program
     fold = fold_for_reuse(program, reuse)
     assert fold.reuse <= reuse
     # Brute force over beats and cycles: nothing that is as quick is smaller.
@@ -74,7 +74,7 @@ def test_reuse_is_obeyed_with_the_fewest_multipliers(reuse):
 
 
 def test_the_most_reuse_is_one_multiplier_an_engine():
-    program = network("lstm", units=4, features=3).layers[0].program
+    program = network("lstm", units=4, features=3).nodes[0].program
     assert products(program) == 64
     fold = fold_for_reuse(program, 64)
     # One for the input, one for the recurrence, three of the unit that the lanes work on.
@@ -210,7 +210,7 @@ def test_a_folding_of_another_graph_is_refused():
 def test_layers_may_have_the_names_of_fields():
     graph = network("lstm", tail=(6,))
     names = iter(("layers", "beat"))
-    named = replace(graph, layers=tuple(replace(layer, name=next(names, layer.name)) for layer in graph.layers))
+    named = replace(graph, nodes=tuple(replace(layer, name=next(names, layer.name)) for layer in graph.nodes))
     folding = by_reuse(named, 4)
     assert "layers" in folding.folds
     assert from_json(named, json.dumps(folding.to_json())) == folding
@@ -296,7 +296,7 @@ def test_signed_digits():
 
 
 def test_constants_of_few_digits_need_no_multiplier():
-    program = network("lstm", units=4, features=3).layers[0].program
+    program = network("lstm", units=4, features=3).nodes[0].program
     counts = np.concatenate([digit_counts(op.weights.data).ravel() for op in program.dots])
     for choice, most in CHOICES.items():
         assert fold_multipliers(program, Fold(1, 1, choice)) == (counts > most).sum() + 3 * 4

@@ -23,7 +23,7 @@ from fxsim import api, quantize
 from fxsim.errors import FxsimError, show
 from fxsim.files import arrays
 from fxsim.program.fixed import Fixed
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.ops import Concat, Input, Slice
 from fxsim.program.program import Program
 from fxsim.quantization.hls4ml_files import read_config
@@ -161,7 +161,7 @@ def test_arrays_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with zipfile.ZipFile(path) as archive:
         size = sum(info.file_size for info in archive.infolist())
     assert Graph.load(path) == graph
-    monkeypatch.setattr("fxsim.program.graph._MOST", size)  # tables of one function are one array
+    monkeypatch.setattr("fxsim.program.fx_file._MOST", size)  # tables of one function are one array
     assert "unpacks to more than" in refused(Graph.load, path)
 
 
@@ -174,8 +174,14 @@ def test_arrays_of_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ('"$":"Table","first":-8,', '"$":"Table","first":-9223372036854775808,', "Table frac and first must be within"),
         ('"scale":1,', '"scale":"1",', "scale of Table must be"),
         ('"update":"h"', '"update":7', "update of State must be"),
-        ('"return_sequences":false', '"return_sequences":null', "return_sequences of Layer must be"),
-        ('"backward":null', '"backward":[]', "backward of Layer must be"),
+        ('"return_sequences":false', '"return_sequences":null', "return_sequences of Node must be"),
+        ('"sources":["input"]', '"sources":null', "sources of Node must be"),
+        (
+            '"sources":["input"]',
+            '"sources":["inputs"]',
+            "layer 'lstm' reads 'inputs', which is no input and no earlier",
+        ),
+        ('"steps":null', '"steps":[]', "steps of Node must be"),
         ('"name":"lstm"', '"name":"' + "a" * 100_000 + '"', "layer names must have at most 200 printable characters"),
         ('"name":"lstm"', '"name":"a\\ud800"', "layer names must have at most 200 printable characters"),
         ('"output":"h"', '"output":"' + "a" * 100_000 + '"', "is not the name of an op"),
@@ -210,8 +216,8 @@ def test_sizes_of_a_graph(tmp_path: Path) -> None:
         ops.append(Concat(name=f"c{number}", type=type, parts=(ops[-1].name,) * 2))
     assert "at most 1048576 elements together" in refused(Program, tuple(ops), "c2")
     small = Program((ops[0], Slice(name="s", type=type, arg="x", start=0, stop=1 << 18)), "s")
-    assert Graph("g", (16, 1 << 18), type, (Layer("l", "pointwise", small),)).inputs == 1 << 22
-    message = refused(Graph, "g", (17, 1 << 18), type, (Layer("l", "pointwise", small),))
+    assert chain("g", (16, 1 << 18), type, (Node("l", "pointwise", small),)).inputs[0].size == 1 << 22
+    message = refused(chain, "g", (17, 1 << 18), type, (Node("l", "pointwise", small),))
     assert message == "an input must have at most 4194304 elements, not 4456448"
 
 

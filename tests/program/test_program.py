@@ -2,14 +2,17 @@
 """What a legal program is: every refusal of Program, Const, Table and Graph, and the small helpers around them."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
+from networks import in_row
 
 from fxsim.errors import FxsimError
 from fxsim.program.fixed import Fixed, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
+from fxsim.program.nodes import bidirectional
 from fxsim.program.ops import (
     OPS,
     Add,
@@ -68,8 +71,7 @@ class Stranger(Op):
         ([INPUT, cast("1y")], r"^op name must be letters, digits and underscores, not '1y'$"),
         ([INPUT, cast("")], r"^op name must be letters, digits and underscores, not ''$"),
         ([INPUT, Stranger(name="y", type=X)], r"^op 'y': Stranger is not one of input, state, .*, concat$"),
-        ([Constant(name="y", type=X, values=const(2))], r"^a program must have exactly one input$"),
-        ([INPUT, Input(name="y", type=X, elements=1)], r"^a program must have exactly one input$"),
+        ([Constant(name="y", type=X, values=const(2))], r"^a program must have at least one input$"),
         ([Input(name="y", type=X, elements=0)], r"^op 'y': size must be from 1 to 2\*\*24, not 0$"),
         ([Input(name="y", type=X, elements=1.0)], r"^op 'y': size must be from 1 to 2\*\*24, not 1.0$"),
         ([INPUT], r"^output 'y' is not the name of an op$"),
@@ -224,15 +226,15 @@ def test_entries_are_cast_to_the_ops_format():
 # --- Layers and graphs
 
 
-def layer(name: str = "l", *, ops=None, output: str = "y", **fields) -> Layer:
-    return Layer(name, "test", Program(tuple(ops or (INPUT, cast())), output), **fields)
+def layer(name: str = "l", *, ops=None, output: str = "y", **fields) -> Node:
+    return Node(name, "test", Program(tuple(ops or (INPUT, cast())), output), **fields)
 
 
 COUNTER = (INPUT, state(update="y"), Add(name="y", type=X, a="x", b="s"))
 
 
-def graph(*layers: Layer, shape=(5, 3), input: Fixed = X) -> Graph:
-    return Graph("g", shape, input, layers)
+def graph(*layers: Node, shape=(5, 3), input: Fixed = X) -> Graph:
+    return chain("g", shape, input, layers)
 
 
 @pytest.mark.parametrize(
@@ -259,11 +261,7 @@ def graph(*layers: Layer, shape=(5, 3), input: Fixed = X) -> Graph:
             r"^layer 'l': op 'd' has weights for another number of steps$",
         ),
         (
-            lambda: graph(Layer("f", "flatten", None, backward=layer().program)),
-            r"^layer 'f': a layer without a program has no backward program$",
-        ),
-        (
-            lambda: graph(layer(backward=layer().program)),
+            lambda: bidirectional("l", "test", layer().program, layer().program, True),
             r"^layer 'l': both directions must have states and one result format$",
         ),
     ],
@@ -274,16 +272,17 @@ def test_illegal_graphs_are_refused(build, message):
 
 
 def test_shapes_through_a_graph():
-    both = layer("both", ops=COUNTER, backward=Program(COUNTER, "y"))
+    both = partial(bidirectional, "both", "test", Program(COUNTER, "y"), Program(COUNTER, "y"), True)
     wide = Input(name="x", type=X, elements=6)
     last = layer(
         "last", ops=(wide, state(elements=6, update="y"), Add(name="y", type=X, a="x", b="s")), return_sequences=False
     )
-    net = graph(both, last, Layer("flat", "flatten", None))
-    assert [shape for *_, shape, _ in net.flow()] == [(5, 6), (6,), (6,)]
+    net = in_row("g", (5, 3), X, (both, last, Node("flat", "flatten")))
+    shapes = {"both.forward": (5, 3), "both.restored": (5, 3), "both": (5, 6), "last": (6,), "flat": (6,)}
+    assert {name: net.tensors[name].shape for name in shapes} == shapes
     assert (net.output_shape, net.output, net.parameters) == ((6,), X, 0)
-    assert list(both.programs) == ["both.forward", "both.backward"]
-    assert graph(both, Layer("flat", "flatten", None)).output_shape == (30,)
+    assert list(net.programs) == ["both.forward", "both.backward", "last"]
+    assert in_row("g", (5, 3), X, (both, Node("flat", "flatten"))).output_shape == (30,)
 
 
 def test_the_digest_sees_every_field():
@@ -292,12 +291,12 @@ def test_the_digest_sees_every_field():
     others = [
         graph(layer(), shape=(6, 3)),
         graph(layer("m")),
-        graph(Layer("l", "other", layer().program)),
+        graph(Node("l", "other", layer().program)),
         graph(layer(ops=(INPUT, cast(type=Fixed(10, 5))))),
         graph(layer(ops=(INPUT, cast(type=Fixed(10, 4, True, Round.RND))))),
         graph(layer(ops=(INPUT, cast("z"), cast()))),
         graph(layer(ops=(INPUT, cast()), output="x")),
-        Graph("h", (5, 3), X, (layer(),)),
+        chain("h", (5, 3), X, (layer(),)),
     ]
     assert len({net.digest for net in [base, *others]}) == 1 + len(others)
     assert graph(layer()).digest == base.digest

@@ -71,7 +71,7 @@ def test_what_is_no_blend_is_not_taken_for_one(program):
 def test_the_state_of_a_gru_is_in_the_range_of_its_candidates():
     narrower = 0
     for seed in range(8):
-        program = network("gru", seed=seed).layers[0].program
+        program = network("gru", seed=seed).nodes[0].program
         known = bounds(program)
         if known["z"].low < 0 or known["z"].high > 1 << program["z"].type.frac:
             continue

@@ -15,20 +15,20 @@ from networks import network
 import fxsim
 from fxsim.errors import FxsimError
 from fxsim.program.fixed import Fixed
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from rtl.export.verilog import to_verilog
 from rtl.plan.folding import Folding, by_reuse, make_plan
 
-DEAL = Layer("deal", "reshape", None, steps=4)
-FLAT = Layer("flat", "flatten", None)
+DEAL = Node("deal", "reshape", None, steps=4)
+FLAT = Node("flat", "flatten", None)
 
 
 def plain(**options: object) -> Graph:
     return network("lstm", steps=4, features=3, units=2, tail=(2,), **options)  # type: ignore[arg-type]
 
 
-def dealt(graph: Graph, *before: Layer) -> Graph:
-    return Graph(graph.name, (12,), graph.input, (*before, DEAL, *graph.layers))
+def dealt(graph: Graph, *before: Node) -> Graph:
+    return chain(graph.name, (12,), graph.input, (*before, DEAL, *graph.nodes))
 
 
 def x(count: int = 9) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_values_stay_where_they_are() -> None:
 
 def test_at_the_end_and_from_steps_to_other_steps() -> None:
     first = network("gru", steps=4, features=3, units=3, return_sequences=True)
-    both = Graph("both", (4, 3), first.input, (*first.layers, FLAT, replace(DEAL, steps=2)))
+    both = chain("both", (4, 3), first.input, (*first.nodes, FLAT, replace(DEAL, steps=2)))
     assert both.output_shape == (2, 6)
     raw = fxsim.simulate(first, x().reshape(-1, 4, 3)).raw
     assert np.array_equal(fxsim.simulate(both, x().reshape(-1, 4, 3)).raw, raw.reshape(-1, 2, 6))
@@ -62,8 +62,8 @@ def test_saved_and_read(tmp_path: Path) -> None:
     # A graph without Reshape has the bytes, and so the digest, that it had before there was one.
     plain().save(tmp_path / "p.fx")
     with zipfile.ZipFile(tmp_path / "p.fx") as archive:
-        layers = json.loads(archive.read("graph.json"))["layers"]
-    assert all("steps" not in layer for layer in layers)
+        nodes = json.loads(archive.read("graph.json"))["nodes"]
+    assert all(node["steps"] is None for node in nodes)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_saved_and_read(tmp_path: Path) -> None:
 )
 def test_refused(shape: tuple[int, ...], steps: int, message: str) -> None:
     with pytest.raises(FxsimError, match=message):
-        Graph("g", shape, Fixed(8, 3), (replace(DEAL, steps=steps),))
+        chain("g", shape, Fixed(8, 3), (replace(DEAL, steps=steps),))
 
 
 def test_steps_are_for_reshape_alone() -> None:
     graph = plain()
     with pytest.raises(FxsimError, match=r"^layer 'lstm': steps must be left out where there is a program$"):
-        replace(graph, layers=(replace(graph.layers[0], steps=4), *graph.layers[1:]))
+        replace(graph, nodes=(replace(graph.nodes[0], steps=4), *graph.nodes[1:]))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_in_front_of_all_layers_it_costs_no_hardware(folding: Folding) -> None:
 
 def test_steps_dealt_anew_in_front_cost_no_hardware() -> None:
     graph = network("gru", steps=2, features=6, units=2)
-    other = Graph(graph.name, (4, 3), graph.input, (FLAT, replace(DEAL, steps=2), *graph.layers))
+    other = chain(graph.name, (4, 3), graph.input, (FLAT, replace(DEAL, steps=2), *graph.nodes))
     want, got = (make_plan(one, Folding({})) for one in (graph, other))
     assert (got.timing, got.beat) == (want.timing, 6)
     texts = [to_verilog(plan, "top").text.replace(plan.graph.digest, "digest") for plan in (want, got)]
@@ -121,7 +121,7 @@ def test_beats_of_a_vector_that_is_dealt() -> None:
 
 def test_behind_other_layers_it_is_not_built() -> None:
     graph = plain()
-    later = replace(graph, layers=(*graph.layers, replace(DEAL, steps=2)))
+    later = chain(graph.name, graph.shape, graph.input, (*graph.nodes, replace(DEAL, steps=2)))
     assert fxsim.predict(later, x().reshape(-1, 4, 3)).shape == (9, 2, 1)
     with pytest.raises(FxsimError, match=r"^layer 'deal' reshapes a vector to steps, which fxsim builds in hardware"):
         make_plan(later, Folding({}))

@@ -41,8 +41,8 @@ def test_weights_behind_the_last_step_are_left_out() -> None:
     short = shorten(graph, 4)
     raw = random_inputs(short, 6)
     assert outputs(short, raw).shape == (6, 3)
-    dense = next(layer for layer in short.layers if layer.kind.startswith("dense"))
-    whole = next(layer for layer in graph.layers if layer.kind.startswith("dense"))
+    dense = next(layer for layer in short.nodes if layer.kind.startswith("dense"))
+    whole = next(layer for layer in graph.nodes if layer.kind.startswith("dense"))
     assert dense.program is not None and whole.program is not None
     (one,), (all,) = dense.program.dots, whole.program.dots
     assert one.weights.shape[0] == 4 * 4 < all.weights.shape[0] == 9 * 4

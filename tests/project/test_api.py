@@ -62,7 +62,7 @@ class TestLoad:
     def test_table_size(self) -> None:
         for options in ({}, {"preset": "hls4ml"}):
             small, large = (fxsim.load(MODEL, table_size=size, **options) for size in (64, 2048))
-            program = small.layers[0].program
+            program = small.nodes[0].program
             sizes = {len(op.table.values.data) for op in program.ops if isinstance(op, Lookup)}
             assert 32 < max(sizes) <= 64
             assert small == fxsim.quantize(fxsim.read_source(MODEL), table_size=64, **options)

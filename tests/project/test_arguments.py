@@ -24,7 +24,7 @@ from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
 from fxsim.files.arrays import load_arrays
 from fxsim.program.fixed import Fixed
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node
 from rtl.plan.folding import Folding, by_reuse, make_plan
 from rtl.plan.folds import Fold
 from rtl.plan.search import by_budget
@@ -204,7 +204,7 @@ BUDGETS = {"multipliers": 40, "dsp": 40, "lut": 20000, "latency": 100, "interval
 INTEGER: dict[str, tuple[int, Callable[[Path, Any], object]]] = {
     "Fixed.width": (9, lambda _, n: repr(Fixed(n, 3))),
     "Fixed.frac": (3, lambda _, n: repr(Fixed(9, n))),
-    "Layer.steps": (3, lambda _, n: Layer("r", "reshape", None, steps=n).result((12,), Fixed(8, 3))),
+    "Layer.steps": (3, lambda _, n: Node("r", "reshape", None, steps=n).result((12,), Fixed(8, 3))),
     "Graph.shape": (4, lambda _, n: dataclasses.replace(graph(), shape=(n, 2)).digest),
     "from_pytorch.shape": (3, lambda _, n: fxsim.from_pytorch({"a.weight": np.ones((2, 3))}, [n], ["a"]).shape),
     "simulate.threads": (2, lambda _, n: fxsim.simulate(graph(), np.zeros((2, 2, 2)), threads=n).raw.tolist()),

@@ -16,7 +16,7 @@ from fxsim.importers.source import Bidirectional, Flatten, Function, Recurrent, 
 from fxsim.program import reference
 from fxsim.program.cells import ARITHMETIC, HALF_TABLED, TABLED
 from fxsim.program.fixed import Fixed, Overflow, Round, cast_float, round_shift, to_float
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node
 from fxsim.program.integers import Table
 from fxsim.program.ops import Dot, Lookup, State
 from fxsim.program.program import Program
@@ -152,32 +152,19 @@ def inputs(source: Source, count=24):
 
 
 def programs(graph: Graph):
-    return [(prefix, program) for layer in graph.layers for prefix, program in layer.programs.items()]
+    return list(graph.programs.items())
 
 
 def agrees_with_reference(graph: Graph, raw: np.ndarray) -> None:
     """Every op of every layer has the bits of the reference at every step."""
     run = simulate(graph, raw, raw=True, trace=True)
-    flow = raw.reshape(len(raw), -1, graph.shape[-1])
-    for layer in graph.layers:
-        if layer.program is None:
-            flow = flow.reshape(len(flow), 1, -1)
-            continue
-        results = []
-        for (prefix, program), reverse in zip(layer.programs.items(), (False, True), strict=False):
-            rows = []
-            for b in range(len(raw)):
-                steps = flow[b][::-1] if reverse else flow[b]
-                trace, _ = reference.scan(program, steps.tolist(), reference.initial_state(program))
-                trace = trace[::-1] if reverse else trace
-                for op in program.ops:
-                    want = [values[op.name] for values in trace]
-                    assert run.trace[f"{prefix}.{op.name}"][b].tolist() == want, (prefix, op.name)
-                rows.append([values[program.output] for values in trace])
-            last = 0 if reverse else -1
-            results.append(np.array(rows) if layer.return_sequences else np.array(rows)[:, last][:, None])
-        flow = np.concatenate(results, axis=-1)
-    assert np.array_equal(flow.reshape(run.raw.shape), run.raw)
+    for b, sequence in enumerate(raw.reshape(len(raw), -1, graph.shape[-1]).tolist()):
+        trace: dict[str, list[list[int]]] = {}
+        found = reference.network(graph, {graph.inputs[0].name: sequence}, trace)
+        assert run.trace.keys() == trace.keys()
+        for name, want in trace.items():
+            assert run.trace[name][b].tolist() == want, name
+        assert run.raw[b].ravel().tolist() == np.ravel(found[graph.outputs[0]]).tolist()
 
 
 # --- Tables
@@ -284,13 +271,13 @@ def test_table_report_of_interpolated_tables():
             slope.error, slope.bound, slope.step, slope.entries,
         )  # fmt: skip
         assert 0 < value.error <= value.bound
-        assert value.error <= steps * 2.0**-12 + graph.layers[0].program[gate].type.lsb
-        assert value.error_lsb == value.error / graph.layers[0].program[gate].type.lsb
+        assert value.error <= steps * 2.0**-12 + graph.nodes[0].program[gate].type.lsb
+        assert value.error_lsb == value.error / graph.nodes[0].program[gate].type.lsb
     with pytest.raises(FxsimError, match=r"^table must be of one of sigmoid"):
-        table_report(dataclasses.replace(graph, layers=(renamed(graph.layers[0]), *graph.layers[1:])))
+        table_report(dataclasses.replace(graph, nodes=(renamed(graph.nodes[0]), *graph.nodes[1:])))
 
 
-def renamed(layer: Layer) -> Layer:
+def renamed(layer: Node) -> Node:
     """The layer, but for the names of its tables."""
     ops = [
         dataclasses.replace(op, table=dataclasses.replace(op.table, name="other")) if isinstance(op, Lookup) else op
@@ -345,7 +332,7 @@ def test_threshold_divides_the_inputs_as_theta_does(theta, argument):
 
 def test_formats_of_an_lstm():
     graph = exact.quantize(build("lstm"), "ap_fixed<12,4>")
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     types = {op.name: str(op.type) for op in program.ops}
     assert str(graph.input) == str(graph.output) == "ap_fixed<12,4,AP_RND,AP_SAT>"
     assert types["h"] == types["h_old"] == "ap_fixed<12,1,AP_RND,AP_SAT>"
@@ -371,7 +358,7 @@ def test_directions_with_other_functions_have_one_format():
         graph = exact.quantize(source, precision)
         x, wide = inputs(source), exact.quantize(source, "ap_fixed<30,6>")
         assert np.abs(wide.predict(x) - predict_float(source, x)).max() < 0.05
-        return str(graph.layers[0].result(graph.shape, graph.input)[1])
+        return str(graph.nodes[0].result(graph.shape, graph.input)[1])
 
     assert result("tanh", "softsign") == "ap_fixed<12,1,AP_RND,AP_SAT>"
     assert result("sigmoid", "sigmoid") == "ap_ufixed<12,0,AP_RND,AP_SAT>"
@@ -399,18 +386,18 @@ def test_results_between_dense_layers_get_the_integer_bits_that_are_proven():
 
 def test_a_function_behind_a_dense_reads_the_exact_sum():
     graph = exact.quantize(build("dense/sigmoid"), "ap_fixed<10,3>")
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     assert program["y"].type == program["wx"].type
     assert not bounds(program)["y"].overflows
-    lookup = next(op for op in graph.layers[1].program if isinstance(op, Lookup))
-    assert graph.layers[1].program.type == Fixed(10, 10, False, Round.RND, Overflow.SAT)
+    lookup = next(op for op in graph.nodes[1].program if isinstance(op, Lookup))
+    assert graph.nodes[1].program.type == Fixed(10, 10, False, Round.RND, Overflow.SAT)
     assert lookup.table.round is Round.RND
 
 
 def test_modes_of_the_precision_are_those_of_every_cast():
     graph = exact.quantize(build("chain"), "ap_fixed<14,5,AP_TRN_ZERO,AP_WRAP>")
     assert str(graph.input) == str(graph.output) == "ap_fixed<14,5,AP_TRN_ZERO,AP_WRAP>"
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     assert program["c"].type.overflow is Overflow.WRAP
     # Formats whose range is the function's own have 1 as their only overflow, which must not become 0 or -1.
     assert program["h"].type.overflow is Overflow.SAT
@@ -537,7 +524,7 @@ def test_a_dense_layer_is_within_its_bound():
     source = network(layer, shape=(8,))
     graph = exact.quantize(source, "ap_fixed<12,5>")
     x = to_float(quantize_inputs(graph, rng.normal(0, 1.0, (500, 8))), graph.input)
-    dot = graph.layers[0].program.dots[0]
+    dot = graph.nodes[0].program.dots[0]
     limit = np.abs(x).sum(axis=1, keepdims=True) * dot.weights.type.lsb + 2.0**-dot.type.frac + graph.output.lsb / 2
     assert np.all(np.abs(predict(graph, x) - predict_float(source, x)) <= limit)
 
@@ -548,7 +535,7 @@ def test_an_lstm_is_within_its_bound(precision):
     rng = rng_of("lstm bound")
     source = network(cell("lstm", rng, scale=0.1, return_sequences=True), shape=(5, 3))
     graph = exact.quantize(source, precision)
-    program = graph.layers[0].program
+    program = graph.nodes[0].program
     x = to_float(quantize_inputs(graph, rng.normal(0, 0.5, (300, 5, 3))), graph.input)
     of_table = {row.op.removesuffix("_value"): row.bound for row in table_report(graph)}
     wx, uh = program.dots
@@ -766,6 +753,6 @@ def test_formats_are_checked_once():
     assert Formats.of("ap_fixed<16,6>").precision == Fixed(16, 10, True, Round.RND, Overflow.SAT)
     assert Formats.of("ap_fixed<16,6>").wide == 18
     assert Formats.of("ap_fixed<24,6>").wide == 24
-    program = exact.quantize(build("last/lstm"), "ap_fixed<16,6>").layers[0].program
+    program = exact.quantize(build("last/lstm"), "ap_fixed<16,6>").nodes[0].program
     assert isinstance(program, Program)
     assert (program.output, program.type.integer) == ("y", 6)

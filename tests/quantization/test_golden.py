@@ -10,7 +10,7 @@ from shared import SHARED, needs_shared
 
 from fxsim.importers import read_model
 from fxsim.program.fixed import Fixed, Round, to_float
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const
 from fxsim.program.ops import Dot, Lookup, Op
 from fxsim.program.program import Program
@@ -34,13 +34,16 @@ def load(name: str) -> Graph:
 @functools.cache
 def run(name: str):
     graph = load(name)
-    wanted = [f"{prefix}.{program.output}" for layer in graph.layers for prefix, program in layer.programs.items()]
+    wanted = [f"{prefix}.{program.output}" for prefix, program in graph.programs.items()]
     return simulate(graph, np.load(GOLDEN / name / "inputs.npy"), trace=wanted)
 
 
 def resolved(name: str):
     """Every layer of the graph with what hls4ml resolved for it; a linear activation may be in neither."""
-    layers = {layer.name: layer for layer in load(name).layers}
+    graph = load(name)
+    # The parts of a Bidirectional are not layers of their own there.
+    parts = {f"{node.name}.{part}" for node in graph.nodes for part in ("forward", "reversed", "backward", "restored")}
+    layers = {node.name: node for node in graph.nodes if node.name not in parts}
     for entry in json.loads((GOLDEN / name / "resolved.json").read_text())["layers"]:
         if entry["class_name"] != "Input":
             yield layers.pop(entry["name"]), entry
@@ -51,20 +54,24 @@ def type_of(entry, key: str) -> Fixed:
     return Fixed.parse(entry["types"][key]["type"]["cpp"])
 
 
-def sides(layer: Layer, entry) -> list[tuple[Program, str]]:
-    if layer.program is None:
-        return []
-    if layer.backward is None:
+def sides(graph: Graph, layer: Node) -> list[tuple[Program, str]]:
+    """The programs of a layer, with the prefix of their variables."""
+    if layer.program is not None:
         return [(layer.program, "")]
-    return [(layer.program, "forward_"), (layer.backward, "backward_")]
+    ends = ("forward", "backward") if layer.kind == "concat" else ()
+    return [(graph.programs[f"{layer.name}.{side}"], f"{side}_") for side in ends]
 
 
-def outputs(layer: Layer, trace, count: int):
+def outputs(graph: Graph, layer: Node, trace, count: int):
     """The layer's output as its trace gives it, (count, ..., elements)."""
     parts = []
-    for (prefix, program), backward in zip(layer.programs.items(), (False, True), strict=False):
-        values = to_float(trace[f"{prefix}.{program.output}"][:count], program.type)
-        parts.append(values if layer.return_sequences else values[:, :1] if backward else values[:, -1:])
+    for program, side in sides(graph, layer):
+        name = f"{layer.name}.{side}".rstrip("._")
+        values = to_float(trace[f"{name}.{program.output}"][:count], program.type)
+        if not graph.by_name[name].return_sequences:
+            values = values[:, -1:]
+        # The backward direction takes the steps from the last one on.
+        parts.append(values[:, ::-1] if side == "backward_" else values)
     return np.concatenate(parts, axis=-1)
 
 
@@ -84,25 +91,24 @@ def test_every_layers_output(name):
     golden = np.load(GOLDEN / name / "trace.npz")
     samples = golden["sample_index"]
     trace = {key: value[samples] for key, value in run(name).trace.items()}
-    layers = {layer.name: layer for layer in load(name).layers if layer.program is not None}
+    layers = {layer.name: layer for layer, _ in resolved(name) if sides(load(name), layer)}
     assert {key for key in golden if key != "sample_index"} == set(layers)
     for key, layer in layers.items():
-        got = outputs(layer, trace, len(samples))
+        got = outputs(load(name), layer, trace, len(samples))
         assert np.array_equal(got.reshape(golden[key].shape), golden[key]), key
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_formats_and_sizes(name):
     graph = load(name)
-    results = {layer.name: type for layer, *_, type in graph.flow()}
     for layer, entry in resolved(name):
-        assert results[layer.name] == type_of(entry, "result_t"), layer.name
-        for program, prefix in sides(layer, entry):
+        assert graph.tensors[layer.name].type == type_of(entry, "result_t"), layer.name
+        for program, prefix in sides(load(name), layer):
             for dot, matrix in zip(program.dots, ("", "recurrent_"), strict=False):
                 assert dot.type == type_of(entry, "accum_t"), (layer.name, dot.name)
                 assert dot.weights.type == type_of(entry, f"{prefix}{matrix}weight_t"), (layer.name, dot.name)
                 assert dot.bias.type == type_of(entry, f"{prefix}{matrix}bias_t"), (layer.name, dot.name)
-        for op in lookups(layer):
+        for op in lookups(load(name), layer):
             size = int(entry["attributes"]["table_size"])
             if layer.kind != "softmax":
                 assert op.table.values.shape == (size,), (layer.name, op.name)
@@ -117,15 +123,15 @@ def test_formats_and_sizes(name):
 def test_reuse_factors(name):
     for layer, entry in resolved(name):
         attributes = entry["attributes"]
-        for program, prefix in sides(layer, entry):
+        for program, prefix in sides(load(name), layer):
             for dot, matrix in zip(program.dots, ("", "recurrent_"), strict=False):
                 factor = attributes[f"{prefix}{matrix}reuse_factor"]
                 reordered = attributes["strategy"] != "latency" and factor < dot.weights.shape[0]
                 assert dot.stride == (factor if reordered else 1), (layer.name, dot.name)
 
 
-def lookups(layer: Layer) -> list[Lookup]:
-    return [op for program in layer.programs.values() for op in program if isinstance(op, Lookup)]
+def lookups(graph: Graph, layer: Node) -> list[Lookup]:
+    return [op for program, _ in sides(graph, layer) for op in program if isinstance(op, Lookup)]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -133,7 +139,7 @@ def test_integer_weights(name):
     golden = np.load(GOLDEN / name / "qweights.npz")
     compared = set()
     for layer, entry in resolved(name):
-        for program, prefix in sides(layer, entry):
+        for program, prefix in sides(load(name), layer):
             for dot, matrix in zip(program.dots, ("", "recurrent_"), strict=False):
                 weight, bias = (f"{layer.name}/{prefix}{matrix}{key}" for key in ("weight", "bias"))
                 want = golden[weight].reshape(golden[weight].shape[-2:])
@@ -180,10 +186,10 @@ def changed(graph: Graph, layer: str, name: str, change) -> Graph:
         return Program(tuple(change(op) if op.name == name else op for op in old.ops), old.output)
 
     layers = tuple(
-        Layer(one.name, one.kind, program(one.program), one.return_sequences) if one.name == layer else one
-        for one in graph.layers
+        Node(one.name, one.kind, program(one.program), one.return_sequences) if one.name == layer else one
+        for one in graph.nodes
     )
-    return Graph(graph.name, graph.shape, graph.input, layers)
+    return chain(graph.name, graph.shape, graph.input, layers)
 
 
 def flipped(op: Op) -> Op:

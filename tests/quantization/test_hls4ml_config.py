@@ -258,7 +258,7 @@ def test_refusals(config, message):
 
 def test_skip_is_for_the_last_layer():
     config = named(out_softmax={"Skip": True})
-    assert quantize(NET, config).layers[-1].name == "out"
+    assert quantize(NET, config).nodes[-1].name == "out"
     more = source(*NET.layers, dense("more", 4, 1))
     with pytest.raises(FxsimError, match=r"^layer 'out_softmax': Skip must be False for a layer that is not the last"):
         quantize(more, config)
@@ -280,9 +280,7 @@ def test_keys_in_snake_case():
 
 def test_of_two_spellings_the_last_counts():
     sizes = [
-        next(
-            op.table.values.shape for op in quantize(NET, named(rnn=entry)).layers[0].program if isinstance(op, Lookup)
-        )
+        next(op.table.values.shape for op in quantize(NET, named(rnn=entry)).nodes[0].program if isinstance(op, Lookup))
         for entry in ({"TableSize": 64, "table_size": 32}, {"table_size": 32, "TableSize": 64}, {"tableSize": 128})
     ]
     assert sizes == [(32,), (64,), (128,)]
@@ -292,7 +290,7 @@ def test_of_two_spellings_the_last_counts():
 
 
 def dots(graph: Graph, layer: str) -> list[Dot]:
-    return [op for one in graph.layers if one.name == layer for program in one.programs.values() for op in program.dots]
+    return [op for one in graph.nodes if one.name == layer for op in one.program.dots]
 
 
 def formats(config: dict) -> tuple[str, str]:
@@ -334,7 +332,7 @@ def test_precision_of_tables_has_no_effect_and_the_key_of_the_layer_has():
     plain = quantize(NET, {})
     ignored = named(rnn={"Precision": {"table": A}}, out_softmax={"Precision": {"exp_table": A, "inv_inp": A}})
     assert quantize(NET, ignored).digest == plain.digest
-    lookups = [op for op in quantize(NET, named(rnn={"table_t": A})).layers[0].program if isinstance(op, Lookup)]
+    lookups = [op for op in quantize(NET, named(rnn={"table_t": A})).nodes[0].program if isinstance(op, Lookup)]
     assert lookups and {str(op.table.values.type) for op in lookups} == {A}
 
 
@@ -347,7 +345,7 @@ def test_what_layer_types_under_wrong_names_say_is_ignored_if_it_is_nothing():
 def test_integers_truncate_toward_zero():
     graph = quantize(NET, named(late={"Precision": {"result": "ap_int<9>", "accum": "ap_uint<8>"}}))
     assert dots(graph, "late")[0].type == Fixed(8, 0, False, Round.TRN_ZERO)
-    assert next(one for one in graph.layers if one.name == "late").program.type == Fixed(9, 0, True, Round.TRN_ZERO)
+    assert next(one for one in graph.nodes if one.name == "late").program.type == Fixed(9, 0, True, Round.TRN_ZERO)
 
 
 @pytest.mark.parametrize(
@@ -485,7 +483,7 @@ def test_simple_rnn():
 def test_directions_are_merged(mode, function):
     got, graph = values(bidirectional("bi", FEATURES, mode, alike=True))
     both, _ = values(bidirectional("bi", FEATURES, alike=True))
-    assert [layer.name for layer in graph.layers] == ["bi", f"bi_{mode}"]
+    assert [layer.name for layer in graph.nodes] == ["bi", f"bi_{mode}"]
     assert np.abs(got - function(both[..., :UNITS], both[..., UNITS:])).max() <= graph.output.lsb
 
 
@@ -504,15 +502,15 @@ def test_large_inputs_of_a_table_read_its_end():
 
 
 def test_hard_sigmoid_is_hls4mls_in_a_layer_and_the_models_in_a_cell():
-    layer = quantize(source(activation("act", "hard_sigmoid", slope=1 / 6, shift=0.5)), {}).layers[0]
+    layer = quantize(source(activation("act", "hard_sigmoid", slope=1 / 6, shift=0.5)), {}).nodes[0]
     assert layer.program["y_slope"].values.data.tolist() == [13107]
     rnn = cell("lstm", "rnn", FEATURES, recurrent_activation=sources.function("hard_sigmoid", slope=1 / 6))
-    assert quantize(source(rnn), {}).layers[0].program["i_slope"].values.data.tolist() == [2**16 // 6]
+    assert quantize(source(rnn), {}).nodes[0].program["i_slope"].values.data.tolist() == [2**16 // 6]
 
 
 def test_selu_in_a_stream_has_its_slope_in_the_inputs_format():
     net = source(activation("act", "selu"))
-    parallel, stream = (quantize(net, {"IOType": io}).layers[0].program for io in ("io_parallel", "io_stream"))
+    parallel, stream = (quantize(net, {"IOType": io}).nodes[0].program for io in ("io_parallel", "io_stream"))
     assert str(parallel["y_slope"].type) == "ap_ufixed<16,1>"
     assert str(stream["y_slope"].type) == "ap_fixed<16,6>"
 
@@ -520,7 +518,7 @@ def test_selu_in_a_stream_has_its_slope_in_the_inputs_format():
 @pytest.mark.parametrize(("io", "entries"), [("io_parallel", 256), ("io_stream", 1024)])
 def test_legacy_softmax_in_a_stream_has_tables_of_1024(io, entries):
     config = {**named(act={"Implementation": "legacy", "TableSize": 256}), "IOType": io}
-    program = quantize(source(activation("act", "softmax")), config).layers[-1].program
+    program = quantize(source(activation("act", "softmax")), config).nodes[-1].program
     assert {op.table.values.shape for op in program if isinstance(op, Lookup)} == {(entries,)}
 
 
@@ -539,7 +537,7 @@ def test_legacy_softmax_in_a_stream_has_tables_of_1024(io, entries):
 def test_format_of_a_constant(alpha, want):
     config = named(act={"Precision": {"param": "auto"}})
     graph = quantize(source(activation("act", "leaky_relu", alpha=alpha)), config)
-    assert str(graph.layers[0].program["y_slope"].type) == want
+    assert str(graph.nodes[0].program["y_slope"].type) == want
 
 
 # --- Linear activations
@@ -560,8 +558,8 @@ def test_linear_activations_vanish_where_hls4ml_removes_them():
 
 def test_a_linear_activation_that_only_the_configuration_has():
     net = source(dense("d", FEATURES, 2))
-    assert [layer.name for layer in quantize(net, named(d_linear={"Precision": A})).layers] == ["d", "d_linear"]
-    assert [layer.name for layer in quantize(net, {}).layers] == ["d"]
+    assert [layer.name for layer in quantize(net, named(d_linear={"Precision": A})).nodes] == ["d", "d_linear"]
+    assert [layer.name for layer in quantize(net, {}).nodes] == ["d"]
     active = source(dense("d", FEATURES, 2), activation("d_relu", "relu"))
     with pytest.raises(FxsimError, match=r"^LayerName must be one of inp, d, d_relu, not 'd_linear'$"):
         quantize(active, named(d_linear={"Precision": A}))
@@ -571,11 +569,11 @@ def test_layers_that_are_idle_at_inference_are_linear_activations():
     net = Source("net", "inp", (STEPS, FEATURES), (dense("d", FEATURES, 2),), idle=((0, "before"), (1, "drop")))
     fine = {"LayerName": {"d": {"Precision": A}}}
     assert [f"{one.name} {type}" for one, *_, type in quantize(net, fine).flow()] == [f"d {A}", "drop ap_fixed<16,6>"]
-    assert [layer.name for layer in quantize(net, {}).layers] == ["d"]
+    assert [layer.name for layer in quantize(net, {}).nodes] == ["d"]
     named_too = {"LayerName": {"before": {"Precision": A}}}
-    assert [layer.name for layer in quantize(net, named_too).layers] == ["before", "d"]
+    assert [layer.name for layer in quantize(net, named_too).nodes] == ["before", "d"]
     by_type = {"LayerType": {"Activation": {"Precision": A}}}
-    assert [layer.name for layer in quantize(net, by_type).layers] == ["before", "d", "drop"]
+    assert [layer.name for layer in quantize(net, by_type).nodes] == ["before", "d", "drop"]
 
 
 def test_relu_layers_of_keras_3_are_of_another_type():
@@ -598,7 +596,7 @@ def test_prelu_has_a_slope_for_each_element():
     assert np.array_equal(predict(coarse, x), np.where(x > 0, x, np.array([0.0, -0.5, 1.5]) * x))
     # Its class is one of its own, and a parameter left to hls4ml has the format of the input.
     auto = quantize(net, {"LayerType": {"PReLU": {"Precision": {"param": "auto", "result": A}}}})
-    assert (auto.layers[0].program["y_slope"].type, str(auto.output)) == (Fixed(16, 10), A)
+    assert (auto.nodes[0].program["y_slope"].type, str(auto.output)) == (Fixed(16, 10), A)
 
 
 def test_layers_at_every_step():
@@ -606,7 +604,7 @@ def test_layers_at_every_step():
     inner = [dense("inner", FEATURES, 2), activation("inner_relu", "relu")]
     net = source(*(replace(layer, wrapper="td") for layer in inner))
     plain = quantize(net, {})
-    assert [layer.name for layer in plain.layers] == ["inner", "inner_relu"]
+    assert [layer.name for layer in plain.nodes] == ["inner", "inner_relu"]
     # It is a Dense, and no convolution.
     assert dots(quantize(net, {"LayerType": {"Dense": {"Precision": B}}}), "inner")[0].type == Fixed.parse(B)
     for name in ("td", "td_end"):
@@ -630,8 +628,8 @@ def test_layers_at_every_step():
 )
 def test_softmax_over_all_steps_where_hls4ml_does_not_know_the_axis(layer, io, kinds):
     graph = quantize(source(replace(activation("act", "softmax"), **layer)), {"IOType": io})
-    assert [one.kind for one in graph.layers] == kinds
-    assert graph.layers[-1].program.elements == (FEATURES if len(kinds) == 1 else STEPS * FEATURES)
+    assert [one.kind for one in graph.nodes] == kinds
+    assert graph.nodes[-1].program.elements == (FEATURES if len(kinds) == 1 else STEPS * FEATURES)
 
 
 def test_modules_of_pytorch_have_the_names_of_hls4mls_trace():

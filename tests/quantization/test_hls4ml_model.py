@@ -152,7 +152,7 @@ def test_the_steps_that_a_pytorch_model_takes(kind, indices, want):
     node = stand.node("rnn", kind, "inp", (2,), **LSTM if kind == "LSTM" else gru().attributes.attributes)
     made = stand.model(first(), node, act(), PytorchModel=stand.Module(indices))
     if want is None:
-        assert [layer.name for layer in fxsim.from_hls4ml(made).layers] == ["rnn", "act"]
+        assert [layer.name for layer in fxsim.from_hls4ml(made).nodes] == ["rnn", "act"]
         return
     with pytest.raises(FxsimError, match=rf"^layer 'rnn': the PyTorch model {re.escape(want)}"):
         fxsim.from_hls4ml(made)
@@ -195,7 +195,7 @@ def test_parts_that_a_pytorch_model_names_and_does_not_use():
 def test_reshape_to_steps_and_features(kind):
     node = stand.node("r", kind, "inp", (2, 6))
     graph = fxsim.from_hls4ml(stand.model(first(), node))
-    assert [(layer.name, layer.kind) for layer in graph.layers] == [("r", "flatten"), ("r_steps", "reshape")]
+    assert [(layer.name, layer.kind) for layer in graph.nodes] == [("r", "flatten"), ("r_steps", "reshape")]
     x = np.arange(graph.shape[0] * graph.shape[1]).reshape(1, *graph.shape) / 16
     assert graph.output_shape == (2, 6)
     assert np.array_equal(fxsim.predict(graph, x), x.reshape(1, 2, 6))
@@ -244,20 +244,20 @@ def test_pytorch_files_and_sequences_of_one_step():
         fxsim.from_hls4ml(stand.model(first(), gru(), PytorchModel="net.pt"))
     short = stand.node("inp", "Input", "input", (1, 3), result_t=T)
     for module in ("net.pt", stand.Module((0,))):
-        assert len(fxsim.from_hls4ml(stand.model(short, gru(n_timesteps=1), act(), PytorchModel=module)).layers) == 2
+        assert len(fxsim.from_hls4ml(stand.model(short, gru(n_timesteps=1), act(), PytorchModel=module)).nodes) == 2
 
 
 def test_strategy_resource():
     """Outputs come first in memory, and the reuse factor is the order of the sum."""
     resource = {"strategy": "resource", "_weights_transposed": True}
     turned = dense(weight=Plain(data=data(2, 5).data.T), reuse_factor=2, **resource)
-    plain, other = (fxsim.from_hls4ml(stand.model(first(), gru(), fc)).layers[1].program for fc in (dense(), turned))
+    plain, other = (fxsim.from_hls4ml(stand.model(first(), gru(), fc)).nodes[1].program for fc in (dense(), turned))
     assert plain.dots[0] == other.dots[0]
     wide = gru(
         weight=Plain(data=data(3, 6).data.T), recurrent_weight=Plain(data=data(2, 6).data.T), reuse_factor=3,
         recurrent_reuse_factor=1, **resource,
     )  # fmt: skip
-    assert [dot.stride for dot in fxsim.from_hls4ml(stand.model(first(), wide)).layers[0].program.dots] == [1, 1]
+    assert [dot.stride for dot in fxsim.from_hls4ml(stand.model(first(), wide)).nodes[0].program.dots] == [1, 1]
 
 
 def test_integers_truncate_toward_zero():
@@ -306,7 +306,7 @@ def test_slopes_of_prelu():
 
 def test_time_distributed_layers_run_at_every_step():
     plain = fxsim.from_hls4ml(stand.model(first(), sequence(), *wrapped()))
-    assert [layer.name for layer in plain.layers] == ["rnn", "fc"]
+    assert [layer.name for layer in plain.nodes] == ["rnn", "fc"]
     assert plain.output_shape == (4, 5)
     alone = fxsim.from_hls4ml(stand.model(first(), gru(), dense()))
     x = np.random.default_rng(0).normal(0, 1, (6, 4, 3))
@@ -322,7 +322,7 @@ def test_layers_may_have_the_names_of_attributes(name):
             continue
         del node.attributes.attributes["rnn"]
         node.name, node.outputs, node.attributes.attributes[reserved] = name, [name], Plain(shape=[2])
-        assert fxsim.from_hls4ml(stand.model(first(), node)).layers[0].name == name
+        assert fxsim.from_hls4ml(stand.model(first(), node)).nodes[0].name == name
 
 
 @pytest.mark.parametrize("function", ["relu", "ReLU", "Relu"])
@@ -340,13 +340,13 @@ def test_quantized_weights_are_read_as_they_are():
 
 def test_softmax_over_all_steps_where_hls4ml_does_not_know_the_axis():
     alone = fxsim.from_hls4ml(stand.model(first(), over_steps(n_outer=4)))
-    assert [layer.name for layer in alone.layers] == ["act"]
+    assert [layer.name for layer in alone.nodes] == ["act"]
     for options in ({}, {"n_outer": 1}):
         together = fxsim.from_hls4ml(stand.model(first(), over_steps(**options)))
-        assert [layer.kind for layer in together.layers] == ["flatten", "softmax"]
-        assert together.layers[-1].program.elements == 12
+        assert [layer.kind for layer in together.nodes] == ["flatten", "softmax"]
+        assert together.nodes[-1].program.elements == 12
     stream = fxsim.from_hls4ml(stand.model(first(), over_steps(), io="io_stream"))
-    assert stream.layers == alone.layers
+    assert stream.nodes == alone.nodes
 
 
 def over_steps(**options):
@@ -358,7 +358,7 @@ def over_steps(**options):
 def test_names_and_shape():
     graph = fxsim.from_hls4ml(stand.model(first(), gru(), act(), io="io_stream"))
     assert (graph.name, graph.shape, graph.output_shape) == ("network", (4, 3), (2,))
-    assert [layer.name for layer in graph.layers] == ["rnn", "act"]
+    assert [layer.name for layer in graph.nodes] == ["rnn", "act"]
 
 
 BITS = stand.precision(16, 6)

@@ -79,7 +79,7 @@ def test_what_hls4ml_loses_is_computed_from_the_model():
     """From its own model and configuration, the graph is right where hls4ml loses something."""
     name = "keras2_lost_activation"
     graph = fxsim.load(model_of(name), config=HERE / f"{name}.yml")
-    assert [layer.name for layer in graph.layers] == ["rnn", "inner", "inner_relu"]
+    assert [layer.name for layer in graph.nodes] == ["rnn", "inner", "inner_relu"]
     x, y = emulated(name)
     assert np.array_equal(graph.predict(x).reshape(y.shape), np.maximum(y, 0))
 

@@ -12,7 +12,7 @@ import pytest
 from fxsim.errors import FxsimError
 from fxsim.program import reference
 from fxsim.program.fixed import Fixed, Overflow, Round, to_float
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
 from fxsim.program.interpolation import interpolated
 from fxsim.program.ops import Add, Input, Lookup, Mul, Remainder
@@ -141,7 +141,7 @@ def program(name: str) -> tuple[Program, Lines]:
 
 
 def graph(made: Program) -> Graph:
-    return Graph("g", (3,), made.input.type, (Layer("layer", "activation", made),))
+    return chain("g", (3,), made.input.type, (Node("layer", "activation", made),))
 
 
 def every() -> np.ndarray:

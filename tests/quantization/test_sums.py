@@ -127,7 +127,7 @@ def test_sums_of_dense_layers_are_within_half_a_step_of_their_result(precision):
     rng = rng_of(precision)
     source = network(dense(rng, 9, 6), dense(rng, 6, 7, "two"), dense(rng, 7, 3, "out"), shape=(9,))
     graph, _ = both(source, precision)
-    limits = [Fraction(2) ** -(layer.program.type.frac + 1) for layer in graph.layers]
+    limits = [Fraction(2) ** -(layer.program.type.frac + 1) for layer in graph.nodes]
     assert worst(source, precision, limits) <= 1
 
 
@@ -138,7 +138,7 @@ def test_sums_in_front_of_functions(function):
     steepest = {"selu": Fraction(1.0507009873554805), "hard_sigmoid": Fraction(1 / 6)}.get(function, Fraction(1))
     for precision in PRECISIONS:
         graph = both(source, precision)[1]
-        line = Fraction(2) ** -(graph.layers[1].program.type.frac + 1) / steepest
+        line = Fraction(2) ** -(graph.nodes[1].program.type.frac + 1) / steepest
         limit = {"sigmoid": table(precision), "tanh": table(precision), "softsign": table(precision)}.get(
             function, line
         )
@@ -184,10 +184,10 @@ def test_the_largest_loss_is_exact():
 def test_fewer_bits_do_not_do():
     """The grid is the coarsest that has the error asked for."""
     graph, narrow = both(FULL, "ap_fixed<16,6>")
-    wx, uh = narrow.layers[0].program.dots
+    wx, uh = narrow.nodes[0].program.dots
     assert (wx.type.frac, uh.type.frac) == (13, 13)
     assert (wx.type.round, wx.type.width < 24, uh.bias) == (Round.TRN, True, None)
-    assert [op.type.frac for op in graph.layers[0].program.dots] == [24, 29]
+    assert [op.type.frac for op in graph.nodes[0].program.dots] == [24, 29]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -240,7 +240,7 @@ def test_a_saved_graph_keeps_its_sums(tmp_path):
 
 
 def test_sums_are_narrower_the_coarser_the_precision():
-    fracs = [both(FULL, f"ap_fixed<{width},6>")[1].layers[0].program.dots[1].type.frac for width in range(14, 22)]
+    fracs = [both(FULL, f"ap_fixed<{width},6>")[1].nodes[0].program.dots[1].type.frac for width in range(14, 22)]
     assert all(b == a + 1 for a, b in pairwise(fracs))
 
 

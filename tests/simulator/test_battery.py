@@ -24,7 +24,7 @@ from test_random_plans import draw, interpolated, narrow
 import fxsim
 from fxsim.program import reference
 from fxsim.program.fixed import Overflow, Round
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph
 from fxsim.quantization.presets import quantize
 from fxsim.simulator.run import simulate
 from rtl.gateware.fixed import rounded
@@ -58,19 +58,8 @@ def by_reference(graph: Graph, raw: np.ndarray) -> np.ndarray:
     """Outputs of Python integers, op by op."""
     results = []
     for sequence in raw.tolist():
-        vectors = sequence
-        for layer in graph.layers:
-            vectors = _layer(layer, vectors)
-        results.append(vectors)
+        results.append(reference.network(graph, {graph.inputs[0].name: sequence})[graph.outputs[0]])
     return np.array(results)
-
-
-def _layer(layer: Layer, vectors: list[list[int]]) -> list[list[int]]:
-    if layer.program is None:
-        return [[value for vector in vectors for value in vector]]
-    trace, _ = reference.scan(layer.program, vectors, reference.initial_state(layer.program), None)
-    outputs = [step[layer.program.output] for step in trace]
-    return outputs if layer.return_sequences else outputs[-1:]
 
 
 def battle(plan: Plan, folder: Path, seed: int) -> int:
@@ -116,7 +105,7 @@ def test_narrow_sums(kind, reuse, tmp_path):
     rng = np.random.default_rng(reuse)
     layers = cell(kind, rng, "cell", 3, 5), dense(rng, 5, 3)
     graph = quantize(source(*layers, shape=(4, 3)), precision="ap_fixed<16,6>", sums="narrow")
-    assert all(op.type.frac < 16 for layer in graph.layers for op in layer.program.dots)
+    assert all(op.type.frac < 16 for layer in graph.nodes for op in layer.program.dots)
     assert battle(make_plan(graph, folding(graph, reuse)), tmp_path / "ip", reuse) >= 8
 
 
@@ -152,23 +141,23 @@ def test_many(seed, tmp_path):
 def test_every_mode_is_drawn():
     """The casts of the networks above have every rounding, every overflow, odd widths, every cell, every way."""
     plans = [draw(seed) for seed in range(200, 263)]
-    types = {op.type for plan in plans for layer in plan.graph.layers if layer.program for op in layer.program.ops}
+    types = {op.type for plan in plans for layer in plan.graph.nodes if layer.program for op in layer.program.ops}
     assert {type.round for type in types} == set(Round) and {type.overflow for type in types} == set(Overflow)
     assert any(type.width % 2 for type in types)
-    assert {plan.graph.layers[0].kind for plan in plans} == {"lstm", "gru", "gru_before", "simple_rnn"}
+    assert {plan.graph.nodes[0].kind for plan in plans} == {"lstm", "gru", "gru_before", "simple_rnn"}
     assert any(plan.folding.interleave > 1 for plan in plans) and any(plan.folding.unroll > 1 for plan in plans)
 
 
 def with_last_bit_flipped(graph: Graph, place: tuple[int, int]) -> Graph:
     """The network, but for the last bit of one recurrent weight."""
-    layer = graph.layers[0]
+    layer = graph.nodes[0]
     assert layer.program is not None
     dot = layer.program.dots[1]
     weights = dot.weights.data.copy()
     weights[place] ^= 1
     changed = replace(dot, weights=replace(dot.weights, data=weights))
     ops = tuple(changed if op.name == dot.name else op for op in layer.program.ops)
-    return replace(graph, layers=(replace(layer, program=replace(layer.program, ops=ops)), *graph.layers[1:]))
+    return replace(graph, nodes=(replace(layer, program=replace(layer.program, ops=ops)), *graph.nodes[1:]))
 
 
 def test_a_weight_that_differs_in_its_last_bit_is_caught(tmp_path):

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from networks import network
+from networks import in_row, network
 from programs import by_reference
 
 from fxsim.errors import FxsimError, KernelError
 from fxsim.program.fixed import Fixed, Overflow
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
+from fxsim.program.nodes import bidirectional
 from fxsim.program.ops import Add, Cast, Concat, Constant, Dot, Input, Lookup, Op, Slice, State, Sub
 from fxsim.program.program import Program
 from fxsim.simulator import (
@@ -33,6 +35,7 @@ from fxsim.simulator import (
 from fxsim.simulator.guards import CheckedCode, Guarded
 from fxsim.simulator.jit import Host
 from fxsim.simulator.memory import Frame, Rows, Wanted
+from fxsim.simulator.program_kernel import Spot
 from fxsim.simulator.run import simulate
 
 X = Fixed(9, 4)
@@ -80,8 +83,9 @@ def misplaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mistake as it was: a backward direction's rows behind as many as it has itself."""
     right = program_kernel.Pass.emit
 
-    def mistaken(self: program_kernel.Pass, source: str, to: str, first: int, *, backward: bool) -> None:
-        right(self, source, to, self.program.elements if backward else first, backward=backward)
+    def mistaken(self: program_kernel.Pass, sources: list[Spot], to: Spot, *, last: bool) -> None:
+        wrong = self.program.elements * self.frame.row(to.bits)
+        right(self, sources, replace(to, offset=wrong) if "backward" in self.prefix else to, last=last)
 
     monkeypatch.setattr(program_kernel.Pass, "emit", mistaken)
 
@@ -119,7 +123,7 @@ def test_an_index_beyond_a_table(monkeypatch):
     )
     table = Table("steep", 3, X.round, -4, Const(np.arange(8), X))
     ops = Input(name="x", type=X, elements=3), Lookup(name="y", type=X, arg="x", table=table)
-    graph = Graph("g", (2, 3), X, (Layer("line", "activation", Program(ops, "y")),))
+    graph = chain("g", (2, 3), X, (Node("line", "activation", Program(ops, "y")),))
     with pytest.raises(KernelError, match=r"^op 'line\.y' reads entry -?\d+ of 'line\.y \(steep\)', which has 8$"):
         checked(graph)
 
@@ -156,7 +160,7 @@ def test_a_step_too_many(monkeypatch):
     """Of weights that have a matrix for each step, the last one is read once more behind its end."""
     weights = Const(np.ones((4, 2, 3), np.int64), X)
     ops = Input(name="x", type=X, elements=2), Dot(name="y", type=Fixed(20, 8), arg="x", weights=weights)
-    graph = Graph("g", (4, 2), X, (Layer("flat", "dense", Program(ops, "y")),))
+    graph = chain("g", (4, 2), X, (Node("flat", "dense", Program(ops, "y")),))
     right = program_kernel.Pass.stage
     monkeypatch.setattr(
         program_kernel.Pass, "stage", lambda on, stage, t: right(on, stage, on.code.op(f"add i64 {t}, 1"))
@@ -199,13 +203,13 @@ def test_blocks_of_another_shape():
     narrow = Host(4, 16)
     kernel = simulation.stretches(graph, Wanted(), 4, narrow)[0].kernel
     assert kernel is not None
-    rows = graph.inputs
+    rows = graph.inputs[0].size
     right = np.zeros((2, rows, 4), network_kernel.dtype(graph.input))
-    assert kernel.run(right).out.shape == (2, graph.outputs, 4)
+    assert kernel.run([right]).outs[0].shape == (2, graph.results[0].size, 4)
     wrong: list[np.ndarray] = [right[:, 1:], right[:0], right[:, :, :3], right.astype(np.int64)]
     for x in wrong:
         with pytest.raises(KernelError, match=rf"^a kernel takes blocks of \([12], {rows}, 4\) of 16 bits, not"):
-            kernel.run(x)
+            kernel.run([x])
     for width, wanted, message in (
         (6, Wanted(), "blocks must have 1 sequence or a multiple of 4, not 6"),
         (1, Wanted(counts=True), "overflows are counted lane by lane"),
@@ -213,7 +217,7 @@ def test_blocks_of_another_shape():
         with pytest.raises(KernelError, match=message):
             simulation.stretches(graph, wanted, width, narrow)
     with pytest.raises(KernelError, match="behind one another"):
-        kernel.run(np.zeros((4, rows, 2), np.int16).T.swapaxes(1, 1).reshape(2, rows, 4)[::-1])
+        kernel.run([np.zeros((4, rows, 2), np.int16).T.swapaxes(1, 1).reshape(2, rows, 4)[::-1]])
 
 
 def test_batches_of_another_shape():
@@ -239,7 +243,7 @@ def test_batches_of_another_shape():
 
 def one_layer(*ops: Op, output: str = "y", steps: int = 2, name: str = "l", **given: Any) -> Graph:
     program = Program(ops, output)
-    return Graph("g", (steps, program.input.elements), program.input.type, (Layer(name, "k", program, **given),))
+    return chain("g", (steps, program.input.elements), program.input.type, (Node(name, "k", program, **given),))
 
 
 def equal(graph: Graph, raw: np.ndarray) -> simulation.Run:
@@ -264,13 +268,11 @@ def test_names_of_directions_are_no_other_layers():
         ),
         "two",
     )
-    first = Layer("a.forward", "rnn", rnn(3))
-    second = Layer("a", "rnn", rnn(100), backward=rnn(2))
+    first = Node("a.forward", "rnn", rnn(3))
+    second = partial(bidirectional, "a", "rnn", rnn(100), rnn(2), True)
     four = Program((Input(name="x", type=X, elements=2),), "x")
-    with pytest.raises(
-        FxsimError, match=r"^layer names must be distinct, also from the directions of others: 'a\.forward'$"
-    ):
-        Graph("g", (2, 2), X, (first, Layer("between", "k", four), second))
+    with pytest.raises(FxsimError, match=r"^layer names must be distinct and not empty, not 'a\.forward'$"):
+        in_row("g", (2, 2), X, (first, Node("between", "k", four), second))
 
 
 def test_a_value_that_a_symmetric_format_does_not_have():
@@ -280,8 +282,8 @@ def test_a_value_that_a_symmetric_format_does_not_have():
     with pytest.raises(
         FxsimError, match=r"^layer 'l' takes ap_fixed<9,5,AP_TRN,AP_SAT_SYM>, its input is ap_fixed<9,5>$"
     ):
-        Graph("g", (1, 1), X, (Layer("l", "k", Program(ops, "x")),))
-    Graph("g", (1, 1), symmetric, (Layer("l", "k", Program((Input(name="x", type=X, elements=1),), "x")),))
+        chain("g", (1, 1), X, (Node("l", "k", Program(ops, "x")),))
+    chain("g", (1, 1), symmetric, (Node("l", "k", Program((Input(name="x", type=X, elements=1),), "x")),))
 
 
 @pytest.mark.parametrize("first", [1 << 40, (1 << 31) - 1, 1 << 31, -(1 << 31) - 5, -(1 << 40)])
@@ -350,7 +352,7 @@ def test_results_between_layers_have_a_limit():
     ones = Const(np.ones((1, 1 << 10), np.int64), X)
     wide = Input(name="x", type=X, elements=1), Dot(name="y", type=X, arg="x", weights=ones)
     one_layer(*wide, steps=1 << 12)
-    with pytest.raises(FxsimError, match=r"^layer 'l': its result must have at most 4194304 elements, not 4195328$"):
+    with pytest.raises(FxsimError, match=r"^tensor 'l' must have at most 4194304 elements, not 4195328$"):
         one_layer(*wide, steps=(1 << 12) + 1)
 
 

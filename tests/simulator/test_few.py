@@ -9,7 +9,7 @@ from networks import network
 
 from fxsim.errors import FxsimError
 from fxsim.program.fixed import Fixed
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.ops import Cast, Input
 from fxsim.program.program import Program
 from fxsim.simulator import dispatch, dot_arithmetic, run
@@ -92,7 +92,7 @@ def test_numbers_that_are_not_plain():
     assert np.array_equal(predict(graph, x, warn=False), in_a_batch(graph, x))
     wide = Fixed(60, 0)
     program = Program((Input(name="x", type=wide, elements=1), Cast(name="y", type=wide, arg="x")), "y")
-    graph = Graph("wide", (1, 1), wide, (Layer("layer", "cast", program),))
+    graph = chain("wide", (1, 1), wide, (Node("layer", "cast", program),))
     assert dispatch.few(graph) is None
     x = np.array([[[2.0**58]]])
     assert np.array_equal(predict(graph, x, warn=False), x)

@@ -12,7 +12,7 @@ from programs import BATCH, MODES, STEPS, Random, check, compare, graph_of
 from fxsim.program import cells, reference
 from fxsim.program.cells import Activation, CellTypes, Kernel
 from fxsim.program.fixed import Fixed, Overflow, Round, cast
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const, Table
 from fxsim.program.ops import OPS, Add, Cast, Constant, Dot, Input, Lookup, Remainder, Slice
 from fxsim.program.program import Builder, Program
@@ -51,7 +51,7 @@ def test_compiled_cast_is_the_definition(rounding, over):
         ]
         casts = [Cast(name=f"y{i}", type=to, arg="x") for i, to in enumerate(types)]
         program = Program((Input(name="x", type=input, elements=1), *casts), casts[-1].name)
-        graph = Graph("g", (1, 1), input, (Layer("layer", "casts", program),))
+        graph = chain("g", (1, 1), input, (Node("layer", "casts", program),))
         check(graph)
         run = simulation.simulate(graph, values.reshape(-1, 1, 1), raw=True, trace=True)
         for op in casts:
@@ -327,7 +327,7 @@ def test_softmax_and_merge(name):
 # --- Whole runs
 
 
-def chain() -> Graph:
+def several() -> Graph:
     """Two recurrent layers, Flatten and a Dense."""
     rng = np.random.default_rng(4)
     first, second = cell("lstm", ACCUM[1]), cell("gru", ACCUM[0])
@@ -335,19 +335,19 @@ def chain() -> Graph:
     three = Program((Input(name="x", type=X, elements=4), Slice(name="y", type=X, arg="x", start=0, stop=3)), "y")
     dense = cells.dense(kernel(rng, STEPS * 4, 2, ACCUM[2], 5), H, X)
     layers = (
-        Layer("a", "lstm", first),
-        Layer("narrow", "activation", narrow),
-        Layer("three", "slice", three),
-        Layer("b", "gru", second),
-        Layer("flat", "flatten", None),
-        Layer("dense", "dense", dense),
+        Node("a", "lstm", first),
+        Node("narrow", "activation", narrow),
+        Node("three", "slice", three),
+        Node("b", "gru", second),
+        Node("flat", "flatten", None),
+        Node("dense", "dense", dense),
     )
-    return Graph("chain", (STEPS, 3), X, layers)
+    return chain("chain", (STEPS, 3), X, layers)
 
 
 def test_blocks_and_threads_do_not_matter(monkeypatch):
     monkeypatch.setattr(simulation, "LEAST_WORK", 0)
-    graph = chain()
+    graph = several()
     raw = np.random.default_rng(5).integers(X.min, X.max, (37, STEPS, 3))
     whole = simulation.simulate(graph, raw, raw=True, trace=True, threads=1)
     monkeypatch.setattr(simulation, "CHUNK", 16)
@@ -361,7 +361,7 @@ def test_blocks_and_threads_do_not_matter(monkeypatch):
 
 
 def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
-    graph = chain()
+    graph = several()
     raw = np.random.default_rng(6).integers(X.min, X.max, (4, STEPS, 3))
     fast = simulation.simulate(graph, raw, raw=True, trace=True)
 
@@ -369,7 +369,7 @@ def test_the_reference_steps_in_where_64_bits_do_not_hold_a_result(monkeypatch):
         raise widths.TooWide
 
     monkeypatch.setattr(network_kernel, "build", refuse)
-    slow = simulation.simulate(chain(), raw, raw=True, trace=True)
+    slow = simulation.simulate(several(), raw, raw=True, trace=True)
     assert np.array_equal(fast.raw, slow.raw)
     assert all(np.array_equal(fast.state[key], slow.state[key]) for key in fast.state | slow.state)
     assert all(np.array_equal(fast.trace[key], slow.trace[key]) for key in fast.trace | slow.trace)
@@ -402,9 +402,9 @@ def test_saved_graphs_are_equal_and_have_the_same_digest(tmp_path, seed):
 
 
 def test_a_chain_is_saved_and_loaded(tmp_path):
-    chain().save(tmp_path / "chain.fx")
+    several().save(tmp_path / "chain.fx")
     loaded = Graph.load(tmp_path / "chain.fx")
-    assert loaded == chain()
+    assert loaded == several()
     assert loaded.digest != graph_of(cell("lstm", ACCUM[0])).digest
 
 
@@ -412,7 +412,7 @@ def test_a_chain_is_saved_and_loaded(tmp_path):
 def test_however_a_batch_is_cut(monkeypatch, batch):
     """Blocks depend on threads and batch, and a narrow last one is left over; sequences know nothing of each other."""
     monkeypatch.setattr(simulation, "LEAST_WORK", 0)
-    graph = chain()
+    graph = several()
     raw = np.random.default_rng(batch).integers(X.min, X.max, (batch, STEPS, 3))
     one = np.concatenate([simulation.simulate(graph, row[None], raw=True, threads=1).raw for row in raw])
     for threads in (1, 2, 5):
@@ -524,7 +524,7 @@ def test_a_split_that_loses_a_bit_is_caught(monkeypatch):
 
 
 def test_overflows_are_counted_by_sequence():
-    graph = chain()
+    graph = several()
     raw = np.random.default_rng(8).integers(X.min, X.max, (40, STEPS, 3))
     whole = simulation.simulate(graph, raw, raw=True)
     assert whole.overflows == {name: int(count.sum()) for name, count in whole.overflow_counts.items()}

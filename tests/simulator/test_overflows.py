@@ -19,7 +19,7 @@ from fxsim.errors import OverflowWarning
 from fxsim.importers.source import Dense, Source
 from fxsim.program.cells import Kernel, dense
 from fxsim.program.fixed import Fixed, Overflow, Round, outside
-from fxsim.program.graph import Graph, Layer
+from fxsim.program.graph import Graph, Node, chain
 from fxsim.program.integers import Const
 from fxsim.program.reference import Caster
 from fxsim.quantization.presets import quantize
@@ -129,7 +129,7 @@ def _only_input(to: Fixed) -> Graph:
     """A network of which nothing but its input leaves a format."""
     zero = Const(np.zeros((3, 1), np.int64), Fixed(2, 0))
     program = dense(Kernel(zero, None, Fixed(8, 0)), to.plain, Fixed(8, 0))
-    return Graph("net", (3,), to, (Layer("dense", "dense", program),))
+    return chain("net", (3,), to, (Node("dense", "dense", program),))
 
 
 class TestDoor:

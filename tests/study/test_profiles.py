@@ -151,7 +151,7 @@ class TestNumbers:
 
     def test_weights(self, found: Profile) -> None:
         graph = fxsim.load(MODEL, precision="ap_fixed<9,3>", preset="hls4ml")
-        program = graph.layers[0].program
+        program = graph.nodes[0].program
         assert program is not None
         uh = program["uh"]
         assert isinstance(uh, Dot)
@@ -248,7 +248,7 @@ class TestEnough:
 
     def test_proven(self) -> None:
         graph = fxsim.load(MODEL, precision="ap_fixed<12,2>", preset="hls4ml")
-        program = graph.layers[0].program
+        program = graph.nodes[0].program
         assert program is not None
         proofs = bounds(program)
         rows = {row.tensor: row for row in profile(graph, X, SOURCE).tensors}

@@ -86,7 +86,7 @@ class TestRows:
             one = fxsim.quantize(SOURCE, precision="ap_fixed<10,4>", preset=preset)
             assert fxsim.quantize(SOURCE, precision="ap_fixed<10,4>", preset=preset, layers=same) == one
             other = fxsim.quantize(SOURCE, precision="ap_fixed<10,4>", preset=preset, layers={"dense": "ap_fixed<9,4>"})
-            assert one.layers[0] == other.layers[0] and one.layers[1] != other.layers[1]
+            assert one.nodes[0] == other.nodes[0] and one.nodes[1] != other.nodes[1]
         config = {"Model": {"Precision": "ap_fixed<10,4>"}}
         with pytest.raises(FxsimError, match=r"^layers must be left out with a config, which has its own: LayerName, "):
             fxsim.quantize(SOURCE, config=config, layers={"dense": "ap_fixed<9,4>"})
