@@ -106,7 +106,7 @@ def source(spec: dict[str, Any]) -> Source:
         layers.append(Dense(f"dense{k}", units=outputs, use_bias=True, weights=found))
         layers.append(Activation(f"act{k}", Function(spec["activation"])))
         size = outputs
-    return Source("cost", "x", (spec["steps"], spec["features"]), tuple(layers))
+    return Source.row("cost", "x", (spec["steps"], spec["features"]), tuple(layers))
 
 
 def network(spec: dict[str, Any]) -> Graph:

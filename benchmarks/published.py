@@ -105,7 +105,7 @@ def source(name: str, shared: Path | None) -> Source:
         if function != "linear":
             layers.append(Activation(f"{layer}_{function}", Function(function)))
         size = outputs
-    return Source(name.replace("/", "_"), "x", (known.steps, known.features), tuple(layers))
+    return Source.row(name.replace("/", "_"), "x", (known.steps, known.features), tuple(layers))
 
 
 def inputs(name: str, shared: Path | None) -> NDArray[np.float64]:

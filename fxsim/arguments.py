@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import FxsimError, show
 
-__all__ = ["array", "flag", "index", "integer", "real", "settle", "sizes"]
+__all__ = ["array", "by_name", "flag", "index", "integer", "real", "settle", "sizes"]
 
 
 def _plain(value: Any) -> Any:
@@ -68,6 +68,25 @@ def settle(instance: object, *names: str) -> None:
         found = index(value)
         if found is not None and found is not value:
             object.__setattr__(instance, name, found)
+
+
+def by_name(names: Sequence[str], given: Any) -> dict[str, Any]:
+    """What is given for each of some inputs, in their order: ``given`` itself for the only one.
+
+    For several it is a dictionary, or a list in their order. Raises ``FxsimError`` with the names where some are
+    missing or others are there.
+    """
+    legal = ", ".join(map(repr, names))
+    if isinstance(given, Mapping):
+        if set(given) != set(names):
+            raise FxsimError(f"inputs must be {legal}, not {', '.join(map(repr, given)) or 'none'}")
+        return {name: given[name] for name in names}
+    if len(names) == 1:
+        return {names[0]: given}
+    if not isinstance(given, list | tuple) or len(given) != len(names):
+        have = f"{len(given)}" if isinstance(given, list | tuple) else f"one {type(given).__name__}"
+        raise FxsimError(f"inputs must be {len(names)} arrays, by name or in this order: {legal}; not {have}")
+    return dict(zip(names, given, strict=True))
 
 
 def sizes(value: Iterable[object], name: str, most: int, error: type[FxsimError] = FxsimError) -> tuple[int, ...]:

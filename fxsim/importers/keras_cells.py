@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .gates import GATES
-from .keras_chain import Entry
 from .keras_functions import function, inner
+from .keras_graph import Entry
 from .keras_options import CELLS, Options, snake_case
 from .keras_weights import Expected
 from .source import GRU, LSTM, Function, Recurrent, SimpleRNN

@@ -24,7 +24,7 @@ from ..errors import ModelError, show
 from ..files.folder import MOST_TEXT
 from .hdf5 import Group, open_tree, text
 from .hdf5_child import reason
-from .keras_chain import MODELS
+from .keras_graph import MODELS
 from .keras_options import as_dict
 from .keras_weights import H5Legacy, H5Vars, Live, WeightStore, guarded
 

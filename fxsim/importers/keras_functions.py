@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import ModelError, show
-from .keras_chain import Entry
+from .keras_graph import Entry
 from .keras_options import ACTIVATIONS, Options
 from .source import Function
 

@@ -10,15 +10,30 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, show
+from ..errors import FxsimError, ModelError, show
+from . import source
 from .keras_cells import Cell, cell, stacked
-from .keras_chain import Entry
 from .keras_functions import ACTIVATION_LAYERS, function, inner
+from .keras_graph import Entry
 from .keras_options import LAYERS, Options
 from .keras_weights import Expected
-from .source import MERGES, Activation, Bidirectional, Dense, Flatten, Function, SourceLayer, reshaped, result
+from .source import (
+    Activation,
+    BatchNormalization,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Idle,
+    Merge,
+    Repeat,
+    Reverse,
+    SourceLayer,
+    reshaped,
+    result,
+)
 
-__all__ = ["PER_STEP", "Planned", "plan", "wrapped"]
+__all__ = ["MERGES", "PER_STEP", "Planned", "plan", "wrapped"]
 
 Shape = tuple[int, ...]
 Weights = Mapping[str, NDArray[np.float64]]
@@ -31,16 +46,17 @@ class Planned:
     shape: Shape
     expected: tuple[Expected, ...] = ()
     build: Callable[[Weights], list[SourceLayer]] = field(default=lambda weights: [])
-    idle: str = ""  #: name of a layer that Keras 3 keeps in a model though it does nothing at inference
     wrapper: str = ""  #: name of the TimeDistributed around it
 
 
-def plan(options: Options, shape: Shape, generation: int) -> Planned:
-    """A layer behind a result of that shape, without the batch; `options` takes what is wrong with it.
+def plan(options: Options, shapes: Sequence[Shape], generation: int) -> Planned:
+    """A layer behind results of those shapes, without the batch; `options` takes what is wrong with it.
 
-    `generation` is the major version of Keras.
+    Only one of MERGES takes several. `generation` is the major version of Keras.
     """
-    return _PLANNERS[options.class_name](options, shape, generation)
+    if options.class_name in MERGES:
+        return _merge(options, shapes)
+    return _PLANNERS[options.class_name](options, shapes[0], generation)
 
 
 def _row(shape: Shape, layers: Sequence[SourceLayer]) -> Planned:
@@ -104,23 +120,27 @@ def _sequence(options: Options, shape: Shape) -> tuple[int, int]:
     return shape
 
 
-def _check_direction(options: Options, backwards: bool = False) -> None:
+def _check_direction(options: Options, backwards: bool) -> None:
     direction = options.flag("go_backwards") if "go_backwards" in options else False
     if direction is not backwards:
         options.refuse("go_backwards", direction, repr(backwards))
 
 
 def _recurrent(options: Options, shape: Shape, generation: int) -> Planned:
-    sequence = _sequence(options, shape)
-    _check_direction(options)
+    sequence, turned = _sequence(options, shape), _turned(options)
     found = cell(options, sequence[-1], generation).named(options.name, options.flag("return_sequences"))
-    return Planned(found.layer.result(sequence), found.expected, lambda weights: [found.build(weights)])
+    return Planned(found.layer.result(sequence), found.expected, lambda weights: [*turned, found.build(weights)])
+
+
+def _turned(options: Options) -> list[SourceLayer]:
+    """What stands in front of a recurrent layer that goes backwards. Its results come in the order in which it goes."""
+    backwards = "go_backwards" in options and options.flag("go_backwards")
+    return [Reverse(f"{options.name}_reversed")] if backwards else []
 
 
 def _rnn(options: Options, shape: Shape, generation: int) -> Planned:
     """An RNN with a cell, or with cells on top of each other: layers, all of whose steps but the last one's go on."""
-    sequence = _sequence(options, shape)
-    _check_direction(options)
+    sequence, turned = _sequence(options, shape), _turned(options)
     sequences = options.flag("return_sequences")
     found = stacked(options, sequence[-1], generation)
     if not found:
@@ -134,7 +154,7 @@ def _rnn(options: Options, shape: Shape, generation: int) -> Planned:
     )
 
     def build(weights: Weights) -> list[SourceLayer]:
-        return [one.build(_part(weights, str(number))) for number, one in enumerate(cells)]
+        return [*turned, *(one.build(_part(weights, str(number))) for number, one in enumerate(cells))]
 
     return Planned(result([one.layer for one in cells], sequence), expected, build)
 
@@ -169,7 +189,7 @@ def _one_cell(options: Options, features: int, generation: int) -> Cell | None:
 
 def _bidirectional(options: Options, shape: Shape, generation: int) -> Planned:
     sequence = _sequence(options, shape)
-    merge = options.choice("merge_mode", MERGES)
+    merge = options.choice("merge_mode", source.MERGES)
     # Keras 2 writes the backward layer only if the user gave one; else it is the forward layer's twin.
     keys = ("layer", "backward_layer") if "backward_layer" in options else ("layer",)
     entries = [wrapped(options, key, (*_CELLS, "RNN")) for key in keys]
@@ -245,11 +265,79 @@ _NOTHING = (*_DROPOUT, "AlphaDropout", "GaussianNoise", "ActivityRegularization"
 
 
 def _nothing(options: Options, shape: Shape, generation: int) -> Planned:
-    return Planned(shape, idle=options.name if options.class_name in _DROPOUT and generation == 3 else "")
+    # Of those that a model of Keras 3 has, other tools know the names.
+    kept = options.class_name in _DROPOUT and generation == 3
+    return _row(shape, [Idle(options.name)] if kept else [])
+
+
+# --- Several tensors, statistics, vectors at every step
+
+#: Layers that make one tensor of several, and the function that each is.
+MERGES = {
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Average": "average",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Concatenate": "concatenate",
+}
+
+
+def _merge(options: Options, shapes: Sequence[Shape]) -> Planned:
+    layer = Merge(options.name, MERGES[options.class_name])
+    if layer.function == "concatenate":
+        axis, rank = options.get("axis", -1), len(shapes[0])
+        if type(axis) is not int or axis not in (-1, rank):
+            options.refuse("axis", axis, f"-1 or {rank}, the elements of a step")
+    try:
+        return Planned(layer.result(*shapes), build=lambda weights: [layer])
+    except FxsimError as error:
+        options.misfit(str(error).removeprefix(f"{layer.where} "))
+        return Planned(shapes[0])
+
+
+def _batch_normalization(options: Options, shape: Shape, generation: int) -> Planned:
+    axis, rank = options.get("axis", -1), len(shape)
+    axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+    if type(axis) is not int or axis not in (-1, rank):
+        options.refuse("axis", axis, f"-1 or {rank}, the elements of a step")
+    epsilon = options.number("epsilon")
+    if epsilon < 0:
+        options.refuse("epsilon", epsilon, "a number that is not negative")
+    has = {"gamma": options.flag("scale"), "beta": options.flag("center")}
+    keys = [*(key for key, there in has.items() if there), "moving_mean", "moving_variance"]
+    expected = tuple(
+        Expected(key, (shape[-1:],), index, trainable=not key.startswith("moving")) for index, key in enumerate(keys)
+    )
+
+    def build(weights: Weights) -> list[SourceLayer]:
+        variance = weights["moving_variance"]
+        if np.any(variance + epsilon <= 0):
+            raise ModelError(f"{options.where}: its variances must be positive")
+        values = {
+            "gamma": weights.get("gamma", np.ones(shape[-1:])),
+            "beta": weights.get("beta", np.zeros(shape[-1:])),
+            "mean": weights["moving_mean"],
+            "variance": variance,
+        }
+        for value in values.values():
+            value.setflags(write=False)
+        return [BatchNormalization(options.name, epsilon=epsilon, weights=values)]
+
+    return Planned(shape, expected, build)
+
+
+def _repeat(options: Options, shape: Shape, generation: int) -> Planned:
+    layer = Repeat(options.name, options.size("n"))
+    if len(shape) != 1:
+        options.misfit(f"its input must be (features,), not {shape}")
+        return Planned((layer.steps, shape[-1]))
+    return _row(shape, [layer])
 
 
 #: Layers that TimeDistributed may have inside: on one step they do what they do on a sequence.
-PER_STEP = ("Dense", "Activation", "PReLU", *ACTIVATION_LAYERS, *_NOTHING)
+PER_STEP = ("Dense", "Activation", "PReLU", "BatchNormalization", *ACTIVATION_LAYERS, *_NOTHING)
 _PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
     **dict.fromkeys(_CELLS, _recurrent),
     **dict.fromkeys(("Activation", *ACTIVATION_LAYERS), _activation),
@@ -260,5 +348,7 @@ _PLANNERS: dict[str, Callable[[Options, Shape, int], Planned]] = {
     "Reshape": _reshape,
     "Dense": _dense,
     "Bidirectional": _bidirectional,
+    "BatchNormalization": _batch_normalization,
+    "RepeatVector": _repeat,
 }
-assert {*_PLANNERS, "InputLayer", "TimeDistributed"} == set(LAYERS)
+assert {*_PLANNERS, *MERGES, "InputLayer", "TimeDistributed"} == set(LAYERS)

@@ -131,6 +131,19 @@ LAYERS: dict[str, LayerSpec] = {
     "Identity": LayerSpec(),
     # Keras 3 puts it between layers of different policies.
     "Cast": LayerSpec(),
+    **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"), LayerSpec()),
+    "Concatenate": LayerSpec(words("axis")),
+    # `momentum` and the rest are about training; of a batch that is renormalised Keras keeps more weights.
+    "BatchNormalization": LayerSpec(
+        words("axis epsilon center scale"),
+        words(
+            "momentum fused synchronized renorm_clipping renorm_momentum beta_initializer gamma_initializer "
+            "moving_mean_initializer moving_variance_initializer beta_regularizer gamma_regularizer beta_constraint "
+            "gamma_constraint"
+        ),
+        {"renorm": (False,), "virtual_batch_size": (None,), "adjustment": (None,)},
+    ),
+    "RepeatVector": LayerSpec(words("n")),
 }
 #: The cells of an RNN, by the layer that is the same.
 CELLS: dict[str, LayerSpec] = {
@@ -166,7 +179,7 @@ ACTIVATIONS: dict[str, dict[str, float]] = {
 #: floats do. A layer without weights may have the other one.
 _POLICIES = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
 _WITHOUT_WEIGHTS = (*_POLICIES, "bfloat16")
-_WEIGHTED = words("units layer cell cells")
+_WEIGHTED = words("units layer cell cells epsilon")
 
 
 @dataclass

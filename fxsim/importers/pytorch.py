@@ -90,7 +90,7 @@ def source_from_state(
     for one in names:
         if names.count(one) > 1:
             raise ModelError(f"two layers are named {show(one)}; give one a name of its own, as in 'name: relu'")
-    return Source(name, input_name, size, tuple(walk.layers), framework="pytorch")
+    return Source.row(name, input_name, size, walk.layers, framework="pytorch")
 
 
 def _array(key: str, value: Any) -> Array:

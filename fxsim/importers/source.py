@@ -1,363 +1,168 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The float network an importer gives: layers in order, settings, weights; no framework's conventions left in it."""
+"""The float network an importer gives: a graph of layers; no framework's conventions left in it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..arguments import flag, integer, real
 from ..errors import FxsimError, show
+from .layers import (
+    FUNCTIONS,
+    GRU,
+    LSTM,
+    MERGES,
+    Activation,
+    BatchNormalization,
+    Bidirectional,
+    Dense,
+    Flatten,
+    Function,
+    Idle,
+    Merge,
+    Moving,
+    Recurrent,
+    Repeat,
+    Reshape,
+    Reverse,
+    Shape,
+    SimpleRNN,
+    SourceLayer,
+    reshaped,
+    result,
+    shape_of,
+)
 
 __all__ = [
+    "FUNCTIONS",
     "GRU",
     "LSTM",
     "MERGES",
     "Activation",
+    "BatchNormalization",
     "Bidirectional",
     "Dense",
+    "Door",
     "Flatten",
     "Function",
+    "Idle",
+    "Merge",
     "Moving",
     "Recurrent",
+    "Repeat",
     "Reshape",
+    "Reverse",
     "SimpleRNN",
     "Source",
     "SourceLayer",
     "reshaped",
     "result",
+    "shape_of",
 ]
-
-Shape = tuple[int, ...]
-
-#: How a Bidirectional puts its directions together.
-MERGES = ("concat", "sum", "ave", "mul")
-#: The parameters of functions that have any.
-_PARAMETERS = {
-    "elu": ("alpha",),
-    "leaky_relu": ("alpha",),
-    "thresholded_relu": ("theta",),
-    "hard_sigmoid": ("slope", "shift"),
-}
 
 
 @dataclass(frozen=True)
-class Function:
-    """An activation function by its name, with the parameters that it has.
-
-    ``alpha`` is elu's and leaky_relu's (a tuple has one an element, as PReLU), ``theta`` thresholded_relu's; ``slope``
-    and ``shift`` are hard_sigmoid's.
-    """
+class Door:
+    """An input of a network: its name, and its shape without the batch, (steps, features) or (features,)."""
 
     name: str
-    _: KW_ONLY
-    alpha: float | tuple[float, ...] | None = None
-    theta: float | None = None
-    slope: float | None = None
-    shift: float | None = None
-
-    @property
-    def parameters(self) -> dict[str, float | tuple[float, ...]]:
-        """Those that are given, by their names."""
-        given = {"alpha": self.alpha, "theta": self.theta, "slope": self.slope, "shift": self.shift}
-        return {key: value for key, value in given.items() if value is not None}
-
-    def checked(self, where: str) -> Function:
-        """The function with parameters that are floats; raises ``FxsimError`` unless it has its own, and no other."""
-        given, needed = self.parameters, _PARAMETERS.get(self.name, ())
-        for key in given:
-            if key not in needed:
-                raise FxsimError(f"{where}: option {key!r} is no parameter of {self.name}")
-        for key in needed:
-            if key not in given:
-                raise FxsimError(f"{where}: option {key!r} is missing")
-        found: dict[str, float] = {}
-        for key, value in given.items():
-            if isinstance(value, tuple) and self.name == "leaky_relu":
-                return Function(self.name, alpha=tuple(real(one, f"{where}: option 'alpha'") for one in value))
-            found[key] = real(value, f"{where}: option {key!r}")
-        return Function(self.name, **found)
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class _Layer:
-    """What all layers have.
-
-    `weights` are float64 and read-only, exactly the stored values. `origin` is the framework's class of the layer where
-    other tools treat it unlike others of its kind; `wrapper` the name of the TimeDistributed around it.
-    """
-
-    kind: ClassVar[str]
-
-    name: str = field(kw_only=False)
-    weights: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    origin: str = ""
-    wrapper: str = ""
-
-    @property
-    def where(self) -> str:
-        """How messages about this layer begin."""
-        return f"layer {self.name!r}"
-
-    def __repr__(self) -> str:
-        weights = ", ".join(f"{name} {value.shape}" for name, value in self.weights.items())
-        return f"SourceLayer {self.name!r}: {self.kind}{f'; {weights}' if weights else ''}"
-
-    def __eq__(self, other: object) -> bool:
-        # The generated one would compare arrays with `==`, whose truth value is an error.
-        if not isinstance(other, _Layer) or type(other) is not type(self):
-            return NotImplemented
-        return (
-            all(getattr(self, one.name) == getattr(other, one.name) for one in fields(self) if one.name != "weights")
-            and self.weights.keys() == other.weights.keys()
-            and all(np.array_equal(value, other.weights[key]) for key, value in self.weights.items())
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _settle(self, **values: object) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def _size(self, name: str) -> int:
-        return integer(getattr(self, name), f"{self.where}: option {name!r}", 1)
-
-    def _flag(self, name: str) -> bool:
-        return flag(getattr(self, name), f"{self.where}: option {name!r}")
-
-    def _check_features(self, shape: Shape) -> None:
-        kernel = self.weights.get("kernel")
-        if kernel is not None and len(kernel) != shape[-1]:
-            raise FxsimError(f"{self.where} takes {len(kernel)} elements a step, its input has {shape[-1]}")
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class _Recurrent(_Layer):
-    """Weights: kernel (features, gates x units), recurrent_kernel (units, gates x units), bias (gates x units,).
-
-    There may be a recurrent_bias. Without ``use_bias`` biases are zeros.
-    """
-
-    units: int
-    activation: Function
-    return_sequences: bool
-    use_bias: bool
-
-    def __post_init__(self) -> None:
-        self._settle(
-            units=self._size("units"),
-            activation=self.activation.checked(self.where),
-            return_sequences=self._flag("return_sequences"),
-            use_bias=self._flag("use_bias"),
-        )
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input; raises ``FxsimError`` if it does not fit."""
-        if len(shape) != 2:
-            raise FxsimError(f"{self.where} is recurrent and takes (steps, features), not {shape}")
-        self._check_features(shape)
-        return (shape[0], self.units) if self.return_sequences else (self.units,)
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class _Gated(_Recurrent):
-    recurrent_activation: Function
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(recurrent_activation=self.recurrent_activation.checked(self.where))
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class LSTM(_Gated):
-    """A long short-term memory; gates i f g o."""
-
-    kind: ClassVar[str] = "lstm"
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class GRU(_Gated):
-    """A gated recurrent unit; gates z r h. Its recurrent_bias is always there.
-
-    ``reset_after``: whether the reset gate multiplies the state's product with its kernel, or the state itself.
-    """
-
-    kind: ClassVar[str] = "gru"
-
-    reset_after: bool
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._settle(reset_after=self._flag("reset_after"))
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class SimpleRNN(_Recurrent):
-    """A state that is a function of the input and itself."""
-
-    kind: ClassVar[str] = "simple_rnn"
-
-
-Recurrent = LSTM | GRU | SimpleRNN
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Bidirectional(_Layer):
-    """Two directions over a sequence, each with weights of its own, put together by ``merge_mode``, one of MERGES."""
-
-    kind: ClassVar[str] = "bidirectional"
-
-    merge_mode: str
-    forward: Recurrent
-    backward: Recurrent
-
-    def __post_init__(self) -> None:
-        for side in ("forward", "backward"):
-            if not isinstance(getattr(self, side), Recurrent):
-                raise FxsimError(f"{self.where}: option {side!r} must be a recurrent layer")
-        if self.merge_mode not in MERGES:
-            raise FxsimError(f"{self.where}: merge_mode must be one of {', '.join(MERGES)}, not {self.merge_mode!r}")
-        if self.forward.return_sequences != self.backward.return_sequences:
-            raise FxsimError(f"{self.where}: option 'return_sequences' must be that of its forward layer")
-        forward, backward = self.forward.units, self.backward.units
-        if self.merge_mode != "concat" and forward != backward:
-            raise FxsimError(
-                f"{self.where}: merge_mode {self.merge_mode!r} takes directions of equal units, not {forward} and "
-                f"{backward}; 'concat' takes any"
-            )
-
-    @property
-    def return_sequences(self) -> bool:
-        """Whether it gives the result of every step, which both directions do or neither."""
-        return self.forward.return_sequences
-
-    @property
-    def sides(self) -> dict[str, Recurrent]:
-        """Both directions by their names."""
-        return {"forward": self.forward, "backward": self.backward}
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input; raises ``FxsimError`` if it does not fit."""
-        forward, backward = (side.result(shape) for side in self.sides.values())
-        return (*forward[:-1], forward[-1] + backward[-1]) if self.merge_mode == "concat" else forward
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Dense(_Layer):
-    """A product at every step. Weights: kernel (features, units), bias (units,), zeros without ``use_bias``."""
-
-    kind: ClassVar[str] = "dense"
-
-    units: int
-    use_bias: bool
-
-    def __post_init__(self) -> None:
-        self._settle(units=self._size("units"), use_bias=self._flag("use_bias"))
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input; raises ``FxsimError`` if it does not fit."""
-        self._check_features(shape)
-        return (*shape[:-1], self.units)
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Activation(_Layer):
-    """A function of every element, or of all elements of a step (softmax, log_softmax)."""
-
-    kind: ClassVar[str] = "activation"
-
-    function: Function = field(kw_only=False)
-
-    def __post_init__(self) -> None:
-        self._settle(function=self.function.checked(self.where))
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input."""
-        return shape
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Flatten(_Layer):
-    """All steps joined into one vector."""
-
-    kind: ClassVar[str] = "flatten"
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input."""
-        return (math.prod(shape),)
-
-
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Reshape(_Layer):
-    """A vector dealt into so many steps."""
-
-    kind: ClassVar[str] = "reshape"
-
-    steps: int = field(kw_only=False)
-
-    def __post_init__(self) -> None:
-        self._settle(steps=self._size("steps"))
-
-    def result(self, shape: Shape) -> Shape:
-        """Shape of the result for that of the input; raises ``FxsimError`` if it does not fit."""
-        whole = math.prod(shape)
-        if whole % self.steps or len(shape) == 2:
-            raise FxsimError(f"{self.where}: steps must divide a vector of {whole}, not {show(self.steps)}")
-        return (self.steps, whole // self.steps)
-
-
-#: Layers that leave every value as it is, and in its order.
-Moving = Flatten | Reshape
-SourceLayer = Recurrent | Bidirectional | Dense | Activation | Moving
-
-
-def result(layers: Iterable[SourceLayer], shape: Shape) -> Shape:
-    """Shape of the result of layers in a row, for that of the first one's input."""
-    for layer in layers:
-        shape = layer.result(shape)
-    return shape
-
-
-def reshaped(name: str, shape: Shape, target: Shape) -> list[Moving]:
-    """The layers that leave values in their order and bring them from one shape to another; the first has the name."""
-    layers: list[Moving] = []
-    if len(target) == 1 or (len(shape) > 1 and target != shape):
-        layers.append(Flatten(name))
-    if len(target) == 2 and target != shape:
-        layers.append(Reshape(f"{name}_steps" if layers else name, target[0]))
-    return layers
+    shape: Shape
 
 
 @dataclass(frozen=True, repr=False)
 class Source:
-    """A float network that is one chain of layers.
+    """A float network: its inputs, its layers, each behind what it reads, and the names of those that give the outputs.
 
-    `shape` is the input's, without the batch: (steps, features) or (features,). `idle` names layers that do nothing at
-    inference, each with the number of layers before it; other tools may round there. `framework` is keras or pytorch,
-    whose names of layers other tools write in their own ways.
+    `framework` is keras or pytorch, whose names of layers other tools write in their own ways. Raises ``FxsimError``
+    that names the layer which does not fit.
     """
 
     name: str
-    input_name: str
-    shape: tuple[int, ...]
+    inputs: tuple[Door, ...]
     layers: tuple[SourceLayer, ...]
-    idle: tuple[tuple[int, str], ...] = ()
+    outputs: tuple[str, ...]
     framework: str = "keras"
+    #: What each layer reads.
+    edges: tuple[tuple[str, ...], ...] = field(init=False, repr=False)
+    #: Shapes of all tensors by their names: the inputs, and the results of layers.
+    shapes: Mapping[str, Shape] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", tuple(layer.sources for layer in self.layers))
+        object.__setattr__(self, "shapes", self._shapes())
+        if not self.inputs or not self.outputs:
+            raise FxsimError("a network must have at least one input and one output")
+        names = [*(door.name for door in self.inputs), *(layer.name for layer in self.layers)]
+        for name in names:
+            if names.count(name) > 1:
+                raise FxsimError(f"names of inputs and layers must be distinct, not {show(name)}")
+        for name in self.outputs:
+            if name not in self.shapes or self.outputs.count(name) > 1:
+                raise FxsimError(f"outputs must be distinct names of layers, not {show(name)}")
+
+    @classmethod
+    def row(
+        cls,
+        name: str,
+        input_name: str,
+        shape: Shape,
+        layers: Iterable[SourceLayer],
+        framework: str = "keras",
+    ) -> Source:
+        """A network of one input whose layers each read the one before them."""
+        linked: list[SourceLayer] = []
+        for layer in layers:
+            linked.append(replace(layer, sources=(linked[-1].name if linked else input_name,)))
+        return cls(name, (Door(input_name, shape),), tuple(linked), tuple(one.name for one in linked[-1:]), framework)
 
     def __repr__(self) -> str:
         layers = [*(f"{layer.name} ({layer.kind})" for layer in self.layers[:8]), *(["..."] * (len(self.layers) > 8))]
-        return f"Source {self.name}: input {' x '.join(map(str, self.shape))}; {', '.join(layers)}"
+        single = len(self.inputs) == 1
+        doors = [f"{'' if single else f'{one.name} '}{' x '.join(map(str, one.shape))}" for one in self.inputs]
+        return f"Source {self.name}: input{'' if single else 's'} {', '.join(doors)}; {', '.join(layers)}"
 
     __hash__ = None  # type: ignore[assignment]
 
-    def flow(self) -> Iterator[tuple[SourceLayer, Shape]]:
-        """Every layer with the shape of its input."""
-        shape = self.shape
+    def _shapes(self) -> dict[str, Shape]:
+        found = {door.name: door.shape for door in self.inputs}
         for layer in self.layers:
-            yield layer, shape
-            shape = layer.result(shape)
+            for name in layer.sources:
+                if name not in found:
+                    raise FxsimError(f"{layer.where} reads {show(name)}, which is no input and no layer before it")
+            found[layer.name] = shape_of(layer, *(found[name] for name in layer.sources))
+        return found
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the only input; raises ``FxsimError`` if there are several."""
+        return self._only.shape
+
+    @property
+    def input_name(self) -> str:
+        """Name of the only input; raises ``FxsimError`` if there are several."""
+        return self._only.name
+
+    @property
+    def _only(self) -> Door:
+        if len(self.inputs) != 1:
+            names = ", ".join(repr(door.name) for door in self.inputs)
+            raise FxsimError(f"this needs a network of one input; {self.name!r} has {len(self.inputs)}: {names}")
+        return self.inputs[0]
+
+    def readers(self, name: str) -> list[SourceLayer]:
+        """The layers that read a tensor."""
+        return [layer for layer in self.layers if name in layer.sources]
+
+    @property
+    def active(self) -> Source:
+        """The network without the layers that do nothing."""
+        same: dict[str, str] = {}
+        layers: list[SourceLayer] = []
+        for layer in self.layers:
+            sources = tuple(same.get(name, name) for name in layer.sources)
+            if isinstance(layer, Idle):
+                same[layer.name] = sources[0]
+            else:
+                layers.append(layer if sources == layer.sources else replace(layer, sources=sources))
+        outputs = tuple(same.get(name, name) for name in self.outputs)
+        return Source(self.name, self.inputs, tuple(layers), outputs, self.framework) if same else self

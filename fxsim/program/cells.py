@@ -7,6 +7,7 @@ Formats come from ``quantize``; where a format is None here, the result is kept 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -336,6 +337,51 @@ def argmax(input: Fixed, elements: int, result: Fixed) -> Program:
     """1 at the first largest element, 0 elsewhere."""
     b = Builder()
     b.add(OneHot(name="y", type=result, arg=b.add(Input(name="x", type=input, elements=elements))))
+    return b.build("y")
+
+
+def combine(
+    function: str, inputs: Sequence[Fixed], elements: Sequence[int], result: Fixed, share: Const | None = None
+) -> Program:
+    """Several tensors as one: ``add``, ``subtract``, ``multiply``, ``average``, ``maximum``, ``minimum`` of as many
+    elements, two at a time; ``concatenate`` puts their elements side by side. ``share`` is what an average multiplies
+    the sum with.
+
+    The inputs are the ops x0, x1, ...; the result, y, is cast once.
+    """
+    b = Builder()
+    xs = [
+        b.add(Input(name=f"x{number}", type=type, elements=count))
+        for number, (type, count) in enumerate(zip(inputs, elements, strict=True))
+    ]
+    if function == "concatenate":
+        casts = [b.add(Cast(name=f"c{number}", type=result, arg=x)) for number, x in enumerate(xs)]
+        b.add(Concat(name="y", type=result, parts=tuple(casts)))
+        return b.build("y")
+    before = xs[0]
+    for number, x in enumerate(xs[1:], start=1):
+        type = None if number < len(xs) - 1 or function == "average" else result
+        name = "y" if type is not None else f"y{number}"
+        if function in ("maximum", "minimum"):
+            kind = Max if function == "maximum" else Min
+            wide = exact_sum(b.type(before), b.type(x))
+            before = b.add(kind(name=name, type=type or wide, a=before, b=x))
+        else:
+            pair = {"multiply": mul, "subtract": sub}.get(function, add)
+            before = pair(b, name, before, x, type)
+    if function == "average":
+        share = _given(share)
+        of = b.add(Constant(name="share", type=share.type, values=share))
+        mul(b, "y", before, of, result)
+    return b.build("y")
+
+
+def scaled(input: Fixed, scale: Const, shift: Const, result: Fixed | None) -> Program:
+    """``y = cast(scale * x + shift)``, element by element, exact without ``result``; constants of one number each."""
+    b = Builder()
+    x = b.add(Input(name="x", type=input, elements=scale.shape[0]))
+    product = mul(b, "product", x, b.add(Constant(name="scale", type=scale.type, values=scale)))
+    add(b, "y", product, b.add(Constant(name="shift", type=shift.type, values=shift)), result)
     return b.build("y")
 
 

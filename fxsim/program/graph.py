@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import sizes
+from ..arguments import by_name, sizes
 from ..errors import FxsimError, show
 from ..system.forks import cached_property
 from . import fx_file
@@ -114,18 +114,7 @@ class Graph:
         For several inputs ``x`` is a dictionary or a list in their order. Raises ``FxsimError`` with the names of the
         inputs where some are missing or others are there.
         """
-        names = [tensor.name for tensor in self.inputs]
-        legal = ", ".join(map(repr, names))
-        if isinstance(x, Mapping):
-            if set(x) != set(names):
-                raise FxsimError(f"inputs must be {legal}, not {', '.join(map(repr, x)) or 'none'}")
-            return {name: x[name] for name in names}
-        if len(names) == 1:
-            return {names[0]: x}
-        if not isinstance(x, list | tuple) or len(x) != len(names):
-            have = f"{len(x)}" if isinstance(x, list | tuple) else f"one {type(x).__name__}"
-            raise FxsimError(f"inputs must be {len(names)} arrays, by name or in this order: {legal}; not {have}")
-        return dict(zip(names, x, strict=True))
+        return by_name([tensor.name for tensor in self.inputs], x)
 
     # --- One input, one output
 

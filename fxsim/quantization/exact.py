@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
+from functools import partial, reduce
 from typing import assert_never
 
 import numpy as np
@@ -23,26 +23,32 @@ from ..importers.source import (
     GRU,
     LSTM,
     Activation,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Flatten,
     Function,
+    Idle,
+    Merge,
     Moving,
     Recurrent,
+    Repeat,
     Reshape,
+    Reverse,
     SimpleRNN,
     Source,
     SourceLayer,
 )
 from ..program import cells
 from ..program.cells import CellTypes, Kernel
-from ..program.fixed import Fixed
+from ..program.fixed import Fixed, smallest
 from ..program.graph import Graph, Node, Tensor, Wiring
 from ..program.nodes import bidirectional
 from ..program.ops import Cast
 from ..program.program import Program
 from ..program.ranges import bounds
-from .exact_activations import Exact, Tables, log_softmax, softmax
+from .batch_norm import folded
+from .exact_activations import Exact, Tables, constant, log_softmax, softmax
 from .exact_formats import Formats, bias_const, lean, weight_const
 from .exact_sums import SUMS, bound, centres, check_sums, cut, fitted, half_step, narrow_pair, places, tolerance
 from .exact_tables import LEAST_PLACES, check_size
@@ -73,21 +79,24 @@ def quantize(
         table_size = check_size(table_size)
     whole = Formats.of(precision)
     own = {name: Formats.of(one) for name, one in (layers or {}).items()}
-    wiring = Wiring(Tensor.of(source.input_name, source.shape, whole.precision))
-    flow = _Flow(whole, wiring.inputs[0], table_size, check_sums(sums) == "narrow")
-    for index, layer in enumerate(source.layers):
-        rest = source.layers[index + 1 :]
+    source = folded(source.active, own)
+    doors = [Tensor.of(door.name, door.shape, whole.precision) for door in source.inputs]
+    wiring = Wiring(*doors)
+    for layer in source.layers:
+        xs = tuple(wiring.tensors[name] for name in layer.sources)
+        flow = _Flow(own.get(layer.name, whole), xs, table_size, check_sums(sums) == "narrow")
         after = None
-        if rest and isinstance(rest[0], Activation):
-            after = _After(rest[0], own.get(rest[0].name, whole), _moving(rest[1:]))
-        flow.formats = own.get(layer.name, whole)
-        flow.x = wiring.add(*flow.layer(layer, after, _moving(rest)))
-    return wiring.graph(source.name, flow.x.name)
+        readers = source.readers(layer.name)
+        if len(readers) == 1 and isinstance(readers[0], Activation) and layer.name not in source.outputs:
+            after = _After(readers[0], own.get(readers[0].name, whole), _given(source, readers[0].name))
+        wiring.add(*flow.layer(layer, after, _given(source, layer.name)))
+    return wiring.graph(source.name, *source.outputs)
 
 
-def _moving(layers: tuple[SourceLayer, ...]) -> bool:
-    """Whether the layers compute nothing, so that what is in front of them gives the network's result."""
-    return all(isinstance(layer, Moving) for layer in layers)
+def _given(source: Source, name: str) -> bool:
+    """Whether a layer's result is the network's, at most moved."""
+    moved = (layer.name for layer in source.readers(name) if isinstance(layer, Moving | Reverse | Repeat))
+    return name in source.outputs or any(_given(source, one) for one in moved)
 
 
 @dataclass(frozen=True)
@@ -100,11 +109,11 @@ class _After:
 
 
 class _Flow:
-    """Builds the nodes of layers in order; ``x`` is what the next one reads."""
+    """Builds the nodes of a layer that reads ``xs``; ``x`` is the first of them."""
 
-    def __init__(self, formats: Formats, x: Tensor, table_size: int | None, narrow: bool) -> None:
+    def __init__(self, formats: Formats, xs: tuple[Tensor, ...], table_size: int | None, narrow: bool) -> None:
         self.formats = formats
-        self.x = x
+        self.xs, self.x = xs, xs[0]
         self.table_size = table_size
         self.narrow = narrow
 
@@ -128,6 +137,16 @@ class _Flow:
                 return [replace(self.node(layer, self.cell(layer, last)), return_sequences=layer.return_sequences)]
             case Bidirectional():
                 return self.bidirectional(layer, last)
+            case Reverse():
+                return [self.node(layer, None)]
+            case Repeat():
+                return [replace(self.node(layer, None), steps=layer.steps)]
+            case BatchNormalization():
+                return [self.node(layer, self.scaled(layer, after, last))]
+            case Merge():
+                return [self.merge(layer, last)]
+            case Idle():
+                return []
             case _:
                 assert_never(layer)
 
@@ -136,7 +155,7 @@ class _Flow:
         kind = layer.kind
         if isinstance(layer, Activation) and layer.function.name in _SOFTMAX:
             kind = layer.function.name
-        return Node(layer.name, kind, program, sources=(self.x.name,))
+        return Node(layer.name, kind, program, sources=layer.sources)
 
     def kernel(self, layer: Dense | Recurrent, matrix: str, bias: str, x: Fixed, shape: tuple[int, int]) -> Kernel:
         """Weights in W bits, bias on the grid of the products, and an accumulator that no input can overflow."""
@@ -167,10 +186,50 @@ class _Flow:
             kernel = kernel if frac is None else cut(kernel, self.x.type, frac, centres(kernel, frac))
         return cells.dense(kernel, self.x.type, result)
 
+    def scaled(self, layer: BatchNormalization, after: _After | None, last: bool) -> Program:
+        """A scale and a shift; as behind a Dense layer, a function that follows reads the exact sum."""
+        formats = self.formats
+        scale = weight_const(layer.scale, formats.width)
+        shift = bias_const(layer.shift, self.x.type.frac + scale.type.frac)
+
+        def build(result: Fixed | None) -> Program:
+            return cells.scaled(self.x.type.plain, scale, shift, result)
+
+        exact = bounds(build(None))["y"]
+        if after is not None and not last and after.layer.function.name not in _SOFTMAX:
+            return build(smallest(exact.low, exact.high, exact.exact_frac))
+        result = formats.precision
+        if not last:
+            fit = formats.logits if after else partial(formats.fit, width=formats.width)
+            result = fit(exact.low, exact.high, exact.exact_frac)
+        return lean(build(result), formats.wide)
+
+    def merge(self, layer: Merge, last: bool) -> Node:
+        """Several tensors as one: exact, and cast once; side by side they take the format that holds all of them."""
+        formats, types = self.formats, [x.type.plain for x in self.xs]
+        sizes = [x.elements for x in self.xs]
+        sources = layer.sources
+        if layer.function == "concatenate":
+            result = formats.precision if last else reduce(formats.common, (x.type for x in self.xs))
+            if all(x.type == result for x in self.xs):
+                return Node(layer.name, "concat", sources=sources)
+            program = cells.combine(layer.function, types, sizes, result)
+            return Node(layer.name, layer.kind, program, sources=sources)
+        share = constant(1 / len(types), wide=formats.wide)
+
+        def build(result: Fixed) -> Program:
+            return lean(cells.combine(layer.function, types, sizes, result, share), formats.wide)
+
+        result = formats.precision
+        if not last:
+            found = bounds(build(result))["y"]
+            result = formats.fit(*found.exact, found.exact_frac, formats.width)
+        return Node(layer.name, layer.function, build(result), sources=sources)
+
     def read_by(self, after: _After, kernel: Kernel) -> Kernel:
         """The kernel of a Dense layer, its products cut below what the function behind it can see."""
         sums = Tensor(after.layer.name, None, kernel.weights.shape[1], kernel.accum)
-        flow = _Flow(after.formats, sums, self.table_size, self.narrow)
+        flow = _Flow(after.formats, (sums,), self.table_size, self.narrow)
         frac = places([kernel], flow.error_behind(after, kernel.accum))
         while frac is not None and frac < kernel.accum.frac:
             narrow = cut(kernel, self.x.type, frac, centres(kernel, frac))

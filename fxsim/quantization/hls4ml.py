@@ -8,9 +8,8 @@ computed with them is in :mod:`~fxsim.quantization.hls4ml_layers`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, assert_never
 
 import numpy as np
@@ -20,18 +19,24 @@ from ..importers.source import (
     GRU,
     LSTM,
     Activation,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Flatten,
     Function,
+    Idle,
+    Merge,
     Recurrent,
+    Repeat,
     Reshape,
+    Reverse,
     SimpleRNN,
     Source,
     SourceLayer,
 )
-from ..program.fixed import Fixed
-from ..program.graph import Graph, Shape
+from ..program.fixed import Fixed, Overflow, Round
+from ..program.graph import Graph, Shape, Tensor, Wiring
+from .batch_norm import alone, without
 from .hls4ml_config import TABLE, Config, Settings
 from .hls4ml_layers import (
     IMPLEMENTATIONS,
@@ -41,8 +46,9 @@ from .hls4ml_layers import (
     SLOPE,
     SLOPE_TYPE,
     Resolved,
-    build,
     check_sequence_reuse,
+    nodes,
+    single,
 )
 
 _FUNCTIONS = {
@@ -67,27 +73,57 @@ def quantize(source: Source, config: Mapping[str, Any]) -> Graph:
     project's dictionary with it under ``HLSConfig``. Layers have the model's names. A linear activation that a
     configuration names ``<dense>_linear`` is there if the configuration has it, as with Keras 2.
     """
-    source = _with_idle(source)
-    steps = list(source.flow())
-    kinds = {source.input_name: "Input"}
-    for layer, shape in steps:
-        kinds[layer.name] = _kind(layer, shape)
+    kinds = {door.name: "Input" for door in source.inputs}
+    for layer in source.layers:
+        kinds[layer.name] = _kind(layer, source.shapes[layer.sources[0]])
         if layer.wrapper:
             kinds |= dict.fromkeys((layer.wrapper, f"{layer.wrapper}_end"), "TimeDistributed")
     linears = _linears(source)
     kinds |= dict.fromkeys(linears.values(), "Activation")
     read = Config(config, kinds, _aliases(source))
-    input = read.layer(source.input_name).type("result")
-    walk = _Walk(read, input, input)
-    layers: list[Resolved] = []
-    for index, (layer, shape) in enumerate(steps):
+    source = _fused(source, kinds, read)
+    flows: dict[str, Flow] = {}
+    wiring = Wiring(*(
+        Tensor.of(door.name, door.shape, read.layer(door.name).type("result")) for door in source.inputs
+    ))  # fmt: skip
+    for tensor in wiring.inputs:
+        flows[tensor.name] = Flow(tensor, tensor.type)
+    for layer in source.layers:
+        before = [flows[name] for name in layer.sources]
+        walk = _Walk(read, before)
         walk.marker(layer.wrapper)
-        layers += walk.layer(layer, kinds[layer.name], shape, last=index + 1 == len(steps))
+        one = walk.layer(layer, kinds[layer.name], source.shapes[layer.sources[0]], layer.name in source.outputs)
+        flow = walk.flow if one is None else walk.behind(wiring.add(*nodes(one, walk.xs, read.stream)))
         linear = linears.get(layer.name)
         if linear and read.has(linear):
-            layers += walk.layer(_linear(linear), "Activation", layer.result(shape), last=False)
-        walk.marker(f"{layer.wrapper}_end")
-    return build(source.name, source.shape, input, layers, read.stream, source.input_name)
+            walk = _Walk(read, [flow])
+            more = walk.layer(_linear(linear, layer.name), "Activation", source.shapes[layer.name], last=False)
+            flow = flow if more is None else walk.behind(wiring.add(*nodes(more, walk.xs, read.stream)))
+        _Walk(read, [flow]).marker(f"{layer.wrapper}_end")
+        flows[layer.name] = flow
+    outputs = [flows[name].tensor.name for name in source.outputs]
+    return wiring.graph(source.name, *outputs)
+
+
+def _fused(source: Source, kinds: Mapping[str, str], config: Config) -> Source:
+    """The network without what hls4ml makes a part of the Dense layer in front: a BatchNormalization.
+
+    It does so where the Dense layer's result is 'auto' and nothing else reads that, whatever formats the
+    BatchNormalization has; the product of the weights is one of single precision.
+    """
+    by_name = {layer.name: layer for layer in source.layers}
+    for layer in source.layers:
+        before = by_name.get(layer.sources[0])
+        if not isinstance(layer, BatchNormalization) or not isinstance(before, Dense) or before.wrapper:
+            continue
+        if not alone(source, before.name) or config.layer(before.name).precision("result") is not None:
+            continue
+        scale, shift = single(layer)
+        kernel, bias = (before.weights[key].astype(np.float32) for key in ("kernel", "bias"))
+        weights = {"kernel": (scale * kernel).astype(np.float64), "bias": (scale * bias + shift).astype(np.float64)}
+        source = without(source, layer, replace(before, use_bias=True, weights=weights))
+        by_name[before.name] = next(one for one in source.layers if one.name == before.name)
+    return source
 
 
 def _aliases(source: Source) -> dict[str, str]:
@@ -101,16 +137,8 @@ def _aliases(source: Source) -> dict[str, str]:
     return names
 
 
-def _with_idle(source: Source) -> Source:
-    """The network with the linear activations that hls4ml has for layers such as Dropout."""
-    layers = list(source.layers)
-    for place, name in reversed(source.idle):
-        layers.insert(place, _linear(name))
-    return replace(source, layers=tuple(layers))
-
-
-def _linear(name: str) -> Activation:
-    return Activation(name, Function("linear"))
+def _linear(name: str, *sources: str) -> Activation:
+    return Activation(name, Function("linear"), sources=sources)
 
 
 def _linears(source: Source) -> dict[str, str]:
@@ -120,9 +148,9 @@ def _linears(source: Source) -> dict[str, str]:
         return {}
     # A Dense with an activation of its own has that one behind it, and no linear one.
     own = {
-        one.name
-        for one, two in pairwise(source.layers)
-        if isinstance(two, Activation) and two.name == f"{one.name}_{two.function.name}"
+        two.sources[0]
+        for two in source.layers
+        if isinstance(two, Activation) and two.name == f"{two.sources[0]}_{two.function.name}"
     }
     dense = [layer.name for layer in source.layers if isinstance(layer, Dense) and layer.name not in own]
     return {name: f"{name}_linear" for name in dense if f"{name}_linear" not in names}
@@ -151,49 +179,93 @@ def _kind(layer: SourceLayer, shape: Shape) -> str:
             return "SimpleRNN"
         case Bidirectional():
             return "Bidirectional"
+        case Idle():
+            return "Activation"
+        case Merge():
+            return "Concatenate" if layer.function == "concatenate" else "Merge"
+        case BatchNormalization():
+            return "BatchNormalization"
+        case Repeat():
+            return "RepeatVector"
+        case Reverse():
+            return "Reverse"
         case _:
             assert_never(layer)
 
 
-@dataclass
-class _Walk:
-    """The walk from layer to layer.
+@dataclass(frozen=True)
+class Flow:
+    """A tensor on its way from layer to layer.
 
-    ``type`` is the format that the next layer receives. ``declared`` is the one that inference takes it for; a Reshape
-    leaves the data's format alone but may be declared to have another. ``auto``: whether the last result's format was
-    inferred; ``kind``: the last layer's class.
+    ``declared`` is the format that inference takes it for; a Reshape leaves the data's format alone but may be declared
+    to have another. ``auto``: whether the format was inferred; ``kind``: the class of the layer that gives it.
     """
 
-    config: Config
-    type: Fixed
+    tensor: Tensor
     declared: Fixed
     auto: bool = False
     kind: str = "Input"
 
-    def layer(self, layer: SourceLayer, kind: str, shape: Shape, last: bool) -> list[Resolved]:
-        """The layer resolved, or none where hls4ml removes it."""
+
+@dataclass
+class _Walk:
+    """A layer's turn: what it reads, and what becomes of that."""
+
+    config: Config
+    before: Sequence[Flow]
+    declared: Fixed | None = None
+    auto: bool = False
+    kind: str = "Input"
+
+    @property
+    def flow(self) -> Flow:
+        """The first tensor that it reads."""
+        return self.before[0]
+
+    @property
+    def xs(self) -> list[Tensor]:
+        """All that it reads."""
+        return [flow.tensor for flow in self.before]
+
+    @property
+    def type(self) -> Fixed:
+        """The format of the first tensor's data."""
+        return self.flow.tensor.type
+
+    def behind(self, tensor: Tensor) -> Flow:
+        """The layer's result."""
+        return Flow(tensor, self.declared or tensor.type, self.auto, self.kind)
+
+    def layer(self, layer: SourceLayer, kind: str, shape: Shape, last: bool) -> Resolved | None:
+        """The layer resolved, or None where hls4ml removes it."""
+        if isinstance(layer, Idle):
+            # Keras 3 keeps a Dropout in the model, which hls4ml reads as a linear activation.
+            layer = _linear(layer.name, *layer.sources)
         settings = self.config.layer(layer.name)
-        auto = settings.precision("result") is None
+        self.auto, self.kind = settings.precision("result") is None, kind
         match layer:
             case Flatten() | Reshape():
-                one = Resolved(layer, {})
-                self.declared = settings.precision("result") or self.declared
+                self.declared = settings.precision("result") or self.flow.declared
+                return Resolved(layer, {})
+            case Reverse() | Repeat():
+                self.declared = self.flow.declared
+                return Resolved(layer, {})
             case Activation():
                 if self._removed(layer, settings, last):
-                    return []
-                one = self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
+                    return None
+                return self._softmax(layer, settings, shape) if kind == "Softmax" else self._activation(layer, settings)
             case Dense():
-                one = self._dense(layer, settings)
+                return self._dense(layer, settings)
             case LSTM() | GRU() | SimpleRNN():
-                one = self._recurrent(layer, {"": layer}, settings)
+                return self._recurrent(layer, {"": layer}, settings)
             case Bidirectional():
-                one = self._recurrent(layer, {f"{side}_": cell for side, cell in layer.sides.items()}, settings)
+                return self._recurrent(layer, {f"{side}_": cell for side, cell in layer.sides.items()}, settings)
+            case BatchNormalization():
+                return self._batch_normalization(layer, settings)
+            case Merge():
+                return self._merge(layer, settings)
             case _:
                 assert_never(layer)
-        if "result" in one.types:
-            self.type = self.declared = one.types["result"]
-        self.auto, self.kind = auto, kind
-        return [one]
 
     def marker(self, name: str) -> None:
         """Refuse a format of a TimeDistributed, in front of its layers or behind them, that is not the one there."""
@@ -215,9 +287,9 @@ class _Walk:
         if layer.function.name != "linear":
             return False
         explicit = settings.precision("result")
-        if self.auto:
-            return explicit is None or self.kind in _SAFE
-        return explicit == self.declared
+        if self.flow.auto:
+            return explicit is None or self.flow.kind in _SAFE
+        return explicit == self.flow.declared
 
     def _activation(self, layer: Activation, settings: Settings) -> Resolved:
         types = {"result": settings.type("result"), "table": settings.table("table_t", TABLE)}
@@ -230,7 +302,7 @@ class _Walk:
             case Function("elu" | "leaky_relu", alpha=float(alpha)) if layer.origin != "PReLU":
                 types["param"] = settings.precision("param") or _constant_type(alpha)
             case Function("leaky_relu" | "thresholded_relu"):
-                types["param"] = settings.precision("param") or self.declared
+                types["param"] = settings.precision("param") or self.flow.declared
         return Resolved(layer, types, settings.table_size, line=line)
 
     def _softmax(self, layer: Activation, settings: Settings, shape: Shape) -> Resolved:
@@ -249,10 +321,27 @@ class _Walk:
         bias = settings.type("bias") if layer.use_bias else NO_BIAS
         accum, result = settings.precision("accum"), settings.precision("result")
         if accum is None or result is None:
-            exact = inferred(inputs, self.declared, weight, bias, settings.maximum)
+            exact = inferred(inputs, self.flow.declared, weight, bias, settings.maximum)
             accum, result = accum or exact, result or exact
         types = {"weight": weight, "bias": bias, "accum": accum, "result": result}
         return Resolved(layer, types, strides={"weight": _stride(settings, inputs, units, self.config.stream)})
+
+    def _batch_normalization(self, layer: BatchNormalization, settings: Settings) -> Resolved:
+        types = {"scale": settings.type("scale"), "bias": settings.type("bias")}
+        exact = inferred(1, self.flow.declared, types["scale"], types["bias"], settings.maximum)
+        return Resolved(layer, {**types, "result": settings.precision("result") or exact})
+
+    def _merge(self, layer: Merge, settings: Settings) -> Resolved:
+        if len(self.before) != 2:
+            raise FxsimError(f"{layer.where}: hls4ml merges 2 tensors, not {len(self.before)}")
+        one, two = (flow.declared for flow in self.before)
+        if layer.function in ("maximum", "minimum") and one.plain != two.plain:
+            # The emulator's code has both in one expression, which has no type.
+            raise FxsimError(
+                f"{layer.where}: a {layer.function} of hls4ml takes tensors of one format, not {one} and {two}"
+            )
+        result = settings.precision("result") or merged(layer.function, one, two, settings.maximum)
+        return Resolved(layer, {"result": result})
 
     def _recurrent(
         self, layer: Recurrent | Bidirectional, sides: Mapping[str, Recurrent], settings: Settings
@@ -282,6 +371,31 @@ def inferred(inputs: int, x: Fixed, weight: Fixed, bias: Fixed, maximum: Fixed |
     if maximum is not None:
         width, integer = min(width, maximum.width), min(integer, maximum.integer)
     return Fixed(width, width - integer, signed or bias.signed)
+
+
+def merged(function: str, one: Fixed, two: Fixed, maximum: Fixed | None) -> Fixed:
+    """hls4ml's format for two tensors as one, its bits cut to those of ``maximum``."""
+    signed = one.signed or two.signed
+    integer = max(type.integer + (signed and not type.signed) for type in (one, two))
+    frac = max(one.frac, two.frac)
+    if function in ("maximum", "minimum"):
+        return one if one == two else Fixed(integer + frac, frac, signed)
+    if function == "concatenate":
+        if one == two:
+            return one
+        limit = maximum or Fixed(integer + frac, frac)
+        width, integer = min(integer + frac, limit.width), min(integer, limit.integer)
+        rounding = one.round if one.round is not Round.TRN else two.round
+        overflow = one.overflow if one.overflow is not Overflow.WRAP else two.overflow
+        return Fixed(width, width - integer, signed, rounding, overflow)
+    if function == "multiply":
+        integer, width = one.integer + two.integer, one.width + two.width
+    else:
+        integer += 1
+        width = integer + frac
+    if maximum is not None:
+        width, integer = min(width, maximum.width), min(integer, maximum.integer)
+    return Fixed(width, width - integer, signed or function == "subtract")
 
 
 def _constant_type(value: float) -> Fixed:

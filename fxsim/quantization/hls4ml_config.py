@@ -87,6 +87,11 @@ CLASSES: dict[str, Keys] = {
         _words("table exp_table inv_table inv_inp"),
     ),
     "Reshape": Keys(precision=_words("result")),
+    "BatchNormalization": Keys(precision=_words("scale bias result")),
+    "Merge": Keys(precision=_words("result")),
+    "Concatenate": Keys(precision=_words("result")),
+    "RepeatVector": Keys(precision=_words("result")),
+    "Reverse": Keys(),
     "TimeDistributed": Keys(harmless=_words("TimeStepLoopParallelism"), precision=_words("result")),
 }
 

@@ -19,18 +19,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import FxsimError
 from ..importers.source import (
     GRU,
     LSTM,
     Activation,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Flatten,
     Function,
+    Idle,
+    Merge,
     Recurrent,
+    Repeat,
     Reshape,
+    Reverse,
     SimpleRNN,
     SourceLayer,
 )
@@ -93,16 +99,16 @@ def build(
     wiring = Wiring(Tensor.of(input_name, shape, input))
     x = wiring.inputs[0]
     for one in layers:
-        x = wiring.add(*_layer(one, x, stream))
+        x = wiring.add(*nodes(one, [x], stream))
     return wiring.graph(name, x.name)
 
 
-def _layer(one: Resolved, x: Tensor, stream: bool) -> list[Node]:
-    """The nodes of the graph for one layer of the model that reads ``x``."""
-    layer = one.layer
+def nodes(one: Resolved, xs: Sequence[Tensor], stream: bool) -> list[Node]:
+    """The nodes of the graph for one layer of the model that reads ``xs``."""
+    layer, x = one.layer, xs[0]
 
     def node(program: Program | None, kind: str = layer.kind) -> Node:
-        return Node(layer.name, kind, program, sources=(x.name,))
+        return Node(layer.name, kind, program, sources=tuple(x.name for x in xs))
 
     match layer:
         case Flatten():
@@ -125,6 +131,17 @@ def _layer(one: Resolved, x: Tensor, stream: bool) -> list[Node]:
             return [replace(node(_cell(one, layer, x.type, "")), return_sequences=layer.return_sequences)]
         case Bidirectional():
             return _bidirectional(one, layer, x)
+        case Reverse() | Repeat():
+            steps = layer.steps if isinstance(layer, Repeat) else None
+            return [replace(node(None), steps=steps)]
+        case BatchNormalization():
+            return [node(_batch_normalization(one, layer, x.type))]
+        case Merge(function=function):
+            types, sizes, result = [x.type for x in xs], [x.elements for x in xs], one.types["result"]
+            half = Const(np.array([1]), Fixed(1, 1, False))
+            return [node(cells.combine(function, types, sizes, result, half), function)]
+        case Idle():
+            return []
         case _:
             assert_never(layer)
 
@@ -236,6 +253,20 @@ def _cell(one: Resolved, cell: Recurrent, x: Fixed, prefix: str) -> Program:
             return cells.gru(of_input, of_state, types, activation, made(cell.recurrent_activation), after)
         case _:
             assert_never(cell)
+
+
+def single(layer: BatchNormalization) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale and shift as hls4ml makes them: in single precision, by numpy."""
+    gamma, beta, mean, variance = (
+        layer.weights[key].astype(np.float32) for key in ("gamma", "beta", "mean", "variance")
+    )
+    scale = gamma / np.sqrt(variance + np.float32(layer.epsilon))
+    return scale, beta - scale * mean
+
+
+def _batch_normalization(one: Resolved, layer: BatchNormalization, x: Fixed) -> Program:
+    scale, shift = single(layer)
+    return cells.scaled(x, _weights(scale, one, "scale"), _weights(shift, one, "bias"), one.types["result"])
 
 
 def _kernel(one: Resolved, layer: Dense | Recurrent, matrix: str, weight: str, bias: str) -> Kernel:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import FxsimError, show
-from ..importers.source import Moving, Source
+from ..importers.source import Moving, Repeat, Reverse, Source
 from ..program.fixed import Fixed
 from ..program.graph import Graph
 from . import exact, exact_sums, hls4ml
@@ -100,7 +100,7 @@ def _parsed(precision: Fixed | str) -> Fixed:
 
 def check_layers(source: Source, names: Iterable[str]) -> None:
     """Refuse names of layers that are not there, or that have no format."""
-    legal = [layer.name for layer in source.layers if not isinstance(layer, Moving)]
+    legal = [layer.name for layer in source.layers if not isinstance(layer, Moving | Reverse | Repeat)]
     for name in names:
         if name not in legal:
             raise FxsimError(f"layer must be one of {', '.join(legal)}, not {show(name)}")

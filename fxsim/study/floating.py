@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import assert_never
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .. import arguments
 from ..errors import FxsimError
@@ -15,12 +16,17 @@ from ..importers.source import (
     GRU,
     LSTM,
     Activation,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Flatten,
     Function,
+    Idle,
+    Merge,
     Recurrent,
+    Repeat,
     Reshape,
+    Reverse,
     SimpleRNN,
     Source,
     SourceLayer,
@@ -29,52 +35,62 @@ from ..importers.source import (
 Array = NDArray[np.float64]
 
 
-def predict(source: Source, x: ArrayLike) -> Array:
+def predict(source: Source, x: Any) -> Any:
     """Outputs in float64, (batch, *output shape), for ``x`` of shape (batch, *source.shape).
 
-    The formulas are Keras', computed by numpy in double precision. Raises ``FxsimError`` for an input of another
-    shape, or a kind of layer or function that is not known.
+    Several inputs are a dictionary by their names, or a list in their order; several outputs come by their names. The
+    formulas are Keras', computed by numpy in double precision. Raises ``FxsimError`` for an input of another shape, or
+    a kind of layer or function that is not known.
     """
-    flow = _input(source, x)
+    source = source.active
+    flow = _inputs(source, x)
     for layer in source.layers:
-        flow = _layer(layer, flow)
-    return flow
+        flow[layer.name] = _layer(layer, *(flow[name] for name in layer.sources))
+    found = {name: flow[name] for name in source.outputs}
+    return found if len(found) > 1 else found[source.outputs[0]]
 
 
-def layers(source: Source, x: ArrayLike) -> Iterator[tuple[SourceLayer, Array]]:
+def layers(source: Source, x: Any) -> Iterator[tuple[SourceLayer, Array]]:
     """Every layer with its result, (batch, *its shape), for inputs as those of :func:`predict`."""
-    flow = _input(source, x)
+    source = source.active
+    flow = _inputs(source, x)
     for layer in source.layers:
-        flow = _layer(layer, flow)
-        yield layer, flow
+        flow[layer.name] = _layer(layer, *(flow[name] for name in layer.sources))
+        yield layer, flow[layer.name]
 
 
-def trace(source: Source, x: ArrayLike) -> dict[str, Array]:
+def trace(source: Source, x: Any) -> dict[str, Array]:
     """Inner values by ``layer.op``, (batch, steps, elements), named as the ops of :mod:`~fxsim.program.cells` and of
     their trace in :class:`~fxsim.simulator.run.Run`.
 
     Of a cell: its input, products, gates and states; of other layers their input and result. Raises ``FxsimError`` as
     :func:`predict` does.
     """
-    flow = _input(source, x)
+    source = source.active
+    flow = _inputs(source, x)
     found: dict[str, Array] = {}
     for layer in source.layers:
-        inner, flow = _traced(layer, flow)
+        inner, flow[layer.name] = _traced(layer, *(flow[name] for name in layer.sources))
         found |= inner
     return found
 
 
-def _traced(layer: SourceLayer, x: Array) -> tuple[dict[str, Array], Array]:
+def _traced(layer: SourceLayer, *xs: Array) -> tuple[dict[str, Array], Array]:
     """A layer's inner values, and its result."""
+    x = xs[0]
     match layer:
         case LSTM() | GRU() | SimpleRNN():
             inner = _cell_trace(layer, x)
             return {f"{layer.name}.{op}": value for op, value in inner.items()}, _ends(layer, inner["h"])
         case Bidirectional():
             return _traced_directions(layer, x)
-        case Flatten() | Reshape():
+        case Flatten() | Reshape() | Idle() | Reverse() | Repeat():
             return {}, _layer(layer, x)
-        case Dense() | Activation():
+        case Merge():
+            result = _layer(layer, *xs)
+            found = {f"{layer.name}.x{number}": _by_steps(one) for number, one in enumerate(xs)}
+            return {**found, f"{layer.name}.y": _by_steps(result)}, result
+        case Dense() | Activation() | BatchNormalization():
             result = _layer(layer, x)
             name = "wx" if isinstance(layer, Dense) else "y"
             return {f"{layer.name}.x": _by_steps(x), f"{layer.name}.{name}": _by_steps(result)}, result
@@ -86,10 +102,10 @@ def _traced_directions(layer: Bidirectional, x: Array) -> tuple[dict[str, Array]
     found: dict[str, Array] = {}
     hidden = []
     for (side, cell), step in zip(layer.sides.items(), (1, -1), strict=True):
-        # A trace has the steps in the sequence's order, whichever way the cell walks.
-        inner = {op: value[:, ::step] for op, value in _cell_trace(cell, x[:, ::step]).items()}
+        # A trace has the steps in the order in which the cell takes them.
+        inner = _cell_trace(cell, x[:, ::step])
         found |= {f"{layer.name}.{side}.{op}": value for op, value in inner.items()}
-        hidden.append(inner["h"])
+        hidden.append(inner["h"][:, ::step])
     one, two = _both_ends(layer, *hidden)
     result = _merge(layer.merge_mode, one, two)
     found[f"{layer.name}_{layer.merge_mode}.x"] = _by_steps(np.concatenate([one, two], axis=-1))
@@ -109,17 +125,36 @@ def _cell_trace(layer: Recurrent, x: Array) -> dict[str, Array]:
     return found | {"x": x}
 
 
-def _input(source: Source, x: ArrayLike) -> Array:
-    flow = arguments.array(x, "input").astype(np.float64, copy=False)
-    if flow.ndim != 1 + len(source.shape) or flow.shape[1:] != source.shape:
-        raise FxsimError(f"input must have shape (batch, {', '.join(map(str, source.shape))}), not {flow.shape}")
+def _inputs(source: Source, x: Any) -> dict[str, Array]:
+    given = arguments.by_name([door.name for door in source.inputs], x)
+    flow = {}
+    for door in source.inputs:
+        what = "input" if len(source.inputs) == 1 else f"input {door.name!r}"
+        one = flow[door.name] = arguments.array(given[door.name], what).astype(np.float64, copy=False)
+        if one.ndim != 1 + len(door.shape) or one.shape[1:] != door.shape:
+            raise FxsimError(f"{what} must have shape (batch, {', '.join(map(str, door.shape))}), not {one.shape}")
+        if len(one) != len(flow[source.inputs[0].name]):
+            batch = len(flow[source.inputs[0].name])
+            raise FxsimError(f"{what} must have as many sequences as the others, {batch}, not {len(one)}")
     return flow
 
 
-def _layer(layer: SourceLayer, x: Array) -> Array:
+def _layer(layer: SourceLayer, *xs: Array) -> Array:
+    x = xs[0]
     match layer:
+        case Idle():
+            return x
         case Flatten() | Reshape():
             return x.reshape(len(x), *layer.result(x.shape[1:]))
+        case Reverse():
+            return x[:, ::-1]
+        case Repeat():
+            return np.repeat(x[:, None], layer.steps, axis=1)
+        case BatchNormalization():
+            scaled: Array = x * layer.scale + layer.shift
+            return scaled
+        case Merge():
+            return _merged(layer.function, xs)
         case Dense():
             dense: Array = x @ layer.weights["kernel"] + layer.weights["bias"]
             return dense
@@ -132,6 +167,20 @@ def _layer(layer: SourceLayer, x: Array) -> Array:
             return _merge(layer.merge_mode, *_both_ends(layer, one, two))
         case _:
             assert_never(layer)
+
+
+def _merged(function: str, xs: Sequence[Array]) -> Array:
+    if function == "concatenate":
+        return np.concatenate(xs, axis=-1)
+    if function == "average":
+        mean: Array = sum(xs[1:], xs[0]) / len(xs)
+        return mean
+    return reduce(_MERGES[function], xs)
+
+
+_MERGES: dict[str, Callable[[Array, Array], Array]] = {
+    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum,
+}  # fmt: skip
 
 
 def _ends(layer: Recurrent, states: Array) -> Array:

@@ -21,10 +21,15 @@ from ..importers.source import (
     GRU,
     LSTM,
     Activation,
+    BatchNormalization,
     Bidirectional,
     Dense,
     Flatten,
+    Idle,
+    Merge,
+    Repeat,
     Reshape,
+    Reverse,
     SimpleRNN,
     Source,
     SourceLayer,
@@ -151,7 +156,19 @@ def _said(value: object) -> str:
 def digest_source(source: Source) -> str:
     """SHA-256 over everything of a float network that its outputs can depend on, its name not among it."""
     sha = hashlib.sha256()
-    _update(sha, (source.shape, source.layers, source.idle))
+    active = source.active.layers
+    names = [*(door.name for door in source.inputs), *(layer.name for layer in active)]
+    if len(source.inputs) == 1 and all(one.sources == (name,) for one, name in zip(active, names, strict=False)):
+        # Files of scans hold digests of networks in a row from the time when there were no others.
+        idle, before = [], 0
+        for layer in source.layers:
+            if isinstance(layer, Idle):
+                idle.append((before, layer.name))
+            before += not isinstance(layer, Idle)
+        _update(sha, (source.shape, active, tuple(idle)))
+    else:
+        doors = tuple((door.name, door.shape) for door in source.inputs)
+        _update(sha, (doors, source.layers, source.edges, source.outputs))
     return sha.hexdigest()
 
 
@@ -204,9 +221,13 @@ def _settings(layer: SourceLayer) -> dict[str, object]:
             return {"units": layer.units, "use_bias": layer.use_bias}
         case Activation():
             return {"function": layer.function.name, **layer.function.parameters}
-        case Reshape():
+        case Reshape() | Repeat():
             return {"steps": layer.steps}
-        case Flatten():
+        case Merge():
+            return {"function": layer.function}
+        case BatchNormalization():
+            return {"epsilon": layer.epsilon}
+        case Flatten() | Idle() | Reverse():
             return {}
         case _:
             assert_never(layer)

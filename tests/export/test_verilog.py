@@ -63,7 +63,7 @@ def test_synthesis_of_a_folded_network(tmp_path):
     rng = np.random.default_rng(1)
     shapes = {"kernel": (3, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
     layer = recurrent("lstm", "lstm", {name: rng.normal(0, 0.5, shape) for name, shape in shapes.items()})
-    graph = quantize(Source("net", "input", (4, 3), (layer,)), precision="ap_fixed<16,6>", table_size=1024)
+    graph = quantize(Source.row("net", "input", (4, 3), (layer,)), precision="ap_fixed<16,6>", table_size=1024)
     plan = make_plan(graph, by_reuse(graph, 16))
     write(plan, tmp_path)
     found = synthesize(tmp_path, "xc7")

@@ -668,7 +668,7 @@ PLANTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "size": ("keras", "memory", {"fxsim.importers.keras_files.MAX_JSON": 1 << 60}),
     "aliases": ("hls4ml_config", "Late", {"fxsim.quantization.hls4ml_config.show": repr}),
     "numbers": ("config", "not finite", {"numpy.argwhere": lambda array: np.zeros((0, 1), int)}),
-    "objects": ("config", "Error", {"fxsim.importers.keras_chain.as_dict": lambda value, where: value}),
+    "objects": ("config", "Error", {"fxsim.importers.keras_graph.as_dict": lambda value, where: value}),
     "top": ("folder", "goes to Yosys", {"rtl.export.synthesis.re": _ANYTHING}),
     "message": ("precision", "lines", {"fxsim.program.fixed.show": str}),
     "rows": ("proportions", "", {"fxsim.simulator.program_kernel.Pass.emit": _misplaced}),

@@ -43,13 +43,13 @@ def test_prelu_has_a_slope_for_each_element():
     """Slopes of 17 bits beside their largest; the network's result is rounded once more."""
     slopes = (0.3, -0.7, 0.0)
     layer = sources.activation("act", "leaky_relu", "PReLU", alpha=slopes)
-    graph = exact.quantize(Source("net", "x", (4, 3), (layer,)), "ap_fixed<16,6>")
+    graph = exact.quantize(Source.row("net", "x", (4, 3), (layer,)), "ap_fixed<16,6>")
     x = np.random.default_rng(0).integers(-4096, 4096, (50, 4, 3)) / 1024
     want = np.where(x > 0, x, np.array(slopes) * x)
     assert np.abs(predict(graph, x) - want).max() <= graph.output.lsb / 2 + 4 * 2.0**-17
     few = sources.activation("act", "leaky_relu", "PReLU", alpha=(0.3, 0.7))
     with pytest.raises(FxsimError):
-        exact.quantize(Source("net", "x", (4, 3), (few,)), "ap_fixed<16,6>")
+        exact.quantize(Source.row("net", "x", (4, 3), (few,)), "ap_fixed<16,6>")
     for bad, what in ((np.nan, "nan"), ("1", "'1'")):
         with pytest.raises(FxsimError, match=f"^layer 'act': option 'alpha' must be a finite number, not {what}$"):
             sources.activation("act", "leaky_relu", "PReLU", alpha=(0.3, 0.7, bad))
@@ -82,7 +82,7 @@ def activation(function: str, name="act", **parameters) -> SourceLayer:
 
 
 def network(*layers: SourceLayer, shape=(5, 3)) -> Source:
-    return Source("net", "input", shape, layers)
+    return Source.row("net", "input", shape, layers)
 
 
 def bidirectional(kind: str, rng, mode: str, **options) -> Bidirectional:
@@ -358,7 +358,7 @@ def test_directions_with_other_functions_have_one_format():
         graph = exact.quantize(source, precision)
         x, wide = inputs(source), exact.quantize(source, "ap_fixed<30,6>")
         assert np.abs(wide.predict(x) - predict_float(source, x)).max() < 0.05
-        return str(graph.nodes[0].result(graph.shape, graph.input)[1])
+        return str(graph.tensors[one.name].type)
 
     assert result("tanh", "softsign") == "ap_fixed<12,1,AP_RND,AP_SAT>"
     assert result("sigmoid", "sigmoid") == "ap_ufixed<12,0,AP_RND,AP_SAT>"

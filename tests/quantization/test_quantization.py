@@ -26,7 +26,7 @@ def source() -> Source:
         Dense("dense", units=2, use_bias=True, weights=dense),
         Activation("act", Function("sigmoid")),
     )
-    return Source("net", "input", (3,), layers)
+    return Source.row("net", "input", (3,), layers)
 
 
 def test_exact_is_the_default(source):

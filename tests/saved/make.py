@@ -3,7 +3,8 @@
 
 Each case is a network and how it is trained before it is saved. Its zip file holds every container that the framework
 writes (``m.keras``, ``m.h5``, ``m.json`` with ``m.weights.h5`` and, of Keras 2, ``old.h5``), inputs ``x.npy`` and the
-framework's outputs for them, ``y.npy``. ``--check`` also compares the live model with its files.
+framework's outputs for them, ``y.npy``; of several inputs ``x.npz`` and ``y.npz``. ``--check`` also compares the live
+model with its files.
 
 Keras 2 is the package tf_keras. Keras 3 runs on the backend that KERAS_BACKEND says.
 """
@@ -200,6 +201,48 @@ def _cudnn(keras: Keras, lstm: Any, gru: Any) -> Model:
     return keras.Sequential([keras.Input((4, 3)), rnn, gru(2, name="gru"), layers.Dense(2, name="dense")])
 
 
+def graph(keras: Keras) -> Model:
+    """Two inputs, two outputs, branches, every way to merge, statistics, a vector at every step, steps backwards."""
+    layers = keras.layers
+    tracks, jet = keras.Input((4, 3), name="tracks"), keras.Input((3,), name="jet")
+    back = layers.LSTM(3, go_backwards=True, return_sequences=True, name="back")(tracks)
+    normal = layers.BatchNormalization(name="normal")(tracks)
+    both = layers.Concatenate(name="both")([back, normal, tracks])
+    one = layers.GRU(3, name="one")(both)
+    two = layers.RNN([layers.GRUCell(2), layers.LSTMCell(3)], go_backwards=True, name="two")(back)
+    dense = layers.Dense(3, name="dense")(layers.BatchNormalization(scale=False, name="shift")(jet))
+    sums = [
+        layers.Add(name="add")([one, two, dense]),
+        layers.Subtract(name="subtract")([one, dense]),
+        layers.Multiply(name="multiply")([one, two]),
+        layers.Average(name="average")([one, two, jet]),
+        layers.Maximum(name="maximum")([two, dense]),
+        layers.Minimum(name="minimum")([one, dense, jet]),
+    ]
+    found = layers.BatchNormalization(center=False, epsilon=0.01, name="scale")(layers.Concatenate(name="sums")(sums))
+    label = layers.Dense(2, activation="softmax", name="label")(found)
+    again = layers.RepeatVector(3, name="again")(layers.Dropout(0.1, name="drop")(found))
+    decoded = layers.TimeDistributed(layers.Dense(2), name="decoded")(layers.GRU(2, return_sequences=True)(again))
+    return keras.Model([tracks, jet], [label, decoded])
+
+
+def shared(keras: Keras) -> Model:
+    """Layers and models that are called twice; a model inside of two inputs and two outputs."""
+    layers = keras.layers
+    one, two = keras.Input((4, 3), name="one"), keras.Input((4, 3), name="two")
+    cell, dense = layers.LSTM(3, return_sequences=True, name="cell"), layers.Dense(3, name="each")
+    a, b = keras.Input((4, 3)), keras.Input((3,))
+    body = keras.Model(
+        [a, b], [layers.GRU(2, name="last")(a), layers.Add(name="plus")([b, layers.GRU(3)(a)])], name="body"
+    )
+    vectors = [dense(layers.Flatten()(cell(x))) for x in (one, two)]
+    first = body([cell(one), vectors[0]])
+    second = body([cell(two), vectors[1]])
+    head = chained(keras, keras.Input((4,)), layers.Dense(3, activation="tanh", name="inner"))
+    heads = [head(layers.Concatenate()([x, y])) for x, y in ((first[0], second[0]), (second[0], first[0]))]
+    return keras.Model([two, one], layers.Subtract(name="out")([layers.Add()([first[1], heads[0]]), heads[1]]))
+
+
 # --- States of training
 
 
@@ -242,6 +285,8 @@ def scaled(model: Model, keras: Keras) -> None:
 Train = Callable[[Model, Keras], None]
 #: How a network is built, and trained before it is saved.
 CASES: dict[str, tuple[Callable[[Keras], Model], Train]] = {
+    "graph": (graph, compiled),
+    "shared": (shared, compiled),
     "untrained": (plain, untrained),
     "measured": (plain, measured),
     "gates": (gates, averaged),
@@ -305,7 +350,12 @@ def save(case: str, keras: Keras, folder: Path, check: bool) -> None:
     model = build(keras)
     # Of many magnitudes, the biases too, so that no two weights can change places unseen.
     rng = np.random.default_rng(5)
-    model.set_weights([rng.normal(0, 0.7, weight.shape).astype(weight.dtype) for weight in model.get_weights()])
+    weights = [rng.normal(0, 0.7, weight.shape).astype(weight.dtype) for weight in model.get_weights()]
+    weights = [
+        np.abs(new) + 0.2 if "variance" in one.name or "variance" in getattr(one, "path", "") else new
+        for new, one in zip(weights, model.weights, strict=True)
+    ]
+    model.set_weights(weights)
     train(model, keras)
     model.save(folder / "m.keras")
     model.save(folder / "m.h5")
@@ -313,9 +363,16 @@ def save(case: str, keras: Keras, folder: Path, check: bool) -> None:
     if framework(keras) == "keras2":
         model.save_weights(folder / "old.h5")
     (folder / "m.json").write_text(model.to_json())
-    x = rng.normal(size=(model.input_shape[0] or 6, *(size or STEPS for size in model.input_shape[1:])))
-    np.save(folder / "x.npy", x.astype("f4"))
-    np.save(folder / "y.npy", np.asarray(reference(case, keras, model, folder).predict(x.astype("f4"), verbose=0)))
+    if isinstance(model.input_shape, list):
+        # By the names of inputs; outputs in their order.
+        xs = {one.name: rng.normal(size=(6, *one.shape[1:])).astype("f4") for one in model.inputs}
+        found = model.predict(list(xs.values()), verbose=0)
+        np.savez(folder / "x.npz", **xs)
+        np.savez(folder / "y.npz", *(found if isinstance(found, list) else [found]))
+    else:
+        x = rng.normal(size=(model.input_shape[0] or 6, *(size or STEPS for size in model.input_shape[1:])))
+        np.save(folder / "x.npy", x.astype("f4"))
+        np.save(folder / "y.npy", np.asarray(reference(case, keras, model, folder).predict(x.astype("f4"), verbose=0)))
     if check:
         from fxsim.importers import from_keras, read_model
 

@@ -57,7 +57,7 @@ def some_values(to: Fixed, shape: tuple[int, ...], seed: int, huge: bool) -> np.
 def regression(precision: str = "ap_fixed<16,6>", preset: str = "exact", scale: float = 1.0) -> Graph:
     """A Dense whose outputs reach 252 times ``scale``."""
     weights = {"kernel": np.full((2, 3), 126.0 * scale), "bias": np.zeros(3)}
-    source = Source("net", "input", (2,), (Dense("dense", units=3, use_bias=True, weights=weights),))
+    source = Source.row("net", "input", (2,), (Dense("dense", units=3, use_bias=True, weights=weights),))
     return quantize(source, precision=precision, preset=preset)
 
 

@@ -58,7 +58,7 @@ def cell(kind: str, kernel, recurrent, sequences=False, **options) -> Recurrent:
 
 
 def single(layer: SourceLayer, shape=(2, 1)) -> Source:
-    return Source("net", "input", shape, (layer,))
+    return Source.row("net", "input", shape, (layer,))
 
 
 X = np.array([[[1.0], [2.0]]])
@@ -86,7 +86,7 @@ def test_gru_conventions():
     def longer(after):
         layer = cell("gru", [0.5, 1, 1], [0, 0, 1], recurrent_activation="linear", reset_after=after)
         layer.weights["recurrent_bias"] = np.array([0, 0, 1.0])
-        return predict(Source("net", "input", (3, 1), (layer,)), three)[0, 0]
+        return predict(Source.row("net", "input", (3, 1), (layer,)), three)[0, 0]
 
     # h1 = 1 both ways. After: hh2 = .5 + .5*(1 + 1) = 1.5, h2 = .25 + .75*1.5 = 1.375; before: .5 + .5*1 + 1 = 2.
     after2 = 0.25 * 1 + 0.75 * 1.5
@@ -163,15 +163,15 @@ def test_refusals(source, x, message):
 def test_log_softmax_is_the_logarithm_of_softmax():
     x = np.random.default_rng(0).normal(0, 5, (20, 3, 4))
     layers = [activation("a", name) for name in ("softmax", "log_softmax")]
-    soft, log = (predict(Source("net", "input", (3, 4), (layer,)), x) for layer in layers)
+    soft, log = (predict(Source.row("net", "input", (3, 4), (layer,)), x) for layer in layers)
     assert np.abs(np.exp(log) - soft).max() < 1e-15
     # Where softmax underflows its logarithm does not.
     far = np.array([[[0.0, -2000.0, -1e6, 0.0]] * 3])
-    assert predict(Source("net", "input", (3, 4), (layers[1],)), far)[0, 0, 2] == pytest.approx(-1e6 - np.log(2))
+    assert predict(Source.row("net", "input", (3, 4), (layers[1],)), far)[0, 0, 2] == pytest.approx(-1e6 - np.log(2))
 
 
 def test_reshape():
     layer = Reshape("r", 3)
     x = np.arange(24.0).reshape(2, 12)
-    assert np.array_equal(predict(Source("net", "input", (12,), (layer,)), x), x.reshape(2, 3, 4))
-    assert trace(Source("net", "input", (12,), (layer,)), x) == {}
+    assert np.array_equal(predict(Source.row("net", "input", (12,), (layer,)), x), x.reshape(2, 3, 4))
+    assert trace(Source.row("net", "input", (12,), (layer,)), x) == {}

@@ -58,7 +58,7 @@ def network_of(kind: str, mode: str | None) -> Source:
 
     tail = linear("d", 5, 6), activation("relu", "relu"), linear("e", 6, 3), activation("softmax", "softmax")
     layers = (first, second, *tail)
-    return Source("net", "x", (6, 3), layers)
+    return Source.row("net", "x", (6, 3), layers)
 
 
 CELLS = ("lstm", "gru", "gru_before", "simple_rnn")

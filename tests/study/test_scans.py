@@ -23,7 +23,7 @@ from sources import activation, recurrent
 import fxsim
 from fxsim.demo.run import DATA, MODEL
 from fxsim.errors import FxsimError
-from fxsim.importers.source import Bidirectional, Dense, Flatten, Function, Reshape, Source
+from fxsim.importers.source import Bidirectional, Dense, Flatten, Function, Idle, Reshape, Source
 from fxsim.study import metrics
 from fxsim.study.scan_file import NAME, ScanRow, digest_arrays, digest_source
 from fxsim.study.scan_tasks import make_jobs, make_task, with_bits
@@ -355,7 +355,8 @@ def test_digests_see_everything() -> None:
         replace(lstm, name="other"),
         replace(lstm, origin="other"),
     ]
-    sources = [SOURCE, *(replace(SOURCE, layers=(one, *rest)) for one in changed), replace(SOURCE, idle=((1, "a"),))]
+    rows = [(one, *rest) for one in changed] + [(lstm, Idle("a"), *rest)]
+    sources = [SOURCE, *(Source.row(SOURCE.name, SOURCE.input_name, SOURCE.shape, row) for row in rows)]
     assert len({digest_source(one) for one in sources}) == len(sources)
     assert digest_source(replace(SOURCE, name="other")) == digest_source(SOURCE)
 
@@ -388,7 +389,7 @@ def test_digests_stay_as_they_are_in_files() -> None:
         activation("i", "elu", alpha=0.5),
         activation("j", "softmax", "Softmax"),
     )
-    digest = digest_source(Source("net", "x", (24,), layers, ((3, "drop"),)))
+    digest = digest_source(Source.row("net", "x", (24,), (*layers[:3], Idle("drop"), *layers[3:])))
     assert digest == "ce74adb1e3012ed69aec5249eed658d567e9bccf0a5912d237d3c04aaadadf2e"
     arrays = [X, X.astype(np.float16), X.reshape(100, 64), -X]
     assert len({digest_arrays(one) for one in arrays} | {digest_arrays(X, None), digest_arrays(X, Y)}) == 6
