@@ -239,16 +239,17 @@ def _kernel_or_none(graph: Graph, wanted: Wanted, width: int, machine: Host) -> 
 def _reference(graph: Graph, node: Node, flows: Sequence[NDArray[Any]], wanted: Wanted, part: Part) -> NDArray[Any]:
     """A node by Python integers, for results wider than a machine word. Slow, and equally exact."""
     blocks, _, width = flows[0].shape
-    if node.program is None:
-        raise FxsimError(f"{node.where}: a result is wider than 64 bits; give it a narrower precision")
     found = dict(zip((tensor.name for tensor in graph.inputs), flows, strict=True))
-    xs = {}
-    for op, name in zip(node.program.inputs, node.sources, strict=True):
-        tensor = graph.tensors[name]
-        x = np.empty((part.sequences, tensor.tokens, tensor.elements), np.int64)
-        batches.gather(found[name], x.reshape(part.sequences, -1))
-        xs[op.name] = x
-    result = _run_reference(node.program, node.name, xs, node.return_sequences, wanted, part)
+    xs = []
+    for tensor in (graph.tensors[name] for name in node.sources):
+        xs.append(np.empty((part.sequences, tensor.tokens, tensor.elements), np.int64))
+        batches.gather(found[tensor.name], xs[-1].reshape(part.sequences, -1))
+    if node.program is None:
+        moved = [reference.move(node, [x[b].tolist() for x in xs]) for b in range(part.sequences)]
+        result = np.array(moved, np.int64)
+    else:
+        inputs = dict(zip((op.name for op in node.program.inputs), xs, strict=True))
+        result = _run_reference(node.program, node.name, inputs, node.return_sequences, wanted, part)
     out = np.zeros((blocks, result[0].size, width), network_kernel.dtype(graph.results[0].type))
     batches.spread(result.reshape(len(result), -1), out)
     return out

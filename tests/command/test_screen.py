@@ -34,6 +34,7 @@ from fxsim.command.terminal import Output
 from fxsim.demo import run as demo
 from fxsim.demo.run import DATA, MODEL
 from fxsim.pages.listing import Listing, csv_text, json_text
+from fxsim.program.graph import chain
 from testbenches import CheckReport
 from testbenches.manifest import Timing
 
@@ -72,7 +73,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(where / "data.npz", x=data["x"][:40], y=data["y"][:40])
     np.savez(where / "real.npz", x=data["x"][:40], y=np.sin(np.arange(400.0)).reshape(40, 10))
     graph = network("lstm", steps=3, features=2, units=4)
-    graph = replace(graph, nodes=tuple(replace(layer, name=NAME) for layer in graph.nodes))
+    graph = chain(graph.name, graph.shape, graph.input, [replace(layer, name=NAME) for layer in graph.nodes])
     graph.save(where / "long.fx")
     np.save(where / "long.npy", np.linspace(-1, 1, 24).reshape(4, 3, 2))
     api.export(graph, where / "ip")

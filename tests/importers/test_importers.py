@@ -225,7 +225,7 @@ def test_sources_differ_by_any_weight() -> None:
 @pytest.mark.parametrize("keyed", [False, True])
 def test_gru_bias(after: bool, keyed: bool) -> None:
     config = gru(reset_after=after) if keyed else gru()
-    (found,) = live(sequential(config), gru=gru_weights(after=after)).nodes
+    (found,) = live(sequential(config), gru=gru_weights(after=after)).layers
     assert isinstance(found, layers.GRU) and found.reset_after is after
     bias = gru_weights(after=after)[2]
     assert np.array_equal(found.weights["bias"], bias[0] if after else bias)
@@ -234,7 +234,7 @@ def test_gru_bias(after: bool, keyed: bool) -> None:
 
 def test_no_bias_is_zeros() -> None:
     config = sequential(gru(use_bias=False, reset_after=True), dense(use_bias=False))
-    found = live(config, gru=gru_weights()[:2], dense=dense_weights()[:1]).nodes
+    found = live(config, gru=gru_weights()[:2], dense=dense_weights()[:1]).layers
     assert isinstance(found[0], layers.GRU) and found[0].use_bias is False and found[0].reset_after is True
     assert not found[0].weights["bias"].any() and not found[0].weights["recurrent_bias"].any()
     assert isinstance(found[1], layers.Dense) and (found[1].units, found[1].use_bias) == (3, False)
@@ -244,7 +244,7 @@ def test_no_bias_is_zeros() -> None:
 def test_simple_rnn() -> None:
     config = lstm("rnn") | {"class_name": "SimpleRNN"}
     del config["config"]["recurrent_activation"]
-    (found,) = live(sequential(config), rnn=[ramp(3, 2), ramp(2, 2), ramp(2)]).nodes
+    (found,) = live(sequential(config), rnn=[ramp(3, 2), ramp(2, 2), ramp(2)]).layers
     assert isinstance(found, layers.SimpleRNN) and (found.units, found.activation) == (2, layers.Function("tanh"))
     assert (found.return_sequences, found.use_bias) == (False, True)
 
@@ -391,7 +391,7 @@ def test_archive_numbers_layers_by_class_in_order(tmp_path: Path) -> None:
     ],
 )
 def test_activations(config: dict[str, Any], generation: int, options: tuple[str, dict[str, float]]) -> None:
-    (found,) = live(sequential(config), generation).nodes
+    (found,) = live(sequential(config), generation).layers
     assert isinstance(found, layers.Activation) and found.function == layers.Function(options[0], **options[1])
 
 
@@ -407,7 +407,7 @@ def test_prelu(generation: int) -> None:
         ((5, 3), [1, 2], np.array([[0.25]], np.float32)),
     ):
         config = sequential(layer("PReLU", "a", shared_axes=axes, **options), shape=shape)
-        (found,) = live(config, generation, a=[stored]).nodes
+        (found,) = live(config, generation, a=[stored]).layers
         assert isinstance(found, layers.Activation) and found.origin == "PReLU"
         assert found.function == layers.Function(
             "leaky_relu", alpha=(0.25, -0.5, 1.0) if stored.size > 1 else (0.25,) * 3
@@ -423,21 +423,21 @@ def test_prelu(generation: int) -> None:
 
 def test_layers_remember_their_time_distributed() -> None:
     inner = layer("TimeDistributed", "td", layer=dense(activation="relu"))
-    found = live(sequential(inner, shape=(5, 2)), td=dense_weights()).nodes
+    found = live(sequential(inner, shape=(5, 2)), td=dense_weights()).layers
     assert [(one.name, one.wrapper) for one in found] == [("dense", "td"), ("dense_relu", "td")]
 
 
 @pytest.mark.parametrize(("generation", "slope"), [(2, 0.2), (3, 1 / 6)])
 def test_recurrent_hard_sigmoid(generation: int, slope: float) -> None:
     config = sequential(lstm(recurrent_activation="hard_sigmoid"))
-    (found,) = live(config, generation, lstm=lstm_weights()).nodes
+    (found,) = live(config, generation, lstm=lstm_weights()).layers
     assert isinstance(found, layers.LSTM)
     assert found.recurrent_activation == layers.Function("hard_sigmoid", slope=slope, shift=0.5)
 
 
 def test_activation_layer_inside_dense() -> None:
     inner = layer("LeakyReLU", "lr", alpha=0.25)
-    found = live(sequential(dense(activation=inner), shape=(2,)), dense=dense_weights()).nodes
+    found = live(sequential(dense(activation=inner), shape=(2,)), dense=dense_weights()).layers
     assert found[1:] == (layers.Activation("dense_leaky_relu", layers.Function("leaky_relu", alpha=0.25)),)
 
 
@@ -854,7 +854,7 @@ def one_line(error: ModelError) -> None:
 
 
 def test_rich_model_is_read() -> None:
-    assert [entry.name for entry in live(RICH, **RICH_WEIGHTS).nodes] == [
+    assert [entry.name for entry in live(RICH, **RICH_WEIGHTS).layers] == [
         "lstm", "body/fast", "loop", "inner", "inner_tanh", "bi", "flat", "leaky", "dense", "dense_softmax", "soft",
     ]  # fmt: skip
 
@@ -990,9 +990,9 @@ def test_golden_floats(case: str) -> None:
 def test_every_golden_model_and_trained_network_is_read() -> None:
     assert SHARED is not None
     for path in sorted((SHARED / "golden").glob("*/model.*")):
-        assert read_model(path).nodes
+        assert read_model(path).layers
     for name in ("toptag/lstm", "toptag/gru", "quickdraw/lstm", "quickdraw/gru"):
-        assert read_model(SHARED / "models" / f"{name}.h5").nodes
+        assert read_model(SHARED / "models" / f"{name}.h5").layers
     for name in ("lstm", "gru"):
         folder = SHARED / "models" / "ftag"
         source = read_model(folder / f"{name}_arch.json", folder / f"{name}_weights.h5")

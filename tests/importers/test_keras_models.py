@@ -191,7 +191,7 @@ def test_models_inside_functional_models() -> None:
                 tensor = where["args"][0]["config"]["keras_history"] if keras3 else where[0]
                 tensor[1] = node
             weights = {"body/rnn": lstm_weights(), "body/head": dense_weights(), "dense": dense_weights(3, 1)}
-            assert [entry.name for entry in live(config, **weights).nodes] == ["body/rnn", "body/head", "dense"]
+            assert [entry.name for entry in live(config, **weights).layers] == ["body/rnn", "body/head", "dense"]
     config = functional(lstm(), dense(units=1))
     config["config"]["layers"][2]["inbound_nodes"][0][0][1] = 1
     refused("layer 'dense': a layer is used more than once, or has several outputs: [1, 0]", config)
@@ -206,7 +206,7 @@ def test_names_of_models_inside_meet_those_outside() -> None:
         live(config, x=dense_weights())
     config["config"]["layers"][2]["config"]["name"] = "a-b"
     weights = {"a/b": dense_weights(3), "a-b": dense_weights(3), "c/d": dense_weights(3)}
-    names = [entry.name for entry in live(config, **weights).nodes]
+    names = [entry.name for entry in live(config, **weights).layers]
     assert names == ["a/b", "a-b", "f", "c/d", "c/d_relu", "d_relu"]
 
 
@@ -323,10 +323,10 @@ def test_biases_of_cudnn_are_added_as_keras_adds_them() -> None:
     one, two = np.float32(1 / 3) * np.arange(1, 9, dtype=np.float32), np.float32(1e-4) * np.ones(8, np.float32)
     weights = to_cudnn(*lstm_weights(), 4)
     weights[2] = np.concatenate([one, two])
-    (found,) = live(sequential(lstm("r")), r=weights).nodes
+    (found,) = live(sequential(lstm("r")), r=weights).layers
     assert np.array_equal(found.weights["bias"], one + two)
     weights[2] = weights[2].astype(np.float64) / 3
-    (found,) = live(sequential(lstm("r")), r=weights).nodes
+    (found,) = live(sequential(lstm("r")), r=weights).layers
     assert np.array_equal(found.weights["bias"], weights[2][:8] + weights[2][8:])
 
 
@@ -438,7 +438,7 @@ def test_stacked_cells() -> None:
     stack = layer("StackedRNNCells", "s", cells=cells)
     config = layer("RNN", "r", cell=stack, return_sequences=False, go_backwards=False)
     weights = [*lstm_weights(), *gru_weights(2), ramp(2, 2), ramp(2, 2), ramp(2)]
-    found = live(sequential(config), r=weights).nodes
+    found = live(sequential(config), r=weights).layers
     assert [(entry.name, entry.return_sequences) for entry in found] == [
         ("r/a", True), ("r/b", True), ("r/c", False),
     ]  # fmt: skip

@@ -166,7 +166,7 @@ class Functions:
     ],
 )
 def test_functions_have_the_parameters_of_their_modules(kind, options, want):
-    (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).nodes
+    (layer,) = from_pytorch(Functions(f=(kind, options)), (STEPS, FEATURES), ["act.f"]).layers
     assert layer == Activation("act.f", want)
 
 

@@ -16,6 +16,7 @@ from test_page import HOSTILE, read
 import fxsim
 from fxsim.pages import check_results
 from fxsim.pages.page import Section, Text, render
+from fxsim.program.graph import chain
 from rtl.export.report import report
 from rtl.export.verilog import Design, manifest
 from rtl.plan.folding import Folding, by_reuse, make_plan
@@ -119,7 +120,8 @@ def test_ecp5():
 def test_hostile_names_stay_text():
     graph = network("lstm", seed=1, tail=(2,))
     bad = '<img src=x onerror="alert(1)">&'
-    graph = replace(graph, nodes=(replace(graph.nodes[0], name=bad), *graph.nodes[1:]))
+    nodes = [replace(graph.nodes[0], name=bad), *graph.nodes[1:]]
+    graph = chain(graph.name, graph.shape, graph.input, nodes)
     plan = make_plan(graph, Folding({}))
     text = report(
         plan,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import itertools
@@ -25,6 +24,7 @@ from fxsim.errors import FxsimError
 from fxsim.files.arrays import load_arrays
 from fxsim.program.fixed import Fixed
 from fxsim.program.graph import Graph, Node
+from fxsim.program.graph import Tensor as GraphTensor
 from rtl.plan.folding import Folding, by_reuse, make_plan
 from rtl.plan.folds import Fold
 from rtl.plan.search import by_budget
@@ -204,8 +204,9 @@ BUDGETS = {"multipliers": 40, "dsp": 40, "lut": 20000, "latency": 100, "interval
 INTEGER: dict[str, tuple[int, Callable[[Path, Any], object]]] = {
     "Fixed.width": (9, lambda _, n: repr(Fixed(n, 3))),
     "Fixed.frac": (3, lambda _, n: repr(Fixed(9, n))),
-    "Layer.steps": (3, lambda _, n: Node("r", "reshape", None, steps=n).result((12,), Fixed(8, 3))),
-    "Graph.shape": (4, lambda _, n: dataclasses.replace(graph(), shape=(n, 2)).digest),
+    "Node.steps": (3, lambda _, n: repr(Node("r", "reshape", steps=n).result(GraphTensor("x", None, 12, Fixed(8, 3))))),
+    "Tensor.steps": (3, lambda _, n: repr(GraphTensor("x", n, 12, Fixed(8, 3)))),
+    "Tensor.elements": (3, lambda _, n: repr(GraphTensor("x", None, n, Fixed(8, 3)))),
     "from_pytorch.shape": (3, lambda _, n: fxsim.from_pytorch({"a.weight": np.ones((2, 3))}, [n], ["a"]).shape),
     "simulate.threads": (2, lambda _, n: fxsim.simulate(graph(), np.zeros((2, 2, 2)), threads=n).raw.tolist()),
     "predict.threads": (2, lambda _, n: fxsim.predict(graph(), np.zeros((2, 2, 2)), threads=n).tolist()),

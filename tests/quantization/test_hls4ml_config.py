@@ -483,7 +483,7 @@ def test_simple_rnn():
 def test_directions_are_merged(mode, function):
     got, graph = values(bidirectional("bi", FEATURES, mode, alike=True))
     both, _ = values(bidirectional("bi", FEATURES, alike=True))
-    assert [layer.name for layer in graph.nodes] == ["bi", f"bi_{mode}"]
+    assert [layer.name for layer in graph.nodes][-2:] == ["bi", f"bi_{mode}"]
     assert np.abs(got - function(both[..., :UNITS], both[..., UNITS:])).max() <= graph.output.lsb
 
 
