@@ -230,7 +230,7 @@ class _Walk:
         """The weights and the results of a call."""
         weights = _nothing(entry)
         if entry.inner is not None:
-            self._check_inner(entry, entry.inner, sources)
+            self._check_inner(entry, entry.inner, sources, each=inside is not None)
             inner, results = self.model(entry.inner, sources, inside)
             return replace(weights, inner=tuple(inner)), results
         if entry.class_name not in LAYERS:
@@ -242,15 +242,17 @@ class _Walk:
             self.sure = False
             return weights, sources[:1]
         options = Options(entry.class_name, entry.label, entry.config)
-        shapes = [self.shapes[wire] for wire in sources]
+        shapes = [self._shape(wire, inside is not None) for wire in sources]
         if len(shapes) != 1 and entry.class_name not in MERGES:
             options.problem(f"it must be called on 1 tensor, not on {len(shapes)}", doubt=True)
             self._note(options)
             return weights, sources[:1]
         if entry.class_name == "TimeDistributed":
             return self._time_distributed(entry, options, weights, sources)
-        planned = replace(plan(options, shapes, self.generation), wrapper=inside.name if inside is not None else "")
+        planned = plan(options, shapes, self.generation)
         self._note(options)
+        if inside is not None:
+            planned = self._on_steps(planned, sources, inside.name)
         return self._step(entry, planned, replace(weights, expected=planned.expected), sources)
 
     def _step(
@@ -282,19 +284,30 @@ class _Walk:
             model = LayerWeights(inner.class_name, inner.name, (), inner.label, inner.trainable, tuple(needs))
             return replace(weights, wrapped=model), results
         inside = Options(inner.class_name, inner.name, inner.config, options)
-        planned = replace(plan(inside, [shape], self.generation), wrapper=options.name)
+        planned = self._on_steps(plan(inside, [shape[-1:]], self.generation), sources, options.name)
         self._note(options)
         expected = tuple(replace(want, group="layer") for want in planned.expected)
         return self._step(entry, planned, replace(weights, expected=expected), sources)
 
-    def _check_inner(self, entry: Entry, model: Model, sources: list[int]) -> None:
+    def _shape(self, wire: int, each: bool) -> Shape:
+        """A tensor's shape, or that of each step."""
+        return self.shapes[wire][-1:] if each else self.shapes[wire]
+
+    def _on_steps(self, planned: Planned, sources: list[int], wrapper: str) -> Planned:
+        """What a TimeDistributed makes of a layer that is planned for one step."""
+        return replace(planned, shape=(*self.shapes[sources[0]][:-1], *planned.shape), wrapper=wrapper)
+
+    def _check_inner(self, entry: Entry, model: Model, sources: list[int], *, each: bool) -> None:
         """A model inside has its own inputs, of the shapes that come."""
         if (takes := len(model.inputs) or 1) != len(sources):
             self.obstacles.append(f"model {show(entry.label)} takes {takes} tensors, it is called on {len(sources)}")
             self.sure = False
             return
         for given, wire in zip(model.inputs, sources, strict=False):
-            shape, have = self.shapes[wire], given.config.get("batch_shape", given.config.get("batch_input_shape"))
+            shape, have = (
+                self._shape(wire, each),
+                given.config.get("batch_shape", given.config.get("batch_input_shape")),
+            )
             if not self.sure or not isinstance(have, list):
                 continue
             if not (len(have) == len(shape) + 1 and all(h in (None, s) for h, s in zip(have[1:], shape, strict=True))):

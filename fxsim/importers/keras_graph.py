@@ -215,7 +215,10 @@ def _functional(config: dict[str, Any], entries: list[Entry], where: str) -> _Gr
         try:
             if entry.class_name == "InputLayer" and entry.inbound:
                 raise ModelError(f"{here} is an InputLayer with an input")
-            calls += [Call(entry, n, _sources(node, here)) for n, node in enumerate(entry.inbound)]
+            own = [Call(entry, n, _sources(node, here)) for n, node in enumerate(entry.inbound)]
+            if not all(call.sources for call in own):
+                raise ModelError(f"{here} is called on no tensor")
+            calls += own
         except ModelError as error:
             obstacles += error.obstacles
     ends: dict[str, list[Ref]] = {}

@@ -214,7 +214,7 @@ class _Flow:
             if all(x.type == result for x in self.xs):
                 return Node(layer.name, "concat", sources=sources)
             program = cells.combine(layer.function, types, sizes, result)
-            return Node(layer.name, layer.kind, program, sources=sources)
+            return Node(layer.name, layer.function, program, sources=sources)
         share = constant(1 / len(types), wide=formats.wide)
 
         def build(result: Fixed) -> Program:

@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike
-
 from .. import arguments
 from ..errors import FxsimError
-from ..importers.source import Bidirectional, Source, SourceLayer
+from ..importers.source import BatchNormalization, Bidirectional, Source, SourceLayer
 from ..pages.listing import Summary
 from ..program.fixed import Fixed, IntArray, round_shift, smallest, to_float
 from ..program.graph import Graph
@@ -22,6 +20,7 @@ from ..program.integers import Const
 from ..program.ops import Cast, Op, Slice
 from ..program.program import Program
 from ..program.ranges import Bounds, bounds
+from ..quantization.batch_norm import folded
 from ..simulator.overflows import input_keys
 from . import floating
 from .statistics import Array, Box, Difference, Kept, Spread
@@ -176,32 +175,38 @@ class Profile:
 
 
 def profile(
-    graph: Graph, x: ArrayLike, source: Source | None = None, progress: Callable[[int, int], None] | None = None
+    graph: Graph, x: Any, source: Source | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Profile:
     """Run a batch (batch, *graph.shape) and collect what its values do, with ``source`` beside the float network's.
+
+    Several inputs are a dictionary by their names, or a list in their order. What the graph has made a part of the
+    weights beside it is so in the float network, too.
 
     Raises ``FxsimError`` for a batch that is empty or does not fit.
     """
     from ..simulator.run import simulate  # late: it brings a compiler
 
-    values = arguments.array(x, "input")
-    if not values.ndim or not len(values):
+    values = {name: arguments.array(one, "input") for name, one in graph.by_input(x).items()}
+    if not all(one.ndim and len(one) for one in values.values()):
         raise FxsimError("profile needs at least one sequence")
+    count = len(next(iter(values.values())))
+    if source:
+        source = folded(source.active, graph.by_name.keys() & {layer.name for layer in _statistics(source)})
     found = {name: _Tensor(program, op) for name, program, op in _ops(graph)}
     # What the network's input goes to, as it is.
     first = _entered(graph)
     chunk = max(1, min(_CHUNK, _MOST_CHUNK_BYTES // (8 * graph.traced())))
-    for start in range(0, len(values), chunk):
-        part = values[start : start + chunk]
+    for start in range(0, count, chunk):
+        part = {name: one[start : start + chunk] for name, one in values.items()}
         run = simulate(graph, part, trace=True)
-        floats = floating.trace(source, part) if source else {}
+        floats = floating.trace(source, _by_door(source, part)) if source else {}
         for prefix, program in graph.programs.items():
             real = _by_op(prefix, program, floats)
             for op in program.ops:
                 name = f"{prefix}.{op.name}"
                 found[name].add(run.trace[name], real.get(op.name), run.overflows.get(first.get(name, name)))
         if progress:
-            progress(min(start + chunk, len(values)), len(values))
+            progress(min(start + chunk, count), count)
     if source and not any(one.floats for one in found.values()):
         raise FxsimError("no layer of the float network has the name of one of the graph: they are not of one model")
     proofs = {
@@ -211,13 +216,24 @@ def profile(
     weights = list(_weights(graph, source))
     boxes |= {row.tensor: box for row, box in weights}
     return Profile(
-        len(values),
+        count,
         tuple(one.row(name, proofs[name]) for name, one in found.items()),
         tuple(row for row, _ in weights),
         tuple(_layers(graph, source, values)) if source else (),
         boxes,
         graph.name,
     )
+
+
+def _statistics(source: Source) -> list[BatchNormalization]:
+    return [layer for layer in source.layers if isinstance(layer, BatchNormalization)]
+
+
+def _by_door(source: Source, values: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The values of inputs by the names that the float network gives these, in their order."""
+    if len(source.inputs) != len(values):
+        raise FxsimError(f"the float network has {len(source.inputs)} inputs, the graph {len(values)}")
+    return dict(zip((door.name for door in source.inputs), values.values(), strict=True))
 
 
 def _entered(graph: Graph) -> dict[str, str]:
@@ -391,9 +407,9 @@ def _weight(name: str, const: Const, real: Array | None) -> tuple[WeightRow, Box
     return row, spread.box
 
 
-def _layers(graph: Graph, source: Source, x: ArrayLike) -> Iterator[LayerRow]:
+def _layers(graph: Graph, source: Source, x: Mapping[str, Array]) -> Iterator[LayerRow]:
     """Each layer of the source that the graph has too, both cut off behind it."""
-    for layer, want in floating.layers(source, x):
+    for layer, want in floating.layers(source, _by_door(source, x)):
         name = layer.name
         if isinstance(layer, Bidirectional) and f"{name}_{layer.merge_mode}" in graph.by_name:
             # The merge of its directions is a layer of its own behind it.
@@ -401,7 +417,7 @@ def _layers(graph: Graph, source: Source, x: ArrayLike) -> Iterator[LayerRow]:
         if name not in graph.by_name:
             continue
         fixed = graph.until(name)
-        got = fixed.predict(x, warn=False)
+        got = fixed.predict({tensor.name: x[tensor.name] for tensor in fixed.inputs}, warn=False)
         error = Difference()
         error.add(got, want)
         yield LayerRow(

@@ -143,6 +143,11 @@ def make_task(
 
     ``regression`` as for :func:`scan`.
     """
+    for what, names in (("input", [door.name for door in source.inputs]), ("output", source.outputs)):
+        if len(names) != 1:
+            raise FxsimError(
+                f"a scan needs a network of one {what}, not of {len(names)}: {', '.join(map(repr, names))}"
+            )
     values = arguments.array(x, "input")
     if not values.size:
         raise FxsimError("a scan needs at least one sequence")

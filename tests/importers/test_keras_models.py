@@ -36,6 +36,7 @@ from fxsim.errors import ModelError
 from fxsim.importers import read_model
 from fxsim.importers.keras import source_from_contents
 from fxsim.importers.keras_files import Contents
+from fxsim.importers.keras_layers import MERGES
 from fxsim.importers.keras_options import CELLS, LAYERS, Options
 from fxsim.importers.keras_weights import Live
 from fxsim.importers.source import Source
@@ -67,7 +68,7 @@ def test_every_obstacle_is_named() -> None:
     config = sequential(
         layer("Masking", "mask", mask_value=0.0),
         layer("Conv1D", "c1", filters=3),
-        layer("BatchNormalization", "n1", axis=-1),
+        layer("LayerNormalization", "n1", axis=-1),
         layer("Conv1D", "c2", filters=3),
         lstm("r", units=0, stateful=True, activation="gelu", peephole=1),
         layer("TimeDistributed", "td", layer=layer("Lambda", "f", function="x")),
@@ -79,7 +80,7 @@ def test_every_obstacle_is_named() -> None:
         "layer 'inp': the length of a sequence is left open; give it as steps= (--steps)",
         "layer 'mask' is a Masking, which leaves out steps; fxsim computes every step of a sequence",
         "layers 'c1', 'c2' are Conv1D, which fxsim does not import",
-        "layer 'n1' is a BatchNormalization, which fxsim does not import",
+        "layer 'n1' is a LayerNormalization, which fxsim does not import",
         "layer 'r' (LSTM): option 'stateful' must be False, not True",
         "layer 'r' (LSTM): option 'peephole' is not known to fxsim, which reads or refuses all",
         "layer 'r' (LSTM): option 'units' must be an integer from 1 to 1048576, not 0",
@@ -127,8 +128,6 @@ def test_obstacles_of_a_graph_come_with_those_of_its_layers() -> None:
     layers[3]["inbound_nodes"] = [[["a", 0, 0, {}], ["lstm", 0, 0, {}]]]
     config["config"]["output_layers"] = [["a", 0, 0], ["b", 0, 0]]
     assert obstacles(config) == (
-        "layer 'b' has 2 inputs; fxsim imports models that are one chain",
-        "the model has 2 output layers; fxsim imports models of one",
         "layer 'lstm' (LSTM): option 'stateful' must be False, not True",
         "layer 'b' is a Lambda, whose function is Python code, which fxsim does not run",
     )
@@ -194,7 +193,8 @@ def test_models_inside_functional_models() -> None:
             assert [entry.name for entry in live(config, **weights).layers] == ["body/rnn", "body/head", "dense"]
     config = functional(lstm(), dense(units=1))
     config["config"]["layers"][2]["inbound_nodes"][0][0][1] = 1
-    refused("layer 'dense': a layer is used more than once, or has several outputs: [1, 0]", config)
+    message = "layer 'dense': its input ['lstm', 1, 0] must be a result of that layer, which is called 1 times"
+    refused(message, config)
 
 
 def test_names_of_models_inside_meet_those_outside() -> None:
@@ -360,6 +360,13 @@ COMPLETE: dict[str, tuple[dict[str, Any], list[np.ndarray]]] = {
     "Softmax": (layer("Softmax", "x", axis=-1), []),
     "Flatten": (layer("Flatten", "x"), []),
     "Reshape": (layer("Reshape", "x", target_shape=[-1]), []),
+    "RepeatVector": (layer("RepeatVector", "x", n=3), []),
+    "BatchNormalization": (
+        layer("BatchNormalization", "x", axis=[-1], epsilon=0.01, scale=True, center=True),
+        [ramp(3), ramp(3), ramp(3), np.abs(ramp(3)) + 1],
+    ),
+    "Concatenate": (layer("Concatenate", "x", axis=-1), []),
+    **{name: (layer(name, "x"), []) for name in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")},
     **{name: (layer(name, "x"), []) for name in (
         "Dropout", "SpatialDropout1D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
         "Identity", "Cast",
@@ -373,7 +380,12 @@ COMMON = {"name", "dtype", "batch_input_shape", "batch_shape", "input_shape"}
 
 def with_layer(config: dict[str, Any], weights: list[np.ndarray]) -> Source:
     tail = layer("Activation", "tail", activation="tanh")
-    return live(sequential(config, tail), **({"x": weights} if weights else {}))
+    if config["class_name"] in MERGES:
+        whole = functional(config, tail)
+        whole["config"]["layers"][1]["inbound_nodes"] = [[["inp", 0, 0, {}], ["inp", 0, 0, {}]]]
+        return live(whole)
+    before = [layer("Flatten", "flat")] if config["class_name"] == "RepeatVector" else []
+    return live(sequential(*before, config, tail), **({"x": weights} if weights else {}))
 
 
 @pytest.mark.parametrize("class_name", COMPLETE)

@@ -79,8 +79,9 @@ def test_shapes_that_do_not_fit(layer: SourceLayer, shape: tuple[int, ...], mess
 
 def test_shapes_in_a_row() -> None:
     layers = (Reshape("r", 4), cell("lstm", return_sequences=True), Flatten("f"))
-    source = Source("net", "x", (12,), layers)
-    assert list(source.flow()) == list(zip(layers, [(12,), (4, 3), (4, 2)], strict=True))
+    source = Source.row("net", "x", (12,), layers)
+    assert source.layers == layers and source.edges == (("x",), ("r",), ("rnn",))
+    assert dict(source.shapes) == {"x": (12,), "r": (4, 3), "rnn": (4, 2), "f": (8,)}
     assert result(layers, source.shape) == (8,)
 
 
