@@ -17,6 +17,7 @@ import random
 import re
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +45,7 @@ from fxsim.program.ranges import bounds
 from fxsim.quantization.hls4ml_config import parse
 from fxsim.quantization.hls4ml_files import read_config
 from fxsim.simulator.llvm import Code, Vec
-from fxsim.simulator.program_kernel import Pass
+from fxsim.simulator.program_kernel import Pass, Spot
 from fxsim.simulator.run import quantize_inputs, simulate
 
 from . import mutators, seeds
@@ -644,9 +645,10 @@ def _unpickle(stream: Any, **given: Any) -> Any:
 _EMIT = Pass.emit
 
 
-def _misplaced(self: Pass, source: str, to: str, first: int, *, backward: bool) -> None:
+def _misplaced(self: Pass, sources: list[Spot], to: Spot, *, last: bool) -> None:
     """The backward direction's rows stand behind as many as it has itself."""
-    _EMIT(self, source, to, self.program.elements if backward else first, backward=backward)
+    wrong = self.program.elements * self.frame.row(to.bits)
+    _EMIT(self, sources, replace(to, offset=wrong) if "backward" in self.prefix else to, last=last)
 
 
 def _anywhere(code: Code, op: Lookup, index: Vec) -> Vec:
