@@ -82,15 +82,17 @@ def quantize(
     source = folded(source.active, own)
     doors = [Tensor.of(door.name, door.shape, whole.precision) for door in source.inputs]
     wiring = Wiring(*doors)
+    # A layer may be several nodes, of which the last one has another name.
+    results = dict(wiring.tensors)
     for layer in source.layers:
-        xs = tuple(wiring.tensors[name] for name in layer.sources)
+        xs = tuple(results[name] for name in layer.sources)
         flow = _Flow(own.get(layer.name, whole), xs, table_size, check_sums(sums) == "narrow")
         after = None
         readers = source.readers(layer.name)
         if len(readers) == 1 and isinstance(readers[0], Activation) and layer.name not in source.outputs:
             after = _After(readers[0], own.get(readers[0].name, whole), _given(source, readers[0].name))
-        wiring.add(*flow.layer(layer, after, _given(source, layer.name)))
-    return wiring.graph(source.name, *source.outputs)
+        results[layer.name] = wiring.add(*flow.layer(layer, after, _given(source, layer.name)))
+    return wiring.graph(source.name, *(results[name].name for name in source.outputs))
 
 
 def _given(source: Source, name: str) -> bool:
@@ -155,7 +157,7 @@ class _Flow:
         kind = layer.kind
         if isinstance(layer, Activation) and layer.function.name in _SOFTMAX:
             kind = layer.function.name
-        return Node(layer.name, kind, program, sources=layer.sources)
+        return Node(layer.name, kind, program, sources=tuple(x.name for x in self.xs))
 
     def kernel(self, layer: Dense | Recurrent, matrix: str, bias: str, x: Fixed, shape: tuple[int, int]) -> Kernel:
         """Weights in W bits, bias on the grid of the products, and an accumulator that no input can overflow."""
@@ -208,7 +210,7 @@ class _Flow:
         """Several tensors as one: exact, and cast once; side by side they take the format that holds all of them."""
         formats, types = self.formats, [x.type.plain for x in self.xs]
         sizes = [x.elements for x in self.xs]
-        sources = layer.sources
+        sources = tuple(x.name for x in self.xs)
         if layer.function == "concatenate":
             result = formats.precision if last else reduce(formats.common, (x.type for x in self.xs))
             if all(x.type == result for x in self.xs):
