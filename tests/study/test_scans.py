@@ -238,7 +238,9 @@ class TestGoesOn:
     def test_other_scans_are_refused(self, tmp_path: Path) -> None:
         fxsim.scan(SOURCE, X, Y, [7], folder=tmp_path, **self.OPTIONS)
         before = (tmp_path / NAME).read_bytes()
-        other = replace(SOURCE, layers=(*SOURCE.layers[:-1], replace(SOURCE.layers[-1], name="other")))
+        other = replace(
+            SOURCE, layers=(*SOURCE.layers[:-1], replace(SOURCE.layers[-1], name="other")), outputs=("other",)
+        )
         nudged = X.copy()
         nudged[99, 7, 7] += 1e-9
         for what, change in {
