@@ -45,7 +45,7 @@ def test_cells(kind, reuse):
 def test_a_cell_of_24_bits():
     """Gates of more bits than a DSP block multiplies."""
     made = network("lstm", "ap_fixed<24,3>")
-    assert made.layers[0].program["i"].type.width == 23
+    assert made.nodes[0].program["i"].type.width == 23
     agrees(make_plan(made, by_reuse(made, 2)), 3)
 
 
@@ -59,7 +59,7 @@ def test_a_table_in_the_loop_costs_a_cycle(kind):
 
 def changed(made: Graph, name: str) -> Graph:
     """The last bit of a table's entries is another one."""
-    layer = made.layers[0]
+    layer = made.nodes[0]
     ops = []
     for op in layer.program.ops:
         if op.name == name:
@@ -68,7 +68,7 @@ def changed(made: Graph, name: str) -> Graph:
             op = dataclasses.replace(op, table=dataclasses.replace(op.table, values=Const(raw, values.type)))
         ops.append(op)
     return dataclasses.replace(
-        made, layers=(dataclasses.replace(layer, program=Program(tuple(ops), layer.program.output)),)
+        made, nodes=(dataclasses.replace(layer, program=Program(tuple(ops), layer.program.output)),)
     )
 
 
