@@ -688,7 +688,6 @@ def changed(source: Source, place: int, **options) -> Source:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("lstm", {"units": 5}, "weight 'kernel' must have shape (3, 20), not (3, 16)"),
         ("lstm", {"units": 0}, "option 'units' must be a positive integer, not 0"),
         ("lstm", {"return_sequences": 1}, "option 'return_sequences' must be True or False, not 1"),
         ("gru", {"reset_after": None}, "option 'reset_after' must be True or False, not None"),
@@ -710,6 +709,13 @@ def changed(source: Source, place: int, **options) -> Source:
 def test_refuses_options(name, options, message):
     with refused(f"layer 'rnn': {message}"):
         exact.quantize(changed(build(name), 0, **options), "ap_fixed<16,6>")
+
+
+def test_refuses_units_that_weights_or_readers_do_not_have():
+    with refused("layer 'dense' takes 4 elements a step, its input has 5"):
+        changed(build("lstm"), 0, units=5)
+    with refused("layer 'rnn': weight 'kernel' must have shape (3, 20), not (3, 16)"):
+        exact.quantize(network(dataclasses.replace(build("lstm").layers[0], units=5)), "ap_fixed<16,6>")
 
 
 def test_refuses_parameters_and_directions():

@@ -460,7 +460,7 @@ def one_output() -> Source:
     """The digits' network with the first of its outputs alone, in front of its softmax."""
     lstm, dense = SOURCE.layers[:2]
     weights = {"kernel": dense.weights["kernel"][:, :1], "bias": dense.weights["bias"][:1]}
-    return replace(SOURCE, layers=(lstm, replace(dense, units=1, weights=weights)))
+    return replace(SOURCE, layers=(lstm, replace(dense, units=1, weights=weights)), outputs=(dense.name,))
 
 
 class TestGraph:
