@@ -96,6 +96,8 @@ def _work(task: Task, job: Job, version: str) -> ScanRow:
 
 def _result(future: Any, job: Job) -> ScanRow | None:
     """A row; None if it was lost with its worker, be it found already and not yet fetched."""
+    if future.status in ("cancelled", "lost"):
+        return None
     try:
         row: ScanRow = future.result()
     except FxsimError:
