@@ -360,14 +360,25 @@ class BatchNormalization(_Layer):
     @property
     def scale(self) -> NDArray[np.float64]:
         """What an element is multiplied with."""
-        scale: NDArray[np.float64] = self.weights["gamma"] / np.sqrt(self.weights["variance"] + self.epsilon)
+        scale: NDArray[np.float64] = self._vector("gamma") / np.sqrt(self._vector("variance") + self.epsilon)
         return scale
 
     @property
     def shift(self) -> NDArray[np.float64]:
         """What is then added."""
-        shift: NDArray[np.float64] = self.weights["beta"] - self.weights["mean"] * self.scale
+        shift: NDArray[np.float64] = self._vector("beta") - self._vector("mean") * self.scale
         return shift
+
+    def _vector(self, key: str) -> NDArray[np.float64]:
+        """A weight of as many elements as there are means; raises ``FxsimError`` if it is missing or another."""
+        mean = self.weights.get("mean")
+        if mean is None:
+            raise FxsimError(f"{self.where}: weight 'mean' must have shape (features,), not none")
+        found = self.weights.get(key)
+        if found is None or found.shape != mean.shape:
+            have = "none" if found is None else found.shape
+            raise FxsimError(f"{self.where}: weight {key!r} must have shape {mean.shape}, not {have}")
+        return found
 
     def result(self, shape: Shape) -> Shape:
         """Shape of the result for that of the input; raises ``FxsimError`` if it does not fit."""

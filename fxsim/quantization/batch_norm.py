@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..importers.source import (
     BatchNormalization,
@@ -50,7 +51,7 @@ def _behind(source: Source, scale: BatchNormalization, kept: Container[str]) -> 
     if not isinstance(before, Dense) or before.name in kept or not alone(source, before.name):
         return None
     factor, shift = scale.scale, scale.shift
-    weights = {"kernel": before.weights["kernel"] * factor, "bias": before.weights["bias"] * factor + shift}
+    weights = {"kernel": before.weights["kernel"] * factor, "bias": _bias(before) * factor + shift}
     return without(source, scale, replace(before, use_bias=True, weights=weights))
 
 
@@ -70,9 +71,15 @@ T = TypeVar("T", bound=Dense | Recurrent)
 def _scaled(layer: T, scale: BatchNormalization) -> T:
     """A layer that reads what a scale reads."""
     kernel = layer.weights["kernel"]
-    bias = layer.weights.get("bias", np.zeros(kernel.shape[1])) + scale.shift @ kernel
+    bias = _bias(layer) + scale.shift @ kernel
     weights = {**layer.weights, "kernel": scale.scale[:, None] * kernel, "bias": bias}
     return replace(layer, use_bias=True, weights=weights)
+
+
+def _bias(layer: Dense | Recurrent) -> NDArray[np.float64]:
+    """A layer's bias: zeros where it has none."""
+    bias: NDArray[np.float64] = layer.weights.get("bias", np.zeros(layer.weights["kernel"].shape[1]))
+    return bias
 
 
 def without(source: Source, scale: BatchNormalization, changed: SourceLayer) -> Source:

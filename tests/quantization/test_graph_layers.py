@@ -227,3 +227,30 @@ def test_profiles_follow() -> None:
     assert rows["m.x1"].largest_error is not None and rows["b.wx"].largest_error < 1e-3
     with pytest.raises(FxsimError, match=r"^a scan needs a network of one input, not of 2: 'x', 'y'$"):
         fxsim.scan(source, inputs(source)["x"], None, [8])
+
+
+def test_a_dense_layer_without_a_bias_takes_a_shift_for_one():
+    kernel = np.array([[0.5, -0.25], [1.0, 0.75]])
+    values = {"gamma": [1.0, 2.0], "beta": [0.5, -1.0], "mean": [0.25, 0.5], "variance": [1.0, 4.0]}
+    norm = BatchNormalization("b", epsilon=0.0, weights={key: np.array(one) for key, one in values.items()})
+    dense = Dense("d", units=2, use_bias=False, weights={"kernel": kernel})
+    (found,) = folded(Source.row("n", "x", (2,), (dense, norm))).layers
+    assert found.weights["kernel"].tolist() == (kernel * [1.0, 1.0]).tolist()
+    assert found.weights["bias"].tolist() == [0.25, -1.5]
+
+
+@pytest.mark.parametrize("key", ["gamma", "beta", "mean", "variance"])
+def test_a_scale_without_a_weight_is_refused(key):
+    weights = {name: np.ones(2) for name in ("gamma", "beta", "mean", "variance") if name != key}
+    source = Source.row("n", "x", (2,), (BatchNormalization("b", epsilon=1e-3, weights=weights),))
+    legal = r"\(features,\)" if key == "mean" else r"\(2,\)"
+    with pytest.raises(FxsimError, match=rf"^layer 'b': weight '{key}' must have shape {legal}, not none$"):
+        fxsim.quantize(source, precision="ap_fixed<16,6>")
+
+
+@pytest.mark.parametrize("key", ["gamma", "beta", "variance"])
+def test_a_scale_with_a_weight_of_another_size_is_refused(key):
+    weights = {name: np.ones(2) for name in ("gamma", "beta", "mean", "variance")} | {key: np.ones(1)}
+    source = Source.row("n", "x", (2,), (BatchNormalization("b", epsilon=1e-3, weights=weights),))
+    with pytest.raises(FxsimError, match=rf"^layer 'b': weight '{key}' must have shape \(2,\), not \(1,\)$"):
+        fxsim.quantize(source, precision="ap_fixed<16,6>")
